@@ -1,0 +1,175 @@
+"""The contract of a ledger: what the runtime may ask of the place where entries are kept.
+
+Two back ends keep it, DuckDB in a file and plain dictionaries in memory; `tests/storage/` drives both with one state
+machine and demands that they agree. All calls are synchronous and come from one thread at a time (the engine's), but
+for `sql`, which may come from any.
+
+This file knows the questions. It must not know how they are answered, nor what a body does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from perdure.storage.entries import DefinitionRow, Entry
+
+#: What `handle.status()` may show. A run that nothing will ever touch again is in ENDED.
+STATUSES = (
+    "queued", "running", "sleeping", "waiting_event", "awaiting_retry", "completed", "failed", "cancelled", "diverged",
+)  # fmt: skip
+ENDED = frozenset({"completed", "failed", "cancelled"})
+
+
+@dataclass(slots=True)
+class Pending:
+    """One command of a run that nothing has answered yet."""
+
+    command: str  # identity
+    kind: str  # STEP, SLEEP, WAIT_EVENT, CHILD, CHILD_RESULT
+    name: str
+    position: int  # of the command's entry
+    due: int | None = None  # a timer, a timeout, or the next attempt of a step
+    attempt: int = 0  # of a step: the attempt that runs or waits; 0 for others
+    retrying: bool = False  # a step between two attempts
+    event_type: str = ""  # of WAIT_EVENT
+    match: str = ""  # of WAIT_EVENT: the match mapping as canonical JSON, keys sorted
+    child_run_id: str = ""  # of CHILD and CHILD_RESULT
+
+
+@dataclass(slots=True)
+class RunRow:
+    """What is known of a run without reading its history: the fold of its entries (see fold.py)."""
+
+    run: int
+    run_id: str
+    workflow: str
+    version: str
+    definition: str  # digest of the definition that it started with
+    status: str
+    attempt: int  # of the run: 1 on the first
+    created_at: int  # microseconds since 1970 UTC, as all times here
+    updated_at: int
+    finished_at: int | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    idempotency_key: str | None = None
+    parent_run_id: str | None = None
+    parent_command: str | None = None
+    due: int | None = None  # begin of a queued run, next attempt of a run, or None
+    timeout_at: int | None = None  # the run's own deadline
+    cancel_requested: bool = False
+    error: str | None = None  # first line of the latest error, None when there is none
+    length: int = 0  # entries so far: the next position
+    digest: bytes = b""  # of the newest entry
+    pending: dict[str, Pending] = field(default_factory=dict)  # by command
+
+    @property
+    def next_due(self) -> int | None:
+        """When the clock next has something to do for this run; None when only the outside can move it."""
+        times = [pending.due for pending in self.pending.values() if pending.due is not None]
+        times += [time for time in (self.due, self.timeout_at) if time is not None]
+        return min(times) if times and self.status not in ENDED and self.status != "diverged" else None
+
+
+@dataclass(frozen=True, slots=True)
+class RunFilter:
+    """Which runs a listing wants; None and empty mean any. Newest first."""
+
+    workflow: str | None = None
+    version: str | None = None
+    statuses: tuple[str, ...] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)  # all of them, equal
+    since: int | None = None  # created at or after, microseconds
+    before_run: int | None = None  # for paging: only runs with a smaller number
+    limit: int | None = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Waiter:
+    """A run that waits for an event."""
+
+    run: int
+    run_id: str
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
+class SqlResult:
+    """What a read-only query gives: column names, and rows as tuples of Python values."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+
+
+class Ledger(Protocol):
+    """The append-only record of all runs. Errors are the `LedgerError`s of `perdure.errors`."""
+
+    def next_run(self) -> int:
+        """Give out a run number greater than any before, also across restarts (numbers may be skipped)."""
+        ...
+
+    def append(self, entries: Sequence[Entry], definitions: Sequence[DefinitionRow] = ()) -> None:
+        """Add one batch, all or nothing, and return only when it would survive a power cut.
+
+        Positions must continue each run without gaps; a new run's first entry is CREATED. Raises `LedgerFull` or
+        `LedgerReadOnly` with nothing of the batch kept; the caller may try again.
+        """
+        ...
+
+    def run(self, run_id: str) -> RunRow | None:
+        """Find a run by its id. The row is the ledger's own: read it, don't change it."""
+        ...
+
+    def run_numbered(self, run: int) -> RunRow | None:
+        """Find a run by its number."""
+        ...
+
+    def run_by_key(self, workflow: str, idempotency_key: str) -> RunRow | None:
+        """Find the run of `workflow` that was started under this key."""
+        ...
+
+    def runs(self, wanted: RunFilter) -> list[RunRow]:
+        """List runs, newest first. `pending` is filled in."""
+        ...
+
+    def count(self, wanted: RunFilter) -> dict[str, int]:
+        """Count runs by status; `limit` and `before_run` are not regarded."""
+        ...
+
+    def children(self, run_id: str) -> list[RunRow]:
+        """List the runs that this one started, oldest first."""
+        ...
+
+    def entries(self, run: int, start: int = 0, limit: int | None = None) -> list[Entry]:
+        """Read a run's entries from position `start` on, in order."""
+        ...
+
+    def interrupted(self) -> Iterator[RunRow]:
+        """Go through the runs that a restart has to resume: open ones with a step that is not between two attempts, a
+        child to start, or nothing pending at all."""
+        ...
+
+    def due(self, until: int, limit: int) -> list[tuple[int, int]]:
+        """List `(time, run)` of runs whose `next_due` is at or before `until`, earliest first."""
+        ...
+
+    def next_due(self) -> int | None:
+        """The earliest `next_due` of all runs."""
+        ...
+
+    def waiters(self, event_type: str, payload: Mapping[str, Any]) -> list[Waiter]:
+        """List the waits whose type is equal and whose every `match` key is in the payload with an equal value."""
+        ...
+
+    def definition(self, digest: str) -> DefinitionRow | None:
+        """Find a definition by its digest."""
+        ...
+
+    def sql(self, query: str, parameters: Sequence[Any] = ()) -> SqlResult:
+        """Run one read-only query over the documented views; it sees everything that was acknowledged."""
+        ...
+
+    def close(self) -> None:
+        """Give the file back. What was acknowledged is already safe."""
+        ...
