@@ -19,9 +19,12 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 # ── causes ───────────────────────────────────────────────────────────────────────────────────────
-CREATED: Final = "created"  # position 0; body: the input. The body begins here unless `due` is set
+# position 0; name: the workflow's id; body: the input. The body begins here unless `due` is set. detail: run_id,
+# version, definition, tags, idempotency_key, parent_run_id, parent_command, timeout_at, python
+CREATED: Final = "created"
 BEGAN: Final = "began"  # a delayed or queued run begins
-RESTARTED: Final = "restarted"  # the next attempt of the whole run begins; `attempt` is its number
+# the next attempt of the whole run begins; `attempt` is its number; detail: timeout_at, when it changes
+RESTARTED: Final = "restarted"
 STEP_COMPLETED: Final = "step_completed"  # body: the result; attempt: how many it took
 STEP_FAILED: Final = "step_failed"  # body: the failure (see failures.py); the last attempt is used up
 TIMER_FIRED: Final = "timer_fired"
@@ -50,8 +53,9 @@ RETRYING: Final = "retrying"  # an exception left the body, and another attempt 
 
 # ── notes ────────────────────────────────────────────────────────────────────────────────────────
 STEP_STARTED: Final = "step_started"  # intent of an attempt after the first
-STEP_RETRYING: Final = "step_retrying"  # an attempt failed; the next one is due at `due`; body: the failure
-DIVERGED: Final = "diverged"  # replay stopped; detail: the report. Causes that follow wait for RECOVERED
+STEP_RETRYING: Final = "step_retrying"  # `attempt` failed; the next one is due at `due`; body: the failure
+# replay stopped; detail: the report, whose `message` is shown as the run's error. Causes that follow wait for RECOVERED
+DIVERGED: Final = "diverged"
 RECOVERED: Final = "recovered"  # replay works again; the causes since DIVERGED are fed now
 
 CAUSES: Final = frozenset(

@@ -10,7 +10,7 @@ This file knows the questions. It must not know how they are answered, nor what 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from perdure.storage.entries import DefinitionRow, Entry
@@ -66,10 +66,19 @@ class RunRow:
 
     @property
     def next_due(self) -> int | None:
-        """When the clock next has something to do for this run; None when only the outside can move it."""
-        times = [pending.due for pending in self.pending.values() if pending.due is not None]
-        times += [time for time in (self.due, self.timeout_at) if time is not None]
-        return min(times) if times and self.status not in ENDED and self.status != "diverged" else None
+        """When the clock next has something to do for this run; None when only the outside can move it.
+
+        The run's deadline counts until a cancel was asked for: it can do no more than ask for one.
+        """
+        if self.status in ENDED or self.status == "diverged":
+            return None
+        earliest = self.due
+        if self.timeout_at is not None and not self.cancel_requested:
+            earliest = self.timeout_at if earliest is None else min(earliest, self.timeout_at)
+        for pending in self.pending.values():
+            if pending.due is not None and (earliest is None or pending.due < earliest):
+                earliest = pending.due
+        return earliest
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +92,21 @@ class RunFilter:
     since: int | None = None  # created at or after, microseconds
     before_run: int | None = None  # for paging: only runs with a smaller number
     limit: int | None = 100
+
+    def unpaged(self) -> RunFilter:
+        """The same without `limit` and `before_run`."""
+        return replace(self, limit=None, before_run=None)
+
+    def admits(self, row: RunRow) -> bool:
+        """Whether a listing wants this row, whatever its place in the order (`limit` is not regarded)."""
+        return (
+            (self.workflow is None or row.workflow == self.workflow)
+            and (self.version is None or row.version == self.version)
+            and (not self.statuses or row.status in self.statuses)
+            and (self.since is None or row.created_at >= self.since)
+            and (self.before_run is None or row.run < self.before_run)
+            and all(row.tags.get(name) == value for name, value in self.tags.items())
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +142,7 @@ class Ledger(Protocol):
         ...
 
     def run(self, run_id: str) -> RunRow | None:
-        """Find a run by its id. The row is the ledger's own: read it, don't change it."""
+        """Find a run by its id. The row stays as it is when the run goes on: a later call gives a new one."""
         ...
 
     def run_numbered(self, run: int) -> RunRow | None:
@@ -126,7 +150,7 @@ class Ledger(Protocol):
         ...
 
     def run_by_key(self, workflow: str, idempotency_key: str) -> RunRow | None:
-        """Find the run of `workflow` that was started under this key."""
+        """Find the run of `workflow` that was started under this key, the newest if there are several."""
         ...
 
     def runs(self, wanted: RunFilter) -> list[RunRow]:
@@ -146,8 +170,11 @@ class Ledger(Protocol):
         ...
 
     def interrupted(self) -> Iterator[RunRow]:
-        """Go through the runs that a restart has to resume: open ones with a step that is not between two attempts, a
-        child to start, or nothing pending at all."""
+        """Go through the runs that a restart has to resume, oldest first.
+
+        Those are the diverged ones, and the open ones that have a step which is not between two attempts, a child
+        that was never created or has ended meanwhile, or nothing pending and no time to begin at.
+        """
         ...
 
     def due(self, until: int, limit: int) -> list[tuple[int, int]]:
@@ -159,7 +186,11 @@ class Ledger(Protocol):
         ...
 
     def waiters(self, event_type: str, payload: Mapping[str, Any]) -> list[Waiter]:
-        """List the waits whose type is equal and whose every `match` key is in the payload with an equal value."""
+        """List the waits whose type is equal and whose every `match` key is in the payload with an equal value.
+
+        `payload` holds plain JSON values. Equal are values of the same JSON type with equal content; 1 and 1.0 are
+        equal, 1 and true are not. In order of run and command position.
+        """
         ...
 
     def definition(self, digest: str) -> DefinitionRow | None:
