@@ -1,0 +1,105 @@
+"""Perdure: durable workflows whose determinism is enforced, with a ledger in DuckDB and a replay verifier.
+
+The public names are resolved on first use, so that importing a leaf such as `perdure.errors` does not import the
+engine, and `import perdure` stays quick. `perdure.strict` has the same names; there every finding is an error.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from perdure.client.blocking import BlockingRunHandle as BlockingRunHandle
+    from perdure.client.blocking import BlockingRuntime as BlockingRuntime
+    from perdure.client.handle import RunHandle as RunHandle
+    from perdure.client.runtime import Runtime as Runtime
+    from perdure.client.status import HistoryEntry as HistoryEntry
+    from perdure.client.status import RunStatus as RunStatus
+    from perdure.core.context import Context as Context
+    from perdure.core.step import StepContext as StepContext
+    from perdure.declare.options import RetryPolicy as RetryPolicy
+    from perdure.declare.step import step as step
+    from perdure.declare.workflow import workflow as workflow
+    from perdure.engine.current_step import CurrentStep as CurrentStep
+    from perdure.engine.current_step import current_step as current_step
+    from perdure.errors import (
+        BudgetExceeded as BudgetExceeded,
+        ChildCancelled as ChildCancelled,
+        ChildFailed as ChildFailed,
+        DefinitionError as DefinitionError,
+        DeterminismWarning as DeterminismWarning,
+        Divergence as Divergence,
+        DuplicateStepName as DuplicateStepName,
+        FatalError as FatalError,
+        HookRefused as HookRefused,
+        InternalError as InternalError,
+        InvalidInput as InvalidInput,
+        LedgerCorrupt as LedgerCorrupt,
+        LedgerError as LedgerError,
+        LedgerFull as LedgerFull,
+        LedgerLocked as LedgerLocked,
+        LedgerReadOnly as LedgerReadOnly,
+        LedgerTooNew as LedgerTooNew,
+        NotSerializable as NotSerializable,
+        PerdureError as PerdureError,
+        PolicyViolation as PolicyViolation,
+        RetryableError as RetryableError,
+        RunCancelled as RunCancelled,
+        RunFailed as RunFailed,
+        RunTimeout as RunTimeout,
+        SandboxViolation as SandboxViolation,
+        StepFailed as StepFailed,
+        StepInterrupted as StepInterrupted,
+        StepTimeout as StepTimeout,
+        UnknownRun as UnknownRun,
+        UnknownWorkflow as UnknownWorkflow,
+        WorkflowError as WorkflowError,
+    )
+    from perdure.replay.check import Verdict as Verdict
+    from perdure.sandbox import allow as allow
+    from perdure.storage.memory_ledger import MemoryLedger as MemoryLedger
+
+_ERRORS = (
+    "BudgetExceeded", "ChildCancelled", "ChildFailed", "DefinitionError", "DeterminismWarning", "Divergence",
+    "DuplicateStepName", "FatalError", "HookRefused", "InternalError", "InvalidInput", "LedgerCorrupt", "LedgerError",
+    "LedgerFull", "LedgerLocked", "LedgerReadOnly", "LedgerTooNew", "NotSerializable", "PerdureError",
+    "PolicyViolation", "RetryableError", "RunCancelled", "RunFailed", "RunTimeout", "SandboxViolation", "StepFailed",
+    "StepInterrupted", "StepTimeout", "UnknownRun", "UnknownWorkflow", "WorkflowError",
+)  # fmt: skip
+
+_HOMES = {
+    "BlockingRunHandle": "perdure.client.blocking",
+    "BlockingRuntime": "perdure.client.blocking",
+    "RunHandle": "perdure.client.handle",
+    "Runtime": "perdure.client.runtime",
+    "HistoryEntry": "perdure.client.status",
+    "RunStatus": "perdure.client.status",
+    "Context": "perdure.core.context",
+    "StepContext": "perdure.core.step",
+    "RetryPolicy": "perdure.declare.options",
+    "step": "perdure.declare.step",
+    "workflow": "perdure.declare.workflow",
+    "CurrentStep": "perdure.engine.current_step",
+    "current_step": "perdure.engine.current_step",
+    "Verdict": "perdure.replay.check",
+    "allow": "perdure.sandbox",
+    "MemoryLedger": "perdure.storage.memory_ledger",
+    **{name: "perdure.errors" for name in _ERRORS},
+}
+
+__version__ = "0.1.0"
+__all__ = [*sorted(_HOMES), "__version__"]  # noqa: PLE0604  # every one of them is a text
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'perdure' has no attribute {name!r}")
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

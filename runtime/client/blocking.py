@@ -1,0 +1,148 @@
+"""The same runtime for code without asyncio: scripts, Flask, Django. A private loop in a thread, and nothing else.
+
+Each method hands the asynchronous one to that loop and waits. There is no second implementation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from perdure.client.handle import RunHandle
+from perdure.client.status import HistoryEntry, RunStatus
+from perdure.declare.registry import Definition
+from perdure.durations import Duration
+from perdure.errors import PerdureError
+from perdure.replay.check import Verdict
+from perdure.storage.ledger import SqlResult
+
+if TYPE_CHECKING:
+    from perdure.client.runtime import Runtime
+
+T = TypeVar("T")
+
+
+class BlockingRuntime:
+    """A `Runtime` whose methods block; what `with Runtime(…) as runtime:` gives."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="perdure-loop", daemon=True)
+
+    def open(self) -> BlockingRuntime:
+        """Start the private loop and open the runtime on it."""
+        self._thread.start()
+        try:
+            self.wait_for(self._runtime.__aenter__())
+        except BaseException:
+            self._end_loop()
+            raise
+        return self
+
+    def close(self) -> None:
+        """Close the runtime and end the loop."""
+        try:
+            self.wait_for(self._runtime.close())
+        finally:
+            self._end_loop()
+
+    def wait_for(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on the private loop and wait for it."""
+        if threading.current_thread() is self._thread:
+            work.close()
+            raise PerdureError(
+                "a blocking call was made on the runtime's own loop, which would wait for itself.",
+                fix="make it from another thread, or make the step a plain def",
+            )
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def _end_loop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def start(
+        self,
+        workflow: str | Definition,
+        input: Any = None,
+        *,
+        version: str | None = None,
+        run_id: str | None = None,
+        idempotency_key: str | None = None,
+        delay: Duration | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> BlockingRunHandle:
+        """Start a run, as `Runtime.start`."""
+        handle = self.wait_for(
+            self._runtime.start(
+                workflow, input, version=version, run_id=run_id, idempotency_key=idempotency_key, delay=delay, tags=tags
+            )
+        )
+        return BlockingRunHandle(self, handle)
+
+    def handle(self, run_id: str) -> BlockingRunHandle:
+        """Make a handle on a run by its id."""
+        return BlockingRunHandle(self, self._runtime.handle(run_id))
+
+    def send_event(self, type: str, payload: Any = None) -> int:
+        """Send an event, as `Runtime.send_event`."""
+        return self.wait_for(self._runtime.send_event(type, payload))
+
+    def runs(
+        self,
+        *,
+        workflow: str | None = None,
+        version: str | None = None,
+        status: str | Sequence[str] | None = None,
+        tags: Mapping[str, str] | None = None,
+        since: datetime | Duration | None = None,
+        limit: int | None = 100,
+    ) -> list[RunStatus]:
+        """List runs, as `Runtime.runs`."""
+        return self.wait_for(
+            self._runtime.runs(workflow=workflow, version=version, status=status, tags=tags, since=since, limit=limit)
+        )
+
+    def sql(self, query: str, parameters: Sequence[Any] = ()) -> SqlResult:
+        """Query the ledger, as `Runtime.sql`."""
+        return self._runtime.sql(query, parameters)
+
+
+class BlockingRunHandle:
+    """A `RunHandle` whose methods block."""
+
+    def __init__(self, runtime: BlockingRuntime, handle: RunHandle) -> None:
+        self._runtime = runtime
+        self._handle = handle
+        self.run_id = handle.run_id
+
+    def __repr__(self) -> str:
+        return repr(self._handle)
+
+    def status(self) -> RunStatus:
+        """Look at the run, as `RunHandle.status`."""
+        return self._runtime.wait_for(self._handle.status())
+
+    def history(self) -> list[HistoryEntry]:
+        """Read all entries, as `RunHandle.history`."""
+        return self._runtime.wait_for(self._handle.history())
+
+    def result(self, timeout: Duration | None = None) -> Any:
+        """Wait for the output, as `RunHandle.result`."""
+        return self._runtime.wait_for(self._handle.result(timeout))
+
+    def wait(self, status: str | tuple[str, ...] | None = None, timeout: Duration | None = None) -> RunStatus:
+        """Wait for a status, as `RunHandle.wait`."""
+        return self._runtime.wait_for(self._handle.wait(status, timeout))
+
+    def cancel(self) -> bool:
+        """Ask the run to stop, as `RunHandle.cancel`."""
+        return self._runtime.wait_for(self._handle.cancel())
+
+    def replay(self) -> Verdict:
+        """Replay the run against today's code, as `RunHandle.replay`."""
+        return self._runtime.wait_for(self._handle.replay())

@@ -1,0 +1,179 @@
+"""A handle on one run: look at it, wait for it, stop it, replay it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from perdure.client.status import HistoryEntry, RunStatus, history_entry, status_of
+from perdure.durations import Duration, duration_text, duration_us
+from perdure.errors import DefinitionError, Divergence, RunCancelled, RunFailed, RunTimeout, UnknownRun
+from perdure.replay.check import Verdict, check_run
+from perdure.storage import entries as kinds
+from perdure.storage.encoding import decode
+from perdure.storage.entries import Entry
+from perdure.storage.failures import decode_failure
+from perdure.storage.ledger import ENDED, STATUSES, RunRow
+
+if TYPE_CHECKING:
+    from perdure.client.runtime import Runtime
+
+
+class RunHandle:
+    """One run of a runtime. Made by `runtime.start` and `runtime.handle`; it holds nothing but the `run_id`."""
+
+    def __init__(self, runtime: Runtime, run_id: str) -> None:
+        self._runtime = runtime
+        self.run_id = run_id
+
+    def __repr__(self) -> str:
+        return f"<run {self.run_id}>"
+
+    async def status(self) -> RunStatus:
+        """Look at the run. Raises `UnknownRun` when the ledger has none of that id."""
+        row = await self._row()
+        return status_of(row)
+
+    async def history(self) -> list[HistoryEntry]:
+        """Read all entries, in order. Raises `UnknownRun`."""
+        _, entries = await self._row_and_entries()
+        return [history_entry(entry) for entry in entries]
+
+    async def result(self, timeout: Duration | None = None) -> Any:
+        """Wait for the run's end; give its output.
+
+        Args:
+            timeout: how long to wait, a duration; None waits for as long as it takes.
+
+        Raises:
+            RunFailed, RunCancelled: as it ended; `__cause__` of RunFailed is the body's own exception where it can be rebuilt.
+            RunTimeout: the run passed its own timeout, or this wait did (the run goes on).
+            Divergence: the run stopped because code and ledger disagree; it goes on once that is mended.
+        """
+        row = await self._until(ENDED | {"diverged"}, timeout)
+        entry = await self._runtime.ask(lambda engine, batch: _last_entry(engine.ledger, row))
+        if row.status == "completed":
+            return decode(entry.body or "null", entry.shape)
+        _raise_end(row, entry)
+
+    async def wait(self, status: str | tuple[str, ...] | None = None, timeout: Duration | None = None) -> RunStatus:
+        """Wait until the run has a status, or one of several; by default until it has ended.
+
+        Raises:
+            RunTimeout: `timeout` passed first. DefinitionError: there is no such status. UnknownRun.
+        """
+        wanted = (status,) if isinstance(status, str) else tuple(status or sorted(ENDED))
+        for each in wanted:
+            if each not in STATUSES:
+                raise DefinitionError(f"{each!r} is no status.", fix=f"one of {', '.join(STATUSES)}")
+        return status_of(await self._until(frozenset(wanted), timeout))
+
+    async def cancel(self) -> bool:
+        """Ask the run to stop; its compensation runs before it ends. False when it had ended already."""
+
+        def cancel(engine: Any, batch: Any) -> bool:
+            row = engine.ledger.run(self.run_id)
+            if row is None:
+                raise self._unknown()
+            if row.run in batch.touched and engine.residents.get(row.run) is None:
+                raise _TryAgain
+            return bool(engine.moves.cancel(row, batch))
+
+        while True:
+            try:
+                return await self._runtime.ask(cancel)
+            except _TryAgain:
+                continue  # something else moves the run in this very batch; the next one knows the outcome
+
+    async def replay(self) -> Verdict:
+        """Replay the run against today's code, performing nothing. Raises `UnknownRun`, `UnknownWorkflow`."""
+        row, entries = await self._row_and_entries()
+        definition = self._runtime.registry.get(row.workflow, row.version)
+        return await asyncio.to_thread(check_run, row, definition, entries)
+
+    async def _row(self) -> RunRow:
+        row, _ = await self._runtime.ask(lambda engine, batch: _look(engine.ledger, self.run_id, with_entries=False))
+        if row is None:
+            raise self._unknown()
+        return row
+
+    async def _row_and_entries(self) -> tuple[RunRow, list[Entry]]:
+        row, entries = await self._runtime.ask(
+            lambda engine, batch: _look(engine.ledger, self.run_id, with_entries=True)
+        )
+        if row is None:
+            raise self._unknown()
+        return row, entries
+
+    async def _until(self, statuses: frozenset[str], timeout: Duration | None) -> RunRow:
+        limit_us = None if timeout is None else duration_us(timeout, "timeout")
+        future = self._runtime.watch(self.run_id, lambda row: row.status in statuses)
+        try:
+            async with asyncio.timeout(None if limit_us is None else limit_us / 1_000_000):
+                row = await asyncio.wrap_future(future)
+        except TimeoutError:
+            error = RunTimeout(
+                f"run {self.run_id} took longer than the {duration_text(limit_us or 0)} that the caller waited.",
+                why="the run goes on",
+                fix="wait again, or wait longer",
+            )
+            error.run_id = self.run_id
+            raise error from None
+        if row is None:
+            raise self._unknown()
+        return row
+
+    def _unknown(self) -> UnknownRun:
+        return UnknownRun(
+            f"the ledger has no run {self.run_id!r}.", fix="look at the ids in `perdure runs LEDGER` or runtime.runs()"
+        )
+
+
+class _TryAgain(Exception):  # noqa: N818  # a signal between two batches, never seen outside
+    pass
+
+
+def _look(ledger: Any, run_id: str, *, with_entries: bool) -> tuple[RunRow | None, list[Entry]]:
+    from perdure.engine.engine import snapshot
+
+    row = ledger.run(run_id)
+    if row is None:
+        return None, []
+    return snapshot(row), ledger.entries(row.run) if with_entries else []
+
+
+def _last_entry(ledger: Any, row: RunRow) -> Entry:
+    entry: Entry = ledger.entries(row.run, row.length - 1, 1)[0]
+    return entry
+
+
+def _raise_end(row: RunRow, entry: Entry) -> NoReturn:
+    where = f"{row.workflow} v{row.version}, run {row.run_id}"
+    if row.status == "cancelled":
+        cancelled = RunCancelled(f"run {row.run_id} was cancelled.", where=where)
+        cancelled.run_id = row.run_id
+        raise cancelled
+    if row.status == "diverged":
+        raise Divergence(
+            f"run {row.run_id} stopped as diverged: {row.error}",
+            run_id=row.run_id,
+            position=entry.position,
+            where=where,
+            why="its ledger and today's code disagree; nothing is lost",
+            fix="restore the code it started with (or register both versions), and start the runtime again",
+        )
+    failure = decode_failure(entry.body or "null", entry.shape)
+    cause = failure.exception()
+    if entry.kind == kinds.FAILED and isinstance(cause, RunTimeout):
+        cause.run_id = row.run_id
+        raise cause
+    failed = RunFailed(
+        f"run {row.run_id} failed: {failure.first_line}",
+        where=where,
+        why=f"after {row.attempt} attempts of the run" if row.attempt > 1 else "",
+        fix="see the traceback in .traceback_text, or `perdure show`",
+    )
+    failed.run_id = row.run_id
+    failed.error_type = failure.error_type
+    failed.traceback_text = failure.traceback_text
+    raise failed from cause

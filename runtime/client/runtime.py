@@ -1,0 +1,286 @@
+"""`Runtime`: what an application holds in its hands. It opens a ledger, walks its runs, and gives handles on them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from perdure.client.handle import RunHandle
+from perdure.client.status import RunStatus, status_of
+from perdure.declare.discovery import find_workflows
+from perdure.declare.registry import Definition, Registry
+from perdure.durations import Duration, duration_us, moment_us
+from perdure.engine.batch import Batch
+from perdure.engine.clock import Clock, SystemClock
+from perdure.engine.engine import Condition, Engine, snapshot
+from perdure.engine.moves import Start
+from perdure.engine.performers import ThreadedPerformers
+from perdure.engine.recovery import recover
+from perdure.engine.residents import RESIDENTS_MAX
+from perdure.engine.thread import EngineThread
+from perdure.errors import DefinitionError, PerdureError
+from perdure.storage.duckdb_ledger import DuckDBLedger
+from perdure.storage.ledger import STATUSES, Ledger, RunFilter, RunRow, SqlResult
+
+if TYPE_CHECKING:
+    from perdure.client.blocking import BlockingRuntime
+
+T = TypeVar("T")
+logger = logging.getLogger("perdure")
+
+
+class Runtime:
+    """A ledger, the workflows that are known, and the engine that moves their runs.
+
+    Use it as `async with Runtime("orders.duckdb", workflows=[fulfill_order]) as runtime:`, or without asyncio as
+    `with Runtime(…) as runtime:`, whose methods then block.
+
+    Args:
+        ledger: a path, made if it is not there, or a ledger such as `MemoryLedger()`.
+        workflows: definitions, a module, the name of a module, or a path to a file or folder.
+        drain: how long closing waits for steps at work, a duration. What is cut off then runs again at the next start.
+        residents_max: bodies of waiting runs that are kept in memory; others come back by replay.
+
+    Raises:
+        LedgerLocked, LedgerCorrupt, LedgerTooNew, LedgerReadOnly: on entering.
+        DefinitionError, PolicyViolation: the workflows can't be used.
+    """
+
+    def __init__(
+        self,
+        ledger: str | os.PathLike[str] | Ledger,
+        *,
+        workflows: object = (),
+        drain: Duration = "10s",
+        residents_max: int = RESIDENTS_MAX,
+        clock: Clock | None = None,
+    ) -> None:
+        self.registry = Registry(find_workflows(workflows))
+        self._source = ledger
+        self._drain_us = duration_us(drain, "drain")
+        self._residents_max = residents_max
+        self._clock = clock if clock is not None else SystemClock()
+        self._ledger: Ledger | None = None
+        self._thread: EngineThread | None = None
+        self._performers: ThreadedPerformers | None = None
+        self._blocking: BlockingRuntime | None = None
+
+    # ── opening and closing ──────────────────────────────────────────────────────────────────────
+
+    async def __aenter__(self) -> Runtime:
+        if self._thread is not None:
+            raise PerdureError("the runtime is open already.", fix="make another Runtime for another ledger")
+        loop = asyncio.get_running_loop()
+        ledger = await asyncio.to_thread(self._open)
+
+        def make(thread: EngineThread) -> Engine:
+            self._performers = ThreadedPerformers(loop, thread.report, self._clock.now_us)
+            return Engine(ledger, self.registry, self._clock, self._performers, residents_max=self._residents_max)
+
+        self._thread = EngineThread(make)
+        self._thread.start()
+        recover(self._thread)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def __enter__(self) -> BlockingRuntime:
+        from perdure.client.blocking import BlockingRuntime
+
+        self._blocking = BlockingRuntime(self)
+        return self._blocking.open()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        blocking, self._blocking = self._blocking, None
+        if blocking is not None:
+            blocking.close()
+
+    async def close(self) -> None:
+        """Let steps at work finish for as long as `drain` says, then give the ledger back. Runs stay as they are."""
+        thread, self._thread = self._thread, None
+        if thread is None or self._performers is None:
+            return
+        await self._drain(thread)
+        await self._performers.close()
+        await asyncio.to_thread(thread.stop)
+        thread.engine.residents.clear()
+        if self._ledger is not None and self._ledger is not self._source:
+            await asyncio.to_thread(self._ledger.close)
+        self._ledger = None
+
+    async def _drain(self, thread: EngineThread) -> None:
+        def begin(engine: Engine, batch: Batch) -> None:
+            engine.draining = True
+
+        def at_work(engine: Engine, batch: Batch) -> int:
+            return sum(len(commands) for commands in engine.in_flight.values())
+
+        try:
+            await asyncio.wrap_future(thread.call(begin))
+            async with asyncio.timeout(self._drain_us / 1_000_000):
+                while await asyncio.wrap_future(thread.call(at_work)):
+                    await asyncio.sleep(0.01)
+        except TimeoutError:
+            logger.warning("Closing cut off steps that were still at work; they run again at the next start.")
+        except PerdureError as error:  # the engine had stopped before; there is nothing to drain
+            logger.error("Closing after the engine stopped: %s", error)
+
+    def _open(self) -> Ledger:
+        source = self._source
+        self._ledger = DuckDBLedger(source) if isinstance(source, (str, os.PathLike)) else source
+        return self._ledger
+
+    # ── runs ─────────────────────────────────────────────────────────────────────────────────────
+
+    async def start(
+        self,
+        workflow: str | Definition,
+        input: Any = None,
+        *,
+        version: str | None = None,
+        run_id: str | None = None,
+        idempotency_key: str | None = None,
+        delay: Duration | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> RunHandle:
+        """Start a run; when this returns, it is recorded.
+
+        Args:
+            workflow: a workflow or its id.
+            input: validated against the body's annotation.
+            version: the version registered last by default.
+            run_id: an id of your own; the same id is the same run, also under races.
+            idempotency_key: the same key of the same workflow is the same run, also under races.
+            delay: how long the run stays `queued`, a duration.
+            tags: texts by which `runs(tags=…)` finds it.
+
+        Raises:
+            UnknownWorkflow, InvalidInput, NotSerializable, DefinitionError: nothing was started.
+        """
+        definition = self._definition(workflow, version)
+        for what, value in (("run_id", run_id), ("idempotency_key", idempotency_key)):
+            if value is not None and (not isinstance(value, str) or not value or len(value) > 500):
+                raise DefinitionError(f"{what}={value!r} can't be used.", fix="give a text of 1 to 500 characters")
+        wanted = Start(
+            definition,
+            input,
+            run_id=run_id,
+            idempotency_key=idempotency_key,
+            delay_us=0 if delay is None else duration_us(delay, "delay"),
+            tags=_checked_tags(tags),
+        )
+        return RunHandle(self, await self.ask(lambda engine, batch: engine.moves.start(wanted, batch)))
+
+    def handle(self, run_id: str) -> RunHandle:
+        """Make a handle on a run by its id; whether there is one shows on first use (`UnknownRun`)."""
+        return RunHandle(self, run_id)
+
+    async def send_event(self, type: str, payload: Any = None) -> int:
+        """Send an event to the runs that wait for it now; give how many it woke.
+
+        Raises:
+            NotSerializable: the payload has no lossless encoding; nobody got it.
+        """
+        if not isinstance(type, str) or not type:
+            raise DefinitionError(f"type={type!r} is no event type.", fix='give a text such as "payment.completed"')
+        return await self.ask(lambda engine, batch: engine.moves.event(type, payload, batch))
+
+    async def runs(
+        self,
+        *,
+        workflow: str | None = None,
+        version: str | None = None,
+        status: str | Sequence[str] | None = None,
+        tags: Mapping[str, str] | None = None,
+        since: datetime | timedelta | Duration | None = None,
+        limit: int | None = 100,
+    ) -> list[RunStatus]:
+        """List runs, newest first.
+
+        Args:
+            status: one or several of the statuses.
+            tags: all of them must be equal.
+            since: created at or after this moment, or at most this long ago.
+            limit: at most this many; None is all of them.
+        """
+        statuses = (status,) if isinstance(status, str) else tuple(status or ())
+        for each in statuses:
+            if each not in STATUSES:
+                raise DefinitionError(f"{each!r} is no status.", fix=f"one of {', '.join(STATUSES)}")
+        earliest: int | None = None
+        if isinstance(since, datetime):
+            earliest = moment_us(since)
+        elif since is not None:
+            earliest = self._clock.now_us() - duration_us(since, "since")
+        wanted = RunFilter(workflow, version, statuses, dict(tags or {}), earliest, None, limit)
+        rows = await self.ask(lambda engine, batch: [snapshot(row) for row in engine.ledger.runs(wanted)])
+        return [status_of(row) for row in rows]
+
+    def sql(self, query: str, parameters: Sequence[Any] = ()) -> SqlResult:
+        """Run one read-only query over the views `runs`, `steps`, `entries`, `events`, `definitions`. It blocks."""
+        if self._ledger is None:
+            raise _closed()
+        return self._ledger.sql(query, parameters)
+
+    # ── for handles ──────────────────────────────────────────────────────────────────────────────
+
+    async def ask(self, request: Callable[[Engine, Batch], T]) -> T:
+        """Have something done by the engine in its next batch; answered when that is durable."""
+        if self._thread is None:
+            raise _closed()
+        return await asyncio.wrap_future(self._thread.call(request))
+
+    def watch(self, run_id: str, condition: Condition) -> Future[RunRow | None]:
+        """Get the run's row as soon as `condition` is true of it; None when there is no such run."""
+        if self._thread is None:
+            raise _closed()
+        answer: Future[RunRow | None] = Future()
+
+        def begin(engine: Engine, batch: Batch) -> None:
+            row = engine.ledger.run(run_id)
+            if row is not None:
+                engine.watch(row.run, condition, answer)  # type: ignore[arg-type]  # it only ever gets a RunRow
+            elif run_id in batch.created:
+                engine.watch(batch.created[run_id], condition, answer)  # type: ignore[arg-type]
+            elif answer.set_running_or_notify_cancel():
+                answer.set_result(None)
+
+        begun = self._thread.call(begin)
+        begun.add_done_callback(lambda done: _pass_on_error(done, answer))
+        return answer
+
+    def _definition(self, workflow: str | Definition, version: str | None) -> Definition:
+        if not isinstance(workflow, str):
+            wanted, version = workflow.id, version or workflow.version
+        else:
+            wanted = workflow
+        return self.registry.newest(wanted) if version is None else self.registry.get(wanted, version)
+
+
+def _pass_on_error(done: Future[None], answer: Future[Any]) -> None:
+    error = done.exception()
+    if error is not None and answer.set_running_or_notify_cancel():
+        answer.set_exception(error)
+
+
+def _checked_tags(tags: Mapping[str, str] | None) -> dict[str, str]:
+    checked = dict(tags or {})
+    for name, value in checked.items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise DefinitionError(f"the tag {name!r}: {value!r} is not text.", fix='give texts: tags={"tenant": "42"}')
+    return checked
+
+
+def _closed() -> PerdureError:
+    return PerdureError("the runtime is not open.", fix="use it inside its `async with` or `with` block")

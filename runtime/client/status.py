@@ -1,0 +1,177 @@
+"""What a run looks like from outside: its status, and its history. Plain data for people and programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from perdure.storage import entries as kinds
+from perdure.storage.encoding import decode
+from perdure.storage.entries import Entry
+from perdure.storage.failures import decode_failure
+from perdure.storage.ledger import RunRow
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FAILURES = frozenset({kinds.STEP_FAILED, kinds.STEP_RETRYING, kinds.FAILED, kinds.RETRYING, kinds.CHILD_FAILED})
+
+
+def moment(micros: int) -> datetime:
+    """Turn ledger time into an aware datetime in UTC."""
+    return _EPOCH + timedelta(microseconds=micros)
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """One thing that a run waits for: a step at work or between two attempts, a timer, an event, a child."""
+
+    kind: str  # step, sleep, wait_event, child, child_result
+    name: str
+    until: datetime | None = None  # when the clock ends it
+    attempt: int = 0  # of a step
+    event_type: str = ""
+    child_run_id: str = ""
+
+
+class RunStatus(str):
+    """A run's status, which is a text (`status == "completed"`), and what else is known of the run.
+
+    Attributes:
+        run_id, workflow, version, definition: which run, of what; `definition` is the digest it started with.
+        attempt: of the whole run, 1 on the first.
+        created_at, updated_at, finished_at: aware, UTC; `finished_at` is None while it is open.
+        due: when a queued run begins or the next attempt of a run is due, else None.
+        error: the first line of the latest error, None when there is none.
+        waits_for: what it waits for, in the order in which it was asked.
+        tags, idempotency_key, parent_run_id, entries: as recorded; `entries` counts them.
+    """
+
+    __slots__ = (
+        "attempt", "cancel_requested", "created_at", "definition", "due", "entries", "error", "finished_at",
+        "idempotency_key", "parent_run_id", "run_id", "tags", "updated_at", "version", "waits_for", "workflow",
+    )  # fmt: skip
+
+    run_id: str
+    workflow: str
+    version: str
+    definition: str
+    attempt: int
+    created_at: datetime
+    updated_at: datetime
+    finished_at: datetime | None
+    due: datetime | None
+    error: str | None
+    waits_for: tuple[Waits, ...]
+    tags: Mapping[str, str]
+    idempotency_key: str | None
+    parent_run_id: str | None
+    cancel_requested: bool
+    entries: int
+
+    @property
+    def status(self) -> str:
+        """The status alone, as a plain text."""
+        return str.__str__(self)
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything as plain JSON values, times as ISO 8601."""
+        shown: dict[str, Any] = {"run_id": self.run_id, "status": self.status}
+        for name in self.__slots__:
+            value = getattr(self, name)
+            if isinstance(value, datetime):
+                value = value.isoformat()
+            elif name == "waits_for":
+                value = [
+                    {
+                        "kind": each.kind,
+                        "name": each.name,
+                        "until": each.until.isoformat() if each.until else None,
+                        "attempt": each.attempt,
+                        "event_type": each.event_type,
+                        "child_run_id": each.child_run_id,
+                    }
+                    for each in self.waits_for
+                ]
+            elif name == "tags":
+                value = dict(self.tags)
+            shown[name] = value
+        return shown
+
+
+def status_of(row: RunRow) -> RunStatus:
+    """Show a ledger's row."""
+    status = RunStatus(row.status)
+    status.run_id = row.run_id
+    status.workflow = row.workflow
+    status.version = row.version
+    status.definition = row.definition
+    status.attempt = row.attempt
+    status.created_at = moment(row.created_at)
+    status.updated_at = moment(row.updated_at)
+    status.finished_at = None if row.finished_at is None else moment(row.finished_at)
+    status.due = None if row.due is None else moment(row.due)
+    status.error = row.error
+    status.tags = dict(row.tags)
+    status.idempotency_key = row.idempotency_key
+    status.parent_run_id = row.parent_run_id
+    status.cancel_requested = row.cancel_requested
+    status.entries = row.length
+    status.waits_for = tuple(
+        Waits(
+            pending.kind,
+            pending.name,
+            None if pending.due is None else moment(pending.due),
+            pending.attempt,
+            pending.event_type,
+            pending.child_run_id,
+        )
+        for pending in sorted(row.pending.values(), key=lambda each: each.position)
+    )
+    return status
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEntry:
+    """One entry of a run, decoded for people.
+
+    Attributes:
+        position, kind, at, command, name, attempt, due: as recorded; times are aware, UTC.
+        value: the decoded input, arguments, result, payload or output; for failures the recorded text.
+        detail: kind-specific facts, such as `site` (file and line that asked).
+    """
+
+    position: int
+    kind: str
+    at: datetime
+    command: str
+    name: str
+    attempt: int
+    due: datetime | None
+    value: Any
+    detail: Mapping[str, Any]
+
+
+def history_entry(entry: Entry) -> HistoryEntry:
+    """Decode one entry."""
+    value: Any = None
+    if entry.body is not None:
+        if entry.kind in _FAILURES:
+            value = decode_failure(entry.body, entry.shape).first_line
+        else:
+            value = decode(entry.body, entry.shape)
+    detail: Any = {}
+    if entry.detail is not None:
+        detail = json.loads(entry.detail) if entry.detail.startswith("{") else {"child_run_id": entry.detail}
+    return HistoryEntry(
+        entry.position,
+        entry.kind,
+        moment(entry.at),
+        entry.command,
+        entry.name,
+        entry.attempt,
+        None if entry.due is None else moment(entry.due),
+        value,
+        detail,
+    )

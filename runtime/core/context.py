@@ -1,0 +1,109 @@
+"""`ctx`: what a body may know of its own run, and its log.
+
+Services (`kv`, `database`, …) belong to steps; asking for them here says so.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from perdure.errors import SandboxViolation
+
+if TYPE_CHECKING:
+    from perdure.core.machine import Machine
+
+_SERVICES = frozenset({"kv", "database", "storage", "queue", "workflows", "platform"})
+
+
+class Log:
+    """A structured log that does not repeat on replay.
+
+    Lines are handed to the logger `perdure.run.<workflow>` after they are known to be new and what they follow from is
+    durable; keyword arguments become fields (`record.fields`), beside `record.run_id`. Nothing is recorded in the ledger.
+    """
+
+    __perdure_opaque__ = True
+    __slots__ = ("_machine",)
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+
+    def debug(self, message: str, **fields: object) -> None:
+        """Log at level DEBUG."""
+        self._machine.put_out(logging.DEBUG, str(message), fields)
+
+    def info(self, message: str, **fields: object) -> None:
+        """Log at level INFO."""
+        self._machine.put_out(logging.INFO, str(message), fields)
+
+    def warning(self, message: str, **fields: object) -> None:
+        """Log at level WARNING."""
+        self._machine.put_out(logging.WARNING, str(message), fields)
+
+    def error(self, message: str, **fields: object) -> None:
+        """Log at level ERROR."""
+        self._machine.put_out(logging.ERROR, str(message), fields)
+
+    def exception(self, message: str, error: BaseException, **fields: object) -> None:
+        """Log at level ERROR with the exception's type and text."""
+        self._machine.put_out(logging.ERROR, f"{message}: {type(error).__name__}: {error}", fields)
+
+
+class Context:
+    """A run as its body sees it. Everything is the same on replay."""
+
+    __perdure_opaque__ = True
+    __slots__ = ("_machine", "log")
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self.log = Log(machine)
+
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+        return self._machine.facts.run_id
+
+    @property
+    def workflow_id(self) -> str:
+        """The workflow's id."""
+        return self._machine.facts.workflow
+
+    @property
+    def version(self) -> str:
+        """The workflow's version that this run was started with."""
+        return self._machine.facts.version
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt of the whole run this is; 1 on the first."""
+        return self._machine.facts.attempt
+
+    @property
+    def parent_run_id(self) -> str | None:
+        """The run that started this one, or None."""
+        return self._machine.facts.parent_run_id
+
+    @property
+    def tags(self) -> Mapping[str, str]:
+        """The tags given at start, read only."""
+        return MappingProxyType(dict(self._machine.facts.tags))
+
+    def __repr__(self) -> str:
+        return f"<ctx of run {self.run_id}>"
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _SERVICES:
+            self._refuse(name)
+        raise AttributeError(f"ctx has no {name!r}")
+
+    def _refuse(self, name: str) -> NoReturn:
+        raise SandboxViolation(
+            f"ctx.{name} is for steps, not for bodies.",
+            where=f"{self.workflow_id} v{self.version}, run {self.run_id}",
+            why="what it returns changes from one replay to the next",
+            fix=f'move the call into a step: await step.run("…", lambda: …) and use current_step().{name} there',
+        )

@@ -1,0 +1,98 @@
+"""A run's entries, seen as what a body went through: attempts, strides, and outcomes that a new attempt may reuse.
+
+A *stride* is one cause (or, after a recovery, several) and the commands and the ending that the body gave for it.
+Knows the order of entries; must not know how a body is run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from perdure.storage import entries as kinds
+from perdure.storage.entries import Entry
+
+#: Outcomes that the next attempt of a run gets again; what failed or was cancelled is asked for anew.
+REUSED: Final = frozenset(
+    {kinds.STEP_COMPLETED, kinds.TIMER_FIRED, kinds.EVENT_RECEIVED, kinds.WAIT_TIMED_OUT, kinds.CHILD_COMPLETED,
+     kinds.CHILD_STARTED}
+)  # fmt: skip
+
+_CAUSES = kinds.CAUSES
+_COMMANDS = kinds.COMMANDS
+_ENDINGS = kinds.ENDINGS
+
+
+class Reused(dict[str, tuple[Entry, Entry]]):
+    """By command identity: the command as it was asked, and the outcome that answered it."""
+
+    def learn(self, entries: Iterable[Entry]) -> None:
+        """Take over what an attempt completed."""
+        asked: dict[str, Entry] = {}
+        for entry in entries:
+            if entry.kind in REUSED:
+                command = asked.get(entry.command)
+                if command is not None:
+                    self[entry.command] = (command, entry)
+            elif entry.kind in _COMMANDS and entry.kind != kinds.DROPPED:
+                asked[entry.command] = entry
+
+
+def split_attempts(entries: Sequence[Entry]) -> list[Sequence[Entry]]:
+    """Cut a history before each RESTARTED; the first part has CREATED."""
+    cuts = [index for index, entry in enumerate(entries) if entry.kind == kinds.RESTARTED]
+    if not cuts:
+        return [entries]
+    bounds = [0, *cuts, len(entries)]
+    return [entries[start:stop] for start, stop in zip(bounds, bounds[1:], strict=False)]
+
+
+@dataclass(slots=True)
+class Stride:
+    """Causes, and what the body must ask for and end with when it is fed them."""
+
+    causes: list[Entry]
+    commands: dict[str, Entry] = field(default_factory=dict)  # by identity; see `command_key`
+    ending: Entry | None = None
+
+
+def command_key(kind: str, command: str) -> str:
+    """Tell a command from the later word that it was dropped, which carries the same identity."""
+    return "-" + command if kind == kinds.DROPPED else command
+
+
+def strides(entries: Iterable[Entry], deferred: list[Entry]) -> Iterator[Stride]:
+    """Go through one attempt stride by stride.
+
+    Causes that came while the run was diverged and has not recovered yet are put into `deferred`: the body never saw
+    them.
+    """
+    stride: Stride | None = None
+    diverged = False
+    for entry in entries:
+        kind = entry.kind
+        if kind in _COMMANDS:
+            if stride is not None:
+                stride.commands[command_key(kind, entry.command)] = entry
+        elif kind in _CAUSES:
+            if diverged:
+                deferred.append(entry)
+                continue
+            if stride is not None:
+                yield stride
+            stride = Stride([entry])
+        elif kind in _ENDINGS:
+            if stride is not None:
+                stride.ending = entry
+        elif kind == kinds.DIVERGED:
+            diverged = True
+        elif kind == kinds.RECOVERED:
+            diverged = False
+            if deferred:
+                if stride is not None:
+                    yield stride
+                stride = Stride(list(deferred))
+                deferred.clear()
+    if stride is not None:
+        yield stride

@@ -1,0 +1,52 @@
+"""What follows a failure: another attempt, when, or the end. Pure decisions over options and counts."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+from perdure.declare.options import RetryPolicy
+from perdure.durations import duration_us
+from perdure.errors import (
+    BudgetExceeded,
+    DefinitionError,
+    DuplicateStepName,
+    FatalError,
+    InvalidInput,
+    NotSerializable,
+    PolicyViolation,
+    RetryableError,
+    SandboxViolation,
+    UnknownWorkflow,
+)
+
+#: Errors that the same code would only repeat: trying again would hide them and cost time.
+FINAL_ERRORS = (
+    FatalError,
+    BudgetExceeded,
+    SandboxViolation,
+    PolicyViolation,
+    DuplicateStepName,
+    NotSerializable,
+    DefinitionError,
+    InvalidInput,
+    UnknownWorkflow,
+)
+
+
+def retry_delay_us(policy: RetryPolicy, attempt: int, error: BaseException, seed: str) -> int | None:
+    """How long to wait before the next attempt, in microseconds; None when there is none.
+
+    Args:
+        attempt: the attempt that failed, 1 is the first.
+        seed: what makes the jitter of this attempt its own, and the same whenever asked: run and command.
+    """
+    if attempt >= policy.max_attempts or isinstance(error, FINAL_ERRORS):
+        return None
+    if isinstance(error, RetryableError) and error.delay is not None:
+        try:
+            return duration_us(error.delay, "delay")
+        except DefinitionError:
+            # A wrong delay must not lose the step's own error: the policy's delay stands in.
+            pass
+    digest = blake2b(f"{seed}\0{attempt}".encode(), digest_size=8).digest()
+    return policy.delay_us(attempt, int.from_bytes(digest, "big") / 2**64)

@@ -1,0 +1,449 @@
+"""One run's body on a deterministic loop: fed causes, it gives commands. No clock, no I/O, no ledger.
+
+    rules   1. A cause goes in; the body advances until it waits; its commands and perhaps its ending come out.
+            2. `replay` and `feed` are the same walk. Replaying, each command must equal the recorded one with its
+               identity; living, it becomes a new entry.
+            3. After the ending nothing is asked. After `close` nothing is heard of the body again.
+
+Who decides what is recorded when is the engine; what the body may call is `perdure.sandbox`; what it calls to get here
+is `step.py` and `context.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from asyncio import events as asyncio_events
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal, NoReturn
+
+from perdure.core.branch import Branch
+from perdure.core.calls import StepCall
+from perdure.core.context import Context
+from perdure.core.divergence import DivergenceSignal, mismatch
+from perdure.core.facts import Executable, Output, RunFacts
+from perdure.core.history import Reused, Stride, command_key, strides
+from perdure.core.lifecycle import retry_delay_us
+from perdure.core.loop import BodyLoop, BodyTask
+from perdure.core.outcomes import OUTCOMES, Outcome
+from perdure.core.sites import site
+from perdure.core.step import StepContext
+from perdure.errors import BudgetExceeded, Divergence, DuplicateStepName, InternalError, RunTimeout, WorkflowError
+from perdure.sandbox import activation, fuel
+from perdure.sandbox.sets import OrderedFrozenSet, OrderedSet
+from perdure.storage import entries as kinds
+from perdure.storage.encoding import decode
+from perdure.storage.entries import Entry
+from perdure.storage.failures import encode_failure
+
+State = Literal["waiting to begin", "running", "ended"]
+SETS = (OrderedSet, OrderedFrozenSet)
+
+
+class Waiting:
+    """A command that the body waits for."""
+
+    __slots__ = ("call", "command", "future", "kind", "name", "position")
+
+    def __init__(
+        self, command: str, kind: str, name: str, position: int, future: asyncio.Future[Any] | None, call: Any
+    ) -> None:
+        self.command = command
+        self.kind = kind
+        self.name = name
+        self.position = position
+        self.future = future  # None for a timer, whose `call` is called instead
+        self.call = call
+
+
+class Machine:
+    """One attempt of one run."""
+
+    def __init__(self, executable: Executable, facts: RunFacts, reused: Reused | None = None) -> None:
+        self.executable = executable
+        self.facts = facts
+        self.max_ops = executable.options.max_ops
+        self.waiting: dict[str, Waiting] = {}
+        self.output: list[Output] = []
+        self.deferred: list[Entry] = []  # causes that came while the run was diverged; feed them once it replays
+        self.ending: Entry | None = None
+        self.length = 0  # entries so far: the next position
+        self.last_at = 0
+        self._reused = reused if reused is not None else Reused()
+        self._state: State = "waiting to begin"
+        self._closed = False
+        self._cancel: str | None = None  # "cancel" or "timeout" once it was requested
+        self._expected: dict[str, Entry] | None = None  # while replaying: what this stride must still ask for
+        self._asked: list[Entry] = []  # while living: what it asked for
+        self._names: dict[str, str] = {}  # names that step.run used, with their identity
+        self._divergence: Divergence | None = None
+        self._now = 0
+        self._input: Any = None
+        self._last_recorded: Entry | None = None  # the ending of the stride that is replayed
+        self._step = StepContext(self)
+        self.loop = BodyLoop(self)
+        self._root: BodyTask[Any] | None = None
+
+    # ── walking ──────────────────────────────────────────────────────────────────────────────────
+
+    def replay(self, entries: Sequence[Entry]) -> None:
+        """Walk one attempt's entries; afterwards the body stands where it stood.
+
+        Raises:
+            Divergence: the first difference; the machine can only be closed after it.
+        """
+        with self._active():
+            for stride in strides(entries, self.deferred):
+                self._replay_stride(stride)
+        if entries:
+            self.length = entries[-1].position + 1
+            self.last_at = max(self.last_at, entries[-1].at)
+
+    def feed(self, *causes: Entry) -> list[Entry]:
+        """Live through new causes; give what the body asked for, and its ending if it ended."""
+        self._asked = []
+        with self._active():
+            for cause in causes:
+                self._deliver(cause)
+            if self._state == "running" and self._root is not None and self._root.done():
+                self._asked.append(self._conclude(self._root))
+            asked, self._asked = self._asked, []
+        return asked
+
+    def entry(self, kind: str, at: int, **fields: Any) -> Entry:
+        """Make the run's next entry; ledger time never runs backwards within a run."""
+        self.last_at = max(at, self.last_at)
+        entry = Entry(self.facts.run, self.length, kind, self.last_at, **fields)
+        self.length += 1
+        return entry
+
+    @property
+    def living(self) -> bool:
+        """Whether what the body does now is new, not replayed."""
+        return self._expected is None
+
+    @property
+    def cancel_requested(self) -> bool:
+        """Whether somebody asked the run to stop."""
+        return self._cancel is not None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the attempt is over."""
+        return self._state == "ended"
+
+    def close(self) -> None:
+        """Drop the body from memory; it comes back by replay."""
+        self._closed = True
+        with self._active():
+            self.loop.discard()
+        self.waiting.clear()
+        self._root = None
+
+    @contextmanager
+    def _active(self) -> Iterator[None]:
+        outer = asyncio_events._get_running_loop()
+        with activation.activation(self):
+            asyncio_events._set_running_loop(self.loop)
+            try:
+                yield
+            finally:
+                asyncio_events._set_running_loop(outer)
+
+    def _replay_stride(self, stride: Stride) -> None:
+        self._expected = stride.commands
+        self._last_recorded = stride.ending
+        try:
+            for cause in stride.causes:
+                self._deliver(cause)
+            if self._divergence is None and stride.commands:
+                recorded = next(iter(stride.commands.values()))
+                self._divergence = mismatch(self.facts, recorded, self._would_end(recorded))
+            if self._divergence is None:
+                self._check_ending(stride.ending)
+        finally:
+            self._expected = None
+        if self._divergence is not None:
+            raise self._divergence
+
+    def _deliver(self, cause: Entry) -> None:
+        self._now = cause.at
+        fuel.refill(self.max_ops)
+        outcome = OUTCOMES.get(cause.kind)
+        if outcome is not None:
+            self._answer(cause, outcome)
+        elif cause.kind == kinds.CANCEL_REQUESTED:
+            self._request_cancel(cause.name)
+        elif cause.kind == kinds.CREATED:
+            self._input = cause
+            if cause.due is None:
+                self._begin()
+        else:  # BEGAN, RESTARTED
+            self._begin()
+        self.loop.run_ready()
+
+    def set_input(self, created: Entry) -> None:
+        """Tell an attempt after the first what the run was started with."""
+        self._input = created
+
+    def _begin(self) -> None:
+        if self._state != "waiting to begin":
+            raise InternalError("a run began twice.", where=self._where(), fix="send us the ledger")
+        self._state = "running"
+        arguments = (decode(self._input.body, self._input.shape, sets=SETS), self._step, Context(self))
+        coroutine = self.executable.body()(*arguments[: self.executable.takes])
+        self._root = self.loop.create_task(coroutine, name=self.facts.workflow)
+        self._root.branch = Branch("0", self.facts.run_id)
+
+    def _answer(self, cause: Entry, outcome: Outcome) -> None:
+        waiting = self.waiting.pop(cause.command, None)
+        if waiting is None:
+            raise InternalError(
+                f"{cause.kind} answers {cause.command!r}, which nobody waits for.",
+                where=self._where(cause.position),
+                fix="send us the ledger's history of this run",
+            )
+        if waiting.future is None:
+            waiting.call()
+        elif not waiting.future.done():
+            outcome(waiting.future, cause)
+
+    def _request_cancel(self, reason: str) -> None:
+        self._cancel = reason
+        if self._state == "running" and self._root is not None:
+            self._root.cancel()
+        elif self._state == "waiting to begin":
+            # Nothing to compensate: the body never ran. The engine writes the ending.
+            self._state = "ended"
+
+    # ── endings ──────────────────────────────────────────────────────────────────────────────────
+
+    def _conclude(self, root: BodyTask[Any]) -> Entry:
+        """Make the entry of how the body ended."""
+        self._state = "ended"
+        error = _error_of(root)
+        if error is None:
+            try:
+                encoded = self.executable.encode_output(root.result())
+                return self._ending_entry(kinds.COMPLETED, encoded)
+            except Exception as refused:  # the output does not fit or has no encoding: the run failed, with that error
+                error = refused
+        if isinstance(error, asyncio.CancelledError) and self._cancel is not None:
+            if self._cancel == "cancel":
+                return self._ending_entry(kinds.CANCELLED, None)
+            error = RunTimeout(
+                "the run passed its timeout.", where=self._where(), fix="raise the workflow's timeout, or find what was slow"
+            )
+        elif isinstance(error, asyncio.CancelledError):
+            error = WorkflowError(
+                "the body let a CancelledError out, though nobody cancelled the run.",
+                where=self._where(),
+                fix="catch it where a task of the body is cancelled",
+            )
+        encoded = encode_failure(error)
+        delay = None
+        if self._cancel is None:
+            seed = self.facts.run_id
+            delay = retry_delay_us(self.executable.options.policy, self.facts.attempt, error, seed)
+        if delay is None:
+            return self._ending_entry(kinds.FAILED, encoded)
+        return self._ending_entry(kinds.RETRYING, encoded, due=self._now + delay)
+
+    def _ending_entry(self, kind: str, encoded: Any, due: int | None = None) -> Entry:
+        body, shape = encoded if encoded is not None else (None, None)
+        self.ending = self.entry(kind, self._now, attempt=self.facts.attempt, body=body, shape=shape, due=due)
+        return self.ending
+
+    def _check_ending(self, recorded: Entry | None) -> None:
+        root = self._root
+        if self._state == "ended":  # cancelled before it began
+            return
+        if root is None or not root.done():
+            if recorded is not None:
+                self._divergence = mismatch(self.facts, recorded, None)
+            return
+        replayed = self._conclude(root)
+        if recorded is None or not _same_ending(recorded, replayed):
+            self._divergence = mismatch(self.facts, recorded, replayed)
+
+    def _would_end(self, recorded: Entry) -> Entry | None:
+        """What the body did instead of asking for what is recorded: it ended, or it waits."""
+        if self._state == "running" and self._root is not None and self._root.done():
+            return self._conclude(self._root)
+        return None
+
+    # ── what the body asks for (through step.py and the loop) ────────────────────────────────────
+
+    def branch(self) -> Branch:
+        """The branch of the task that runs now."""
+        task = asyncio.current_task(self.loop)
+        if task is None:
+            raise InternalError("a command was asked outside of any task.", where=self._where())
+        return task.branch  # type: ignore[attr-defined]  # the loop makes BodyTasks only
+
+    def ask(
+        self,
+        kind: str,
+        name: str,
+        body: str | None = None,
+        shape: str | None = None,
+        *,
+        due: int | None = None,
+        detail: Callable[[str], str | None] | None = None,
+        call: Any = None,
+        timer: bool = False,
+    ) -> Waiting:
+        """Ask for one command: match it with the recorded one, or make it a new entry.
+
+        Args:
+            body, shape: its encoded arguments, compared on replay.
+            detail: makes the entry's detail from the command's identity; called only when a new entry is made.
+            call: what the performer needs, kept in memory only; for a timer the callback.
+        """
+        if self._divergence is not None or self._closed:
+            raise DivergenceSignal
+        command = self.branch().next_command()
+        reused = self._reused.get(command)
+        if reused is not None and reused[0][2] == kind and reused[0][5] == name and reused[0][8:10] == (body, shape):
+            return self._reuse(command, kind, name, reused[1], call, timer)
+        if self._expected is not None:
+            recorded = self._expected.pop(command, None)
+            if (
+                recorded is None
+                or recorded.body != body
+                or recorded.name != name
+                or recorded.kind != kind
+                or recorded.shape != shape
+            ):
+                asked = Entry(self.facts.run, -1, kind, self._now, command, name, body=body, shape=shape, due=due)
+                self._diverge(recorded, asked)
+            position = recorded.position
+        else:
+            if self.length >= self.executable.options.max_entries:
+                raise self._too_long()
+            text = detail(command) if detail is not None else None
+            entry = self.entry(
+                kind, self._now, command=command, name=name, body=body, shape=shape, due=due, detail=text
+            )
+            self._asked.append(entry)
+            position = entry.position
+        future = None if timer else asyncio.Future(loop=self.loop)
+        waiting = Waiting(command, kind, name, position, future, call)
+        self.waiting[command] = waiting
+        return waiting
+
+    def _reuse(self, command: str, kind: str, name: str, outcome: Entry, call: Any, timer: bool) -> Waiting:
+        """Answer at once with what an earlier attempt of the run completed."""
+        if timer:
+            self.loop.call_soon(call)
+            return Waiting(command, kind, name, outcome.position, None, call)
+        future: asyncio.Future[Any] = asyncio.Future(loop=self.loop)
+        OUTCOMES[outcome.kind](future, outcome)
+        return Waiting(command, kind, name, outcome.position, future, call)
+
+    def drop(self, waiting: Waiting) -> None:
+        """Record that the body no longer waits for a command, because the task that did was cancelled."""
+        if self._closed or self.waiting.pop(waiting.command, None) is None or self._divergence is not None:
+            return
+        if self._expected is not None:
+            key = command_key(kinds.DROPPED, waiting.command)
+            if self._expected.pop(key, None) is None:
+                asked = Entry(self.facts.run, -1, kinds.DROPPED, self._now, waiting.command, waiting.name)
+                self._diverge(None, asked)
+        else:
+            self._asked.append(self.entry(kinds.DROPPED, self._now, command=waiting.command, name=waiting.name))
+
+    def claim_name(self, name: str) -> None:
+        """Refuse a name that `step.run` used before in this attempt: names find results again."""
+        first = self._names.get(name)
+        here = site() if self._expected is None or first is not None else ""
+        if first is not None:
+            raise DuplicateStepName(
+                f"step.run used the name {name!r} twice in one run.",
+                where=f"{here}, first {first or 'earlier in this run'}" if here else first,
+                fix=f'make it differ, for instance with a counter: f"{name}-{{index}}"',
+            )
+        self._names[name] = here
+
+    def _diverge(self, recorded: Entry | None, replayed: Entry) -> NoReturn:
+        if recorded is None and self._expected:
+            recorded = next(iter(self._expected.values()))
+        if recorded is None:
+            recorded = self._last_recorded
+        self._divergence = mismatch(self.facts, recorded, replayed, where=site())
+        raise DivergenceSignal
+
+    def _too_long(self) -> BudgetExceeded:
+        limit = self.executable.options.max_entries
+        return BudgetExceeded(
+            f"the run has {limit:,} entries, its max_entries.",
+            where=f"{self._where()}, {site()}",
+            fix="end the loop, raise max_entries, or split the work into child runs",
+        )
+
+    def _where(self, position: int | None = None) -> str:
+        facts = self.facts
+        place = "" if position is None else f", entry {position}"
+        return f"{facts.workflow} v{facts.version}, run {facts.run_id}{place}"
+
+    # ── Environment (perdure.sandbox) and Timers (loop.py) ───────────────────────────────────────
+
+    def now_us(self) -> int:
+        return self._now
+
+    def random(self) -> random.Random:
+        return self.branch().random()
+
+    def emit(self, text: str) -> None:
+        self.put_out(0, text, {})
+
+    def sleep(self, seconds: float) -> Awaitable[None]:
+        return self._step.asyncio_sleep(seconds)
+
+    def set_timer(self, due_us: int, callback: Callable[[], object]) -> Callable[[], None]:
+        duration = str(due_us - self._now)
+        waiting = self.ask(kinds.SLEEP, "asyncio.timeout", duration, due=due_us, call=callback, timer=True)
+        return lambda: self.drop(waiting)
+
+    def put_out(self, level: int, text: str, fields: Mapping[str, object]) -> None:
+        """Keep a line for after the append; a replay has already shown it."""
+        if self._expected is None and not self._closed:
+            self.output.append(Output(level, text, fields))
+
+    def report(self, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if not isinstance(error, (DivergenceSignal, GeneratorExit)):
+            self.put_out(40, f"{context.get('message', 'asyncio')}: {error!r}", {})
+
+    def step_context(self) -> StepContext:
+        """The `step` through which a decorated step makes its call."""
+        return self._step
+
+    def step_call(self, command: str) -> StepCall:
+        """What a performer has to run for a STEP command that waits."""
+        call = self.waiting[command].call
+        assert isinstance(call, StepCall)
+        return call
+
+
+def _error_of(task: BodyTask[Any]) -> BaseException | None:
+    if task.cancelled():
+        return asyncio.CancelledError()
+    return task.exception()
+
+
+def _same_ending(recorded: Entry, replayed: Entry) -> bool:
+    failures = (kinds.FAILED, kinds.RETRYING)
+    if recorded.kind in failures and replayed.kind in failures:
+        # Whether to retry is today's policy, and messages may carry what differs between Python versions.
+        return _error_type(recorded) == _error_type(replayed)
+    if recorded.kind != replayed.kind:
+        return False
+    return recorded.body == replayed.body and recorded.shape == replayed.shape
+
+
+def _error_type(entry: Entry) -> str:
+    from perdure.storage.failures import decode_failure
+
+    return decode_failure(entry.body or "", entry.shape).error_type

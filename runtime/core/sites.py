@@ -1,0 +1,22 @@
+"""Where in the user's code a command was asked for: `orders.py:42`."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+_OURS = ("perdure.", "asyncio")
+
+
+def site() -> str:
+    """Name the innermost line that is neither Perdure's nor asyncio's; empty when there is none."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        module = frame.f_globals.get("__name__", "")
+        if not (isinstance(module, str) and module.startswith(_OURS)):
+            return f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}"
+        back = frame.f_back
+        if back is None:
+            break
+        frame = back
+    return ""

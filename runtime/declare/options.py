@@ -1,0 +1,164 @@
+"""What a step or a workflow may be told: frozen options, checked where they are written.
+
+Knows values and their limits. Must not know how a step is run or a workflow walked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypeAlias
+
+from perdure.durations import Duration, duration_us
+from perdure.errors import DefinitionError
+
+Backoff: TypeAlias = Literal["exponential", "fixed"]
+Delivery: TypeAlias = Literal["at_least_once", "at_most_once"]
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """How often and when to try again.
+
+    Attributes:
+        max_attempts: all attempts, the first included; at least 1.
+        backoff: `"exponential"` multiplies the delay by `factor` after each attempt, `"fixed"` does not.
+        base_delay: before the second attempt, a duration.
+        factor: at least 1; only for exponential backoff.
+        max_delay: no delay is longer than this, jitter included.
+        jitter: from 0 to 1, the part of the delay that is random (0.1 means ±10 %). It is drawn by run, command
+            and attempt, so it is the same whenever it is asked for.
+
+    Raises:
+        DefinitionError: a value is out of its range.
+    """
+
+    max_attempts: int = 3
+    backoff: Backoff = "exponential"
+    base_delay: Duration = "1s"
+    factor: float = 2
+    max_delay: Duration = "1m"
+    jitter: float = 0.1
+
+    def __post_init__(self) -> None:
+        whole = isinstance(self.max_attempts, int) and not isinstance(self.max_attempts, bool)
+        if not whole or self.max_attempts < 1:
+            raise _bad("max_attempts", self.max_attempts, "a whole number of at least 1; 1 means no retry")
+        if self.backoff not in ("exponential", "fixed"):
+            raise _bad("backoff", self.backoff, '"exponential" or "fixed"')
+        if not self.factor >= 1:
+            raise _bad("factor", self.factor, "a number of at least 1")
+        if not 0 <= self.jitter <= 1:
+            raise _bad("jitter", self.jitter, "a number from 0 to 1")
+        duration_us(self.base_delay, "base_delay")
+        duration_us(self.max_delay, "max_delay")
+
+    def delay_us(self, attempt: int, draw: float) -> int:
+        """How long to wait after `attempt` (1 is the first) failed; `draw` in [0, 1) decides the jitter."""
+        delay = float(duration_us(self.base_delay))
+        longest = duration_us(self.max_delay)
+        if self.backoff == "exponential":
+            # The exponent is bounded, because 2.0 ** 5000 overflows long before anyone waits for it.
+            delay *= self.factor ** min(attempt - 1, 64)
+        delay *= 1 + self.jitter * (2 * draw - 1)
+        return int(min(delay, longest))
+
+
+#: What `retries=` takes: further attempts after the first, or a whole policy.
+Retries: TypeAlias = int | RetryPolicy
+
+STEP_RETRIES = 2
+
+
+def retry_policy(retries: Retries) -> RetryPolicy:
+    """Turn `retries=` into a policy; an int counts the attempts after the first."""
+    if isinstance(retries, RetryPolicy):
+        return retries
+    if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
+        raise _bad("retries", retries, "a whole number of at least 0 (attempts after the first), or a RetryPolicy")
+    return RetryPolicy(max_attempts=retries + 1)
+
+
+@dataclass(frozen=True)
+class StepOptions:
+    """How one step is run. `timeout_us` limits one attempt; None is no limit."""
+
+    policy: RetryPolicy = field(default_factory=lambda: retry_policy(STEP_RETRIES))
+    timeout_us: int | None = None
+    delivery: Delivery = "at_least_once"
+    on_error: Callable[[BaseException], object] | None = None
+
+    def overridden(
+        self,
+        retries: Retries | None,
+        timeout: Duration | None,
+        delivery: Delivery | None,
+        on_error: Callable[[BaseException], object] | None,
+    ) -> StepOptions:
+        """The same options but for those that are given."""
+        if retries is None and timeout is None and delivery is None and on_error is None:
+            return self
+        return replace(
+            self,
+            policy=self.policy if retries is None else retry_policy(retries),
+            timeout_us=self.timeout_us if timeout is None else _positive_us(timeout),
+            delivery=self.delivery if delivery is None else _delivery(delivery),
+            on_error=self.on_error if on_error is None else on_error,
+        )
+
+
+@dataclass(frozen=True)
+class WorkflowOptions:
+    """How a workflow's runs are walked.
+
+    Attributes:
+        policy: of whole-run retries; `max_attempts` 1 is none.
+        timeout_us: wall clock for the whole run, None is no limit.
+        max_entries: ledger entries of one run, a circuit breaker.
+        max_ops: operations of the body between two waits, a circuit breaker.
+        idempotency_key: template over the input's fields, such as `"order-{order_id}"`, or None.
+    """
+
+    policy: RetryPolicy = field(default_factory=lambda: retry_policy(0))
+    timeout_us: int | None = None
+    max_entries: int = 1_000_000
+    max_ops: int = 10_000_000
+    idempotency_key: str | None = None
+
+
+def workflow_options(
+    *,
+    retries: Retries,
+    timeout: Duration | None,
+    max_entries: int,
+    max_ops: int,
+    idempotency_key: str | None,
+) -> WorkflowOptions:
+    """Check what `@workflow` was told and freeze it."""
+    for name, value in (("max_entries", max_entries), ("max_ops", max_ops)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise _bad(name, value, "a whole number of at least 1")
+    return WorkflowOptions(
+        policy=retry_policy(retries),
+        timeout_us=None if timeout is None else _positive_us(timeout),
+        max_entries=max_entries,
+        max_ops=max_ops,
+        idempotency_key=idempotency_key,
+    )
+
+
+def _positive_us(timeout: Duration) -> int:
+    micros = duration_us(timeout, "timeout")
+    if micros == 0:
+        raise _bad("timeout", timeout, "longer than zero; leave it out for no limit")
+    return micros
+
+
+def _delivery(delivery: Delivery) -> Delivery:
+    if delivery not in ("at_least_once", "at_most_once"):
+        raise _bad("delivery", delivery, '"at_least_once" or "at_most_once"')
+    return delivery
+
+
+def _bad(name: str, value: object, wanted: str) -> DefinitionError:
+    return DefinitionError(f"{name}={value!r} can't be used.", fix=f"give {wanted}")

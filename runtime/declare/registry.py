@@ -1,0 +1,86 @@
+"""The workflows that a runtime knows, by id and version, and how they are found in modules.
+
+Knows definitions. Must not know runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from types import ModuleType
+from typing import Any, TypeAlias
+
+from perdure.declare.workflow import WorkflowDefinition
+from perdure.errors import DefinitionError, UnknownWorkflow
+
+Definition: TypeAlias = WorkflowDefinition[Any]
+
+
+class Registry:
+    """Definitions by id, then version; the newest of an id is the one registered last."""
+
+    def __init__(self, found: Iterable[Definition] = ()) -> None:
+        self._by_id: dict[str, dict[str, Definition]] = {}
+        for definition in found:
+            self.add(definition)
+
+    def add(self, definition: Definition) -> None:
+        """Register a workflow, linking its body.
+
+        Raises:
+            DefinitionError: another definition has the same id and version.
+            PolicyViolation: its body, now that its names exist, breaks the policy.
+        """
+        versions = self._by_id.setdefault(definition.id, {})
+        other = versions.get(definition.version)
+        if other is definition:
+            return
+        if other is not None:
+            raise DefinitionError(
+                f"two workflows are {definition.id!r} version {definition.version!r}.",
+                where=f"{other.site} and {definition.site}",
+                fix="give one of them another id or version",
+            )
+        definition.link()
+        versions[definition.version] = definition
+
+    def newest(self, id: str) -> Definition:
+        """Find what `start` uses: the version registered last."""
+        versions = self._by_id.get(id)
+        if not versions:
+            raise self._unknown(f"no workflow has the id {id!r}.")
+        return next(reversed(versions.values()))
+
+    def get(self, id: str, version: str) -> Definition:
+        """Find one version."""
+        versions = self._by_id.get(id)
+        if not versions:
+            raise self._unknown(f"no workflow has the id {id!r}.")
+        definition = versions.get(version)
+        if definition is None:
+            raise self._unknown(f"workflow {id!r} has no version {version!r}; it has {', '.join(versions)}.")
+        return definition
+
+    def all(self) -> list[Definition]:
+        """List every definition, in order of registration within each id."""
+        return [definition for versions in self._by_id.values() for definition in versions.values()]
+
+    def _unknown(self, message: str) -> UnknownWorkflow:
+        known = ", ".join(sorted(self._by_id)) or "none"
+        return UnknownWorkflow(
+            message, why=f"registered are: {known}", fix="pass it to Runtime(workflows=[…]), or mend the name"
+        )
+
+
+def workflows_of(source: object) -> list[Definition]:
+    """Take what `workflows=` may be: a definition, a module, or a list of either."""
+    if isinstance(source, WorkflowDefinition):
+        return [source]
+    if isinstance(source, ModuleType):
+        # A definition imported into a second module is the same object; it is found once.
+        found = {id(value): value for value in vars(source).values() if isinstance(value, WorkflowDefinition)}
+        return list(found.values())
+    if isinstance(source, Iterable) and not isinstance(source, (str, bytes)):
+        return [definition for each in source for definition in workflows_of(each)]
+    raise DefinitionError(
+        f"workflows={source!r} can't be used.", fix="pass a list of functions decorated with @workflow, or a module"
+    )

@@ -1,0 +1,121 @@
+"""`@step`: a function whose calls in a body are recorded. Outside a body it is the function it was.
+
+Knows the function and its options. Must not know how a body or a ledger works: a body's `step` object makes the call.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, Generic, ParamSpec, TypeVar, overload
+
+from perdure.declare.options import Delivery, Retries, StepOptions
+from perdure.durations import Duration
+from perdure.errors import DefinitionError
+from perdure.sandbox import activation
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class StepDefinition(Generic[P, R]):
+    """A function that a body calls as a step.
+
+    In a body a call gives an awaitable, whether the function is async or not: `charge = await charge_card(order)`.
+    Anywhere else it is an ordinary call of the function.
+    """
+
+    __perdure_opaque__ = True
+
+    def __init__(self, function: Callable[P, R], options: StepOptions, given_name: str | None = None) -> None:
+        self.function = function
+        self.step_options = options
+        self.given_name = given_name
+        self.name = given_name if given_name is not None else function.__name__
+        functools.update_wrapper(self, function)
+        del self.__wrapped__  # inspect would look through it, and the sandbox would take it for the function
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        environment = activation.current()
+        if environment is None:
+            return self.function(*args, **kwargs)
+        asks: Any = getattr(environment, "step_context", None)
+        if asks is None:
+            raise DefinitionError(
+                f"step {self.name!r} was called in sandboxed code that is no workflow's body.",
+                fix="call it from a body, or outside the sandbox",
+            )
+        return asks().call(self, args, kwargs)  # type: ignore[no-any-return]
+
+    def options(
+        self,
+        *,
+        name: str | None = None,
+        retries: Retries | None = None,
+        timeout: Duration | None = None,
+        delivery: Delivery | None = None,
+        on_error: Callable[[BaseException], object] | None = None,
+    ) -> StepDefinition[P, R]:
+        """Make the same step with other options: `charge_card.options(name="charge-again", timeout="5s")(order)`.
+
+        A `name` given here must be unique within the run, as with `step.run`.
+        """
+        overridden = self.step_options.overridden(retries, timeout, delivery, on_error)
+        return StepDefinition(self.function, overridden, name if name is not None else self.given_name)
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        # A step may be declared in a class; bound, its instance is the first argument, by value.
+        if instance is None:
+            return self
+        return functools.partial(self, instance)  # type: ignore[arg-type]
+
+    def __repr__(self) -> str:
+        return f"<step {self.name}>"
+
+
+@overload
+def step(function: Callable[P, R], /) -> StepDefinition[P, R]: ...
+
+
+@overload
+def step(
+    *,
+    retries: Retries | None = None,
+    timeout: Duration | None = None,
+    delivery: Delivery | None = None,
+    on_error: Callable[[BaseException], object] | None = None,
+) -> Callable[[Callable[P, R]], StepDefinition[P, R]]: ...
+
+
+def step(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    retries: Retries | None = None,
+    timeout: Duration | None = None,
+    delivery: Delivery | None = None,
+    on_error: Callable[[BaseException], object] | None = None,
+) -> Any:
+    """Make a function a step: `@step` or `@step(retries=3, timeout="30s")`.
+
+    Called in a body, its arguments and result are recorded under the function's name; a second call in the same branch
+    is `name#2`. Outside a body it is called as it is. Options are those of `step.run`.
+
+    Raises:
+        DefinitionError: what is decorated is no function, or an option can't be used.
+    """
+    options = StepOptions().overridden(retries, timeout, delivery, on_error)
+
+    def declare(decorated: Callable[..., Any]) -> StepDefinition[..., Any]:
+        if not inspect.isroutine(decorated) or inspect.isgeneratorfunction(decorated):
+            raise DefinitionError(
+                f"@step decorates a function, not {decorated!r}.",
+                why="a generator gives its values one by one, a step gives one result"
+                if inspect.isgeneratorfunction(decorated)
+                else "",
+                fix="write def or async def under it, and return the result",
+            )
+        return StepDefinition(decorated, options)
+
+    return declare if function is None else declare(function)

@@ -1,0 +1,44 @@
+"""One batch: everything that became ready at once, appended together, and what may only happen after that."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from perdure.core.facts import Output, RunFacts
+from perdure.engine.attempts import Attempt, Outcome, Place
+from perdure.storage.entries import DefinitionRow, Entry
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one turn of the engine has gathered so far."""
+
+    now: int  # microseconds; the same for the whole batch
+    entries: list[Entry] = field(default_factory=list)
+    definitions: list[DefinitionRow] = field(default_factory=list)
+    #: Runs with entries in this batch. One of them without a body in memory must wait for the next batch, because the
+    #: ledger's row of it is out of date until the append.
+    touched: set[int] = field(default_factory=set)
+    created: dict[str, int] = field(default_factory=dict)  # run_id → run, of this batch
+    keys: dict[tuple[str, str], str] = field(default_factory=dict)  # (workflow, idempotency key) → run_id
+    # ── only after the append ──
+    perform: list[Attempt] = field(default_factory=list)
+    cancel: list[Place] = field(default_factory=list)
+    outputs: list[tuple[RunFacts, Output]] = field(default_factory=list)
+    ended: list[int] = field(default_factory=list)  # runs whose attempt is over
+    times: list[tuple[int, int]] = field(default_factory=list)  # (due, run) that no entry's own `due` says
+    lengths: dict[int, int] = field(default_factory=dict)  # of touched runs without a body in memory
+    follow: deque[Callable[[], None]] = field(default_factory=deque)  # moves of relatives, before the append
+    acknowledge: list[Callable[[], None]] = field(default_factory=list)
+    refuse: list[Callable[[BaseException], None]] = field(default_factory=list)
+    #: Outcomes that this batch records; given back to the inbox if it can't be appended.
+    outcomes: list[Outcome] = field(default_factory=list)
+    #: Messages that have to wait for the next batch.
+    postponed: list[object] = field(default_factory=list)
+
+    def add(self, *entries: Entry) -> None:
+        """Take entries of one run, in order."""
+        self.entries.extend(entries)
+        self.touched.add(entries[0].run)

@@ -1,0 +1,252 @@
+"""One turn of the engine: take what became ready, feed it to bodies, append once, then let the outside happen.
+
+    rules   1. Nothing outside happens before its intent is appended: performers, acknowledgements, log lines and
+               watchers come after.
+            2. A cause and all that the body asked for because of it are in one batch.
+            3. A batch that can't be appended never happened: its bodies are dropped and come back by replay, its
+               outcomes are taken again, its callers get the error.
+
+The engine has no thread and no loop of its own: `thread.py` drives it in production, a simulator may drive it in tests.
+All of it runs on one thread at a time. How entries become commands is `perdure.core`; how they are kept is the ledger.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+from perdure.core.machine import Machine
+from perdure.declare.registry import Registry
+from perdure.engine.attempts import Attempt, Outcome, Performers
+from perdure.engine.batch import Batch
+from perdure.engine.clock import Clock
+from perdure.engine.families import Families
+from perdure.engine.moves import Moves
+from perdure.engine.residents import RESIDENTS_MAX, Residents
+from perdure.engine.shown import show
+from perdure.engine.timers import DueWindow
+from perdure.errors import LedgerError
+from perdure.storage import entries as kinds
+from perdure.storage.ledger import Ledger, RunRow
+
+logger = logging.getLogger("perdure")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Something a caller wants; `future` gets what `call` gives, after the append."""
+
+    call: Callable[[Engine, Batch], Any]
+    future: Future[Any]
+
+
+Message: TypeAlias = Request | Outcome
+Condition: TypeAlias = Callable[[RunRow], bool]
+
+
+class Engine:
+    """Everything that moves the runs of one ledger."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        registry: Registry,
+        clock: Clock,
+        performers: Performers,
+        *,
+        residents_max: int = RESIDENTS_MAX,
+    ) -> None:
+        self.ledger = ledger
+        self.registry = registry
+        self.clock = clock
+        self.performers = performers
+        self.residents = Residents(ledger, residents_max)
+        self.timers = DueWindow(ledger)
+        self.families = Families(self)
+        self.moves = Moves(self)
+        #: Steps at work, by run. A run with none only waits, and may be parked.
+        self.in_flight: defaultdict[int, set[str]] = defaultdict(set)
+        self.draining = False
+        self.unrecorded: list[Message] = []  # taken again next turn: postponed, or of a batch that failed
+        self.unrecorded_may_go = True  # False after a failed append: give the disk a moment
+        self._known_definitions: set[str] = set()
+        self._watchers: defaultdict[int, list[tuple[Condition, Future[RunRow]]]] = defaultdict(list)
+
+    def turn(self, messages: Iterable[Message]) -> None:
+        """Handle everything that is ready, as one batch."""
+        batch = Batch(self.clock.now_us())
+        pending: list[Message] = [*self.unrecorded, *messages]
+        self.unrecorded = []
+        for message in pending:
+            self._apply(message, batch)
+        for run in self.timers.take(batch.now):
+            self.moves.due(run, batch)
+            self.families.settle(batch)
+        self._commit(batch)
+
+    def next_time(self) -> int:
+        """When the next turn is due at the latest, in microseconds since 1970."""
+        return self.timers.next_time(self.clock.now_us())
+
+    def _apply(self, message: Message, batch: Batch) -> None:
+        if isinstance(message, Outcome):
+            self.moves.outcome(message, batch)
+        else:
+            self._serve(message, batch)
+        self.families.settle(batch)
+
+    def _serve(self, request: Request, batch: Batch) -> None:
+        future = request.future
+        if not future.set_running_or_notify_cancel():
+            return
+        try:
+            answer = request.call(self, batch)
+        except Exception as error:  # the caller's to handle: it asked for something that can't be had
+            future.set_exception(error)
+            return
+        batch.acknowledge.append(lambda: future.set_result(answer))
+        batch.refuse.append(future.set_exception)
+
+    def watch(self, run: int, condition: Condition, future: Future[RunRow]) -> None:
+        """Answer `future` with the run's row as soon as an appended batch makes `condition` true, or at once."""
+        row = self.ledger.run_numbered(run)
+        if row is not None and condition(row):
+            if future.set_running_or_notify_cancel():
+                future.set_result(snapshot(row))
+            return
+        watchers = self._watchers[run]
+        watchers[:] = [each for each in watchers if not each[1].cancelled()]
+        watchers.append((condition, future))
+
+    # ── the append, and what comes after it ──────────────────────────────────────────────────────
+
+    def _commit(self, batch: Batch) -> None:
+        if batch.entries or batch.definitions:
+            try:
+                self.ledger.append(batch.entries, batch.definitions)
+            except LedgerError as error:
+                self._undo(batch, error)
+                return
+        self.unrecorded_may_go = True
+        self._known_definitions.update(row.digest for row in batch.definitions)
+        for entry in batch.entries:
+            if entry.due is not None:
+                self.timers.add(entry.due, entry.run)
+        for due, run in batch.times:
+            self.timers.add(due, run)
+        self._dispatch(batch)
+        for facts, output in batch.outputs:
+            show(facts, output)
+        for run in batch.touched:
+            self._notify(run)
+        for run in batch.ended:
+            self.residents.drop(run)
+            self.in_flight.pop(run, None)
+        for run in batch.touched:
+            if not self.in_flight.get(run):
+                self.in_flight.pop(run, None)
+                self.residents.park(run)
+        for acknowledge in batch.acknowledge:
+            acknowledge()
+        self.unrecorded.extend(batch.postponed)  # type: ignore[arg-type]  # they came as messages
+
+    def _dispatch(self, batch: Batch) -> None:
+        for place in batch.cancel:
+            self.in_flight[place[0]].discard(place[1])
+            self.performers.cancel(place)
+        attempts = [each for each in batch.perform if self._may_start(each)]
+        for attempt in attempts:
+            self.in_flight[attempt.run].add(attempt.command)
+        if attempts:
+            self.performers.perform(attempts)
+
+    def _may_start(self, attempt: Attempt) -> bool:
+        # While draining, what may run again waits for the next start; an at-most-once step whose intent is recorded
+        # must run now, because afterwards nobody could tell that it had not.
+        return not self.draining or attempt.call.options.delivery == "at_most_once"
+
+    def _undo(self, batch: Batch, error: LedgerError) -> None:
+        logger.error("The ledger took nothing of a batch of %d entries: %s", len(batch.entries), error)
+        for run in batch.touched:
+            self.residents.drop(run)
+        self.timers.forget()
+        self.unrecorded_may_go = False
+        self.unrecorded = [*batch.outcomes, *batch.postponed]  # type: ignore[list-item]
+        for refuse in batch.refuse:
+            refuse(error)
+
+    def _notify(self, run: int) -> None:
+        watchers = self._watchers.get(run)
+        if not watchers:
+            return
+        row = self.ledger.run_numbered(run)
+        if row is None:
+            return
+        left = []
+        for condition, future in watchers:
+            if not condition(row):
+                left.append((condition, future))
+            elif future.set_running_or_notify_cancel():
+                future.set_result(snapshot(row))
+        if left:
+            self._watchers[run] = left
+        else:
+            del self._watchers[run]
+
+    def forget_watchers(self) -> list[Future[RunRow]]:
+        """Give up all watching, for the end of the engine."""
+        futures = [future for watchers in self._watchers.values() for _, future in watchers]
+        self._watchers.clear()
+        return futures
+
+    # ── what moves.py and families.py share ──────────────────────────────────────────────────────
+
+    def knows_definition(self, digest: str) -> bool:
+        """Whether the ledger has this definition."""
+        return digest in self._known_definitions or self.ledger.definition(digest) is not None
+
+    def feed(self, machine: Machine, batch: Batch, *causes: kinds.Entry) -> None:
+        """Let a body live through causes, and gather what it asks for."""
+        try:
+            asked = machine.feed(*causes)
+        except Exception as error:  # our bug, or the run's: only this run is set aside, and the causes are kept
+            logger.exception("Run %s can't go on.", machine.facts.run_id)
+            self.moves.set_aside(machine, batch, causes, error)
+            return
+        batch.add(*causes, *asked)
+        if machine.output:
+            batch.outputs.extend((machine.facts, line) for line in machine.output)
+            machine.output.clear()
+        for entry in asked:
+            self._gather(machine, entry, batch)
+
+    def _gather(self, machine: Machine, entry: kinds.Entry, batch: Batch) -> None:
+        facts = machine.facts
+        kind = entry.kind
+        if kind == kinds.STEP:
+            if entry.command in machine.waiting:  # else the body dropped it in the same breath
+                call = machine.step_call(entry.command)
+                batch.perform.append(Attempt(facts.run, facts.run_id, entry.command, 1, call))
+        elif kind == kinds.DROPPED:
+            batch.perform = [each for each in batch.perform if (each.run, each.command) != (facts.run, entry.command)]
+            if entry.command in self.in_flight.get(facts.run, ()):
+                batch.cancel.append((facts.run, entry.command))
+            self.families.dropped(machine, entry, batch)
+        elif kind in (kinds.CHILD, kinds.CHILD_RESULT, kinds.CHILD_CANCEL):
+            self.families.asked(machine, entry, batch)
+        elif kind in kinds.ENDINGS:
+            # What other branches still ran is not wanted any more.
+            batch.perform = [each for each in batch.perform if each.run != facts.run]
+            batch.cancel.extend((facts.run, command) for command in self.in_flight.get(facts.run, ()))
+            batch.ended.append(facts.run)
+            if kind != kinds.RETRYING:
+                self.families.ended(facts.run_id, facts.parent_run_id, entry, batch)
+
+
+def snapshot(row: RunRow) -> RunRow:
+    """Copy a row for another thread."""
+    return replace(row, pending={command: replace(pending) for command, pending in row.pending.items()})

@@ -1,0 +1,389 @@
+"""What moves a run: it is started, a step's outcome comes, a time is due, an event comes, it is cancelled, it resumes.
+
+Each move makes one cause (or note), feeds it, and leaves the rest to the engine. Must not append or dispatch.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from perdure.core.machine import Machine
+from perdure.declare.registry import Definition
+from perdure.engine.attempts import Attempt, Outcome
+from perdure.engine.batch import Batch
+from perdure.engine.residents import facts_of, next_attempt
+from perdure.errors import DefinitionError, Divergence, PerdureError, StepInterrupted, UnknownWorkflow
+from perdure.storage import entries as kinds
+from perdure.storage.encoding import encode
+from perdure.storage.entries import DefinitionRow, Entry
+from perdure.storage.failures import encode_failure
+from perdure.storage.ledger import ENDED, Pending, RunRow
+
+if TYPE_CHECKING:
+    from perdure.engine.engine import Engine
+
+logger = logging.getLogger("perdure")
+PYTHON = ".".join(platform.python_version_tuple()[:2])
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A run to be started; `value` is the input as the caller gave it."""
+
+    definition: Definition
+    value: object
+    run_id: str | None = None
+    idempotency_key: str | None = None
+    delay_us: int = 0
+    tags: Mapping[str, str] = field(default_factory=dict)
+    parent_run_id: str | None = None
+    parent_command: str | None = None
+    on_parent_close: str | None = None
+
+
+class Moves:
+    """The moves of one engine's runs."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    # ── starting ─────────────────────────────────────────────────────────────────────────────────
+
+    def start(self, wanted: Start, batch: Batch) -> str:
+        """Start a run, or find the one that has the same run_id or idempotency key; give its run_id.
+
+        Raises:
+            InvalidInput, NotSerializable: nothing was started.
+            DefinitionError: the run_id belongs to a run of another workflow.
+        """
+        definition = wanted.definition
+        encoded = definition.encode_input(wanted.value)
+        key = wanted.idempotency_key
+        if key is None and definition.options.idempotency_key is not None:
+            key = definition.run_key(definition.validated_input(wanted.value))
+        existing = self._existing(wanted, key, batch)
+        if existing is not None:
+            return existing
+        engine = self._engine
+        run_id = wanted.run_id or engine.clock.new_run_id()
+        begins = batch.now + wanted.delay_us if wanted.delay_us else None
+        timeout = definition.options.timeout_us
+        timeout_at = None if timeout is None else (begins or batch.now) + timeout
+        created = Entry(
+            engine.ledger.next_run(),
+            0,
+            kinds.CREATED,
+            batch.now,
+            name=definition.id,
+            attempt=1,
+            due=begins,
+            body=encoded.body,
+            shape=encoded.shape,
+            detail=_created_detail(wanted, run_id, key, timeout_at),
+        )
+        self._define(definition, batch)
+        batch.created[run_id] = created.run
+        if key is not None:
+            batch.keys[definition.id, key] = run_id
+        if timeout_at is not None:
+            batch.times.append((timeout_at, created.run))
+        if begins is not None:
+            batch.add(created)
+            return run_id
+        row = RunRow(
+            created.run, run_id, definition.id, definition.version, definition.digest, "running", 1, batch.now, batch.now,
+            tags=dict(wanted.tags), parent_run_id=wanted.parent_run_id,
+        )  # fmt: skip
+        machine = Machine(definition, facts_of(row))
+        machine.length = 1
+        engine.residents.add(machine)
+        engine.feed(machine, batch, created)
+        return run_id
+
+    def _existing(self, wanted: Start, key: str | None, batch: Batch) -> str | None:
+        ledger = self._engine.ledger
+        workflow = wanted.definition.id
+        if wanted.run_id is not None:
+            if wanted.run_id in batch.created:
+                return wanted.run_id
+            row = ledger.run(wanted.run_id)
+            if row is not None:
+                if row.workflow != workflow:
+                    raise DefinitionError(
+                        f"run_id {wanted.run_id!r} belongs to a run of workflow {row.workflow!r}, not {workflow!r}.",
+                        fix="choose another run_id, or leave it out",
+                    )
+                return row.run_id
+        if key is not None:
+            if (workflow, key) in batch.keys:
+                return batch.keys[workflow, key]
+            row = ledger.run_by_key(workflow, key)
+            if row is not None:
+                return row.run_id
+        return None
+
+    def _define(self, definition: Definition, batch: Batch) -> None:
+        """Store the definition's source the first time that a run starts with it."""
+        digest = definition.digest
+        if self._engine.knows_definition(digest) or any(row.digest == digest for row in batch.definitions):
+            return
+        batch.definitions.append(
+            DefinitionRow(digest, definition.id, definition.version, PYTHON, definition.source_json, batch.now)
+        )
+
+    # ── outcomes, events, times, cancellation ────────────────────────────────────────────────────
+
+    def outcome(self, outcome: Outcome, batch: Batch) -> None:
+        """Record how an attempt of a step went."""
+        engine = self._engine
+        batch.outcomes.append(outcome)
+        engine.in_flight[outcome.run].discard(outcome.command)
+        machine = self.machine(outcome.run, batch)
+        if machine is None or outcome.command not in machine.waiting:
+            return  # the run is over, or the body dropped the step: nobody wants to know any more
+        waiting = machine.waiting[outcome.command]
+        fields: dict[str, Any] = {
+            "command": outcome.command, "name": waiting.name, "attempt": outcome.number,
+            "body": outcome.value.body, "shape": outcome.value.shape,
+        }  # fmt: skip
+        if outcome.kind == "retrying":
+            due = batch.now + outcome.delay_us
+            batch.add(machine.entry(kinds.STEP_RETRYING, batch.now, due=due, **fields))
+            return
+        kind = kinds.STEP_COMPLETED if outcome.kind == "completed" else kinds.STEP_FAILED
+        engine.feed(machine, batch, machine.entry(kind, batch.now, **fields))
+
+    def event(self, event_type: str, payload: object, batch: Batch) -> int:
+        """Wake the runs that wait for this event; give how many."""
+        encoded = encode(payload)
+        plain = json.loads(encoded.body)
+        matchable = plain if isinstance(plain, dict) else {}
+        woken = 0
+        for waiter in self._engine.ledger.waiters(event_type, matchable):
+            fields = {"command": waiter.command, "name": event_type, "body": encoded.body, "shape": encoded.shape}
+            woken += self.tell(waiter.run, batch, kinds.EVENT_RECEIVED, **fields)
+        return woken
+
+    def tell(self, run: int, batch: Batch, kind: str, **fields: Any) -> bool:
+        """Answer a command of a run that may be parked or diverged; False when nobody waits for it any more."""
+        machine = self.machine(run, batch)
+        if machine is not None:
+            if fields["command"] not in machine.waiting:
+                return False
+            self._engine.feed(machine, batch, machine.entry(kind, batch.now, **fields))
+            return True
+        row = self._engine.ledger.run_numbered(run)
+        if row is None or row.status in ENDED or fields["command"] not in row.pending:
+            return False
+        # The run has diverged: the cause is kept, and fed when it replays again.
+        batch.add(self.bare_entry(row, batch, kind, **fields))
+        return True
+
+    def due(self, run: int, batch: Batch) -> None:
+        """Do what is due for a run: begin, try again, time out, fire its timers, start a step's next attempt."""
+        engine = self._engine
+        row = engine.ledger.run_numbered(run)
+        if row is None or row.status in ENDED or row.status == "diverged":
+            return
+        if run in batch.touched and engine.residents.get(run) is None:
+            batch.times.append((batch.now, run))  # its row is out of date until this batch is appended
+            return
+        if row.timeout_at is not None and row.timeout_at <= batch.now and not row.cancel_requested:
+            self.cancel(row, batch, "timeout")
+            return
+        if row.due is not None and row.due <= batch.now:
+            self._begin(row, batch)
+            return
+        for pending in list(row.pending.values()):
+            if pending.due is not None and pending.due <= batch.now:
+                self._fire(row, pending, batch)
+
+    def _begin(self, row: RunRow, batch: Batch) -> None:
+        if row.status == "queued":
+            machine = self.machine(row.run, batch)
+            if machine is not None:
+                self._engine.feed(machine, batch, machine.entry(kinds.BEGAN, batch.now))
+            return
+        try:
+            definition = self._engine.registry.get(row.workflow, row.version)
+        except UnknownWorkflow as error:
+            self._diverged(row, error, batch)
+            return
+        machine = next_attempt(row, definition, self._engine.ledger.entries(row.run))
+        self._engine.residents.add(machine)
+        self._engine.feed(machine, batch, machine.entry(kinds.RESTARTED, batch.now, attempt=machine.facts.attempt))
+
+    def _fire(self, row: RunRow, pending: Pending, batch: Batch) -> None:
+        engine = self._engine
+        machine = self.machine(row.run, batch)
+        if machine is None or pending.command not in machine.waiting:
+            return
+        fields = {"command": pending.command, "name": pending.name}
+        if pending.kind == kinds.SLEEP:
+            engine.feed(machine, batch, machine.entry(kinds.TIMER_FIRED, batch.now, **fields))
+        elif pending.kind == kinds.STEP:
+            if pending.retrying and pending.command not in engine.in_flight.get(row.run, ()):
+                number = pending.attempt + 1
+                batch.add(machine.entry(kinds.STEP_STARTED, batch.now, attempt=number, **fields))
+                self._perform(machine, pending.command, number, batch)
+        else:
+            detail = pending.child_run_id or None
+            engine.feed(machine, batch, machine.entry(kinds.WAIT_TIMED_OUT, batch.now, detail=detail, **fields))
+            if pending.kind == kinds.CHILD:
+                engine.families.cancel_child(pending.child_run_id, batch)
+
+    def cancel(self, row: RunRow, batch: Batch, reason: str = "cancel") -> bool:
+        """Ask a run to stop; False when it is over. Compensation runs before it ends."""
+        engine = self._engine
+        if row.status in ENDED:
+            return False
+        if row.cancel_requested:
+            return True
+        machine = engine.residents.get(row.run)
+        if machine is None and row.status in ("queued", "awaiting_retry") and row.due is not None:
+            batch.add(
+                self.bare_entry(row, batch, kinds.CANCEL_REQUESTED, name=reason),
+                self.bare_entry(row, batch, kinds.CANCELLED, attempt=row.attempt),
+            )
+            batch.ended.append(row.run)
+            engine.families.ended(row.run_id, row.parent_run_id, batch.entries[-1], batch)
+            return True
+        machine = machine or self.machine(row.run, batch)
+        if machine is None:
+            row_now = engine.ledger.run_numbered(row.run)
+            if row_now is not None and not any(e.kind == kinds.CANCEL_REQUESTED and e.run == row.run for e in batch.entries):
+                batch.add(self.bare_entry(row_now, batch, kinds.CANCEL_REQUESTED, name=reason))
+            return True
+        if not machine.cancel_requested and not machine.ended:
+            engine.feed(machine, batch, machine.entry(kinds.CANCEL_REQUESTED, batch.now, name=reason))
+            engine.families.cancel_spawned(row.run_id, batch)
+        return True
+
+    # ── resuming after a restart ─────────────────────────────────────────────────────────────────
+
+    def resume(self, run: int, batch: Batch) -> None:
+        """Bring a run back after a restart, or after it diverged: start again what was cut off."""
+        row = self._engine.ledger.run_numbered(run)
+        if row is None or row.status in ENDED or row.due is not None:
+            return
+        machine = self.machine(run, batch, try_diverged=True)
+        if machine is None:
+            return
+        for pending in list(row.pending.values()):
+            if pending.kind == kinds.STEP and not pending.retrying and pending.command in machine.waiting:
+                self._resume_step(machine, pending, batch)
+            elif pending.kind in (kinds.CHILD, kinds.CHILD_RESULT):
+                self._engine.families.look_again(machine, pending, batch)
+
+    def _resume_step(self, machine: Machine, pending: Pending, batch: Batch) -> None:
+        if pending.command in self._engine.in_flight.get(machine.facts.run, ()):
+            return
+        call = machine.step_call(pending.command)
+        number = max(pending.attempt, 1)
+        if call.options.delivery == "at_least_once":
+            self._perform(machine, pending.command, number, batch)
+            return
+        error = StepInterrupted(
+            f"step {pending.name!r} had started when the process stopped, and may or may not have happened.",
+            where=f"{machine.facts.workflow} v{machine.facts.version}, run {machine.facts.run_id}",
+            why='its delivery is "at_most_once", so it is not run again',
+            fix="find out outside (its idempotency key helps), then decide in the body: except StepInterrupted",
+        )
+        body, shape = encode_failure(error)
+        entry = machine.entry(
+            kinds.STEP_FAILED, batch.now, command=pending.command, name=pending.name, attempt=number, body=body, shape=shape
+        )
+        self._engine.feed(machine, batch, entry)
+
+    def _perform(self, machine: Machine, command: str, number: int, batch: Batch) -> None:
+        facts = machine.facts
+        batch.touched.add(facts.run)
+        batch.perform.append(Attempt(facts.run, facts.run_id, command, number, machine.step_call(command)))
+
+    # ── bodies in and out of memory ──────────────────────────────────────────────────────────────
+
+    def machine(self, run: int, batch: Batch, *, try_diverged: bool = False) -> Machine | None:
+        """The run's body, brought back by replay if need be; None when the run is over or has diverged."""
+        engine = self._engine
+        machine = engine.residents.get(run)
+        if machine is not None:
+            return None if machine.ended else machine
+        row = engine.ledger.run_numbered(run)
+        if row is None or row.status in ENDED or (row.status == "diverged" and not try_diverged) or run in batch.lengths:
+            return None
+        try:
+            definition = engine.registry.get(row.workflow, row.version)
+            machine = engine.residents.load(row, definition)
+            batch.touched.add(run)  # so that it is parked again when it only waits
+        except (UnknownWorkflow, Divergence) as error:
+            if row.status != "diverged":
+                self._diverged(row, error, batch)
+            return None
+        if row.status == "diverged":
+            logger.warning("Run %s replays again and goes on.", row.run_id)
+            deferred, machine.deferred = list(machine.deferred), []
+            machine.length, machine.last_at = row.length, row.updated_at
+            batch.add(machine.entry(kinds.RECOVERED, batch.now))
+            self._feed_deferred(machine, deferred, batch)
+        return machine
+
+    def _feed_deferred(self, machine: Machine, causes: Sequence[Entry], batch: Batch) -> None:
+        """Feed causes that are in the ledger already; only what the body asks for is new."""
+        if not causes:
+            return
+        before = len(batch.entries)
+        self._engine.feed(machine, batch, *causes)
+        recorded = set(map(id, causes))
+        batch.entries[before:] = [entry for entry in batch.entries[before:] if id(entry) not in recorded]
+
+    def _diverged(self, row: RunRow, error: PerdureError, batch: Batch) -> None:
+        """Stop a run without failing it: nothing is lost, and it goes on once it replays again."""
+        logger.error("Run %s of %s v%s stopped as diverged.\n%s", row.run_id, row.workflow, row.version, error)
+        detail = json.dumps({"message": error.message, "report": str(error)}, ensure_ascii=False)
+        batch.add(self.bare_entry(row, batch, kinds.DIVERGED, detail=detail))
+
+    def set_aside(self, machine: Machine, batch: Batch, causes: Sequence[Entry], error: Exception) -> None:
+        """Keep causes that a body could not live through, as those of a diverged run."""
+        self._engine.residents.drop(machine.facts.run)
+        row = self._engine.ledger.run_numbered(machine.facts.run)
+        message = f"{type(error).__name__}: {error}".splitlines()[0]
+        detail = json.dumps({"message": message, "report": str(error)}, ensure_ascii=False)
+        position = causes[0].position
+        at = causes[0].at
+        if row is None or position == 0:  # it never came into being; CREATED must stay first
+            batch.add(causes[0], Entry(causes[0].run, 1, kinds.DIVERGED, at, detail=detail))
+            return
+        entries = [Entry(causes[0].run, position, kinds.DIVERGED, at, detail=detail)]
+        entries += [cause._replace(position=position + 1 + index) for index, cause in enumerate(causes)]
+        batch.lengths[row.run] = position + len(entries)
+        batch.add(*entries)
+
+    def bare_entry(self, row: RunRow, batch: Batch, kind: str, **fields: Any) -> Entry:
+        """Make the next entry of a run without a body in memory."""
+        position = batch.lengths.get(row.run, row.length)
+        batch.lengths[row.run] = position + 1
+        return Entry(row.run, position, kind, max(batch.now, row.updated_at), **fields)
+
+
+def _created_detail(wanted: Start, run_id: str, key: str | None, timeout_at: int | None) -> str:
+    detail: dict[str, Any] = {
+        "run_id": run_id,
+        "version": wanted.definition.version,
+        "definition": wanted.definition.digest,
+        "python": PYTHON,
+    }
+    optional = {
+        "tags": dict(wanted.tags),
+        "idempotency_key": key,
+        "parent_run_id": wanted.parent_run_id,
+        "parent_command": wanted.parent_command,
+        "on_parent_close": wanted.on_parent_close,
+        "timeout_at": timeout_at,
+    }
+    detail.update({name: value for name, value in optional.items() if value})
+    return json.dumps(detail, ensure_ascii=False)

@@ -1,0 +1,117 @@
+"""The bodies in memory: a cache over the ledger. A parked run has none and comes back by replay.
+
+Knows machines and how to bring them back. Must not know why they are needed.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from perdure.core.facts import RunFacts
+from perdure.core.history import Reused, split_attempts
+from perdure.core.machine import Machine
+from perdure.declare.registry import Definition
+from perdure.storage.entries import Entry
+from perdure.storage.ledger import Ledger, RunRow
+
+RESIDENTS_MAX = 256
+
+
+class Residents:
+    """Machines by run number; those that only wait are dropped when there are too many, the longest unused first."""
+
+    def __init__(self, ledger: Ledger, limit: int = RESIDENTS_MAX) -> None:
+        self._ledger = ledger
+        self._limit = limit
+        self._busy: dict[int, Machine] = {}
+        self._idle: OrderedDict[int, Machine] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._busy) + len(self._idle)
+
+    def get(self, run: int) -> Machine | None:
+        """The run's machine if it is in memory."""
+        machine = self._busy.get(run)
+        if machine is None:
+            machine = self._idle.pop(run, None)
+            if machine is not None:
+                self._busy[run] = machine
+        return machine
+
+    def add(self, machine: Machine) -> None:
+        """Keep a machine that works now."""
+        self._busy[machine.facts.run] = machine
+
+    def park(self, run: int) -> None:
+        """Say that the run only waits; its machine may go when room is needed."""
+        machine = self._busy.pop(run, None)
+        if machine is not None:
+            self._idle[run] = machine
+            while len(self._idle) > self._limit:
+                _, oldest = self._idle.popitem(last=False)
+                oldest.close()
+
+    def drop(self, run: int) -> None:
+        """Forget a run's body: it ended, or what it did could not be appended."""
+        machine = self._busy.pop(run, None) or self._idle.pop(run, None)
+        if machine is not None:
+            machine.close()
+
+    def clear(self) -> None:
+        """Drop every body; all come back by replay."""
+        for run in [*self._busy, *self._idle]:
+            self.drop(run)
+
+    def load(self, row: RunRow, definition: Definition) -> Machine:
+        """Bring a run's body back by replaying its current attempt.
+
+        Raises:
+            Divergence: its ledger and today's code disagree.
+        """
+        machine = replayed(row, definition, self._ledger.entries(row.run))
+        self._busy[row.run] = machine
+        return machine
+
+
+def replayed(row: RunRow, definition: Definition, entries: Sequence[Entry]) -> Machine:
+    """Replay the last attempt in `entries`; earlier ones only lend it what they completed."""
+    *earlier, current = split_attempts(entries)
+    machine = Machine(definition, facts_of(row), reused_from(earlier))
+    machine.set_input(entries[0])
+    try:
+        machine.replay(current)
+    except BaseException:
+        machine.close()
+        raise
+    return machine
+
+
+def next_attempt(row: RunRow, definition: Definition, entries: Sequence[Entry]) -> Machine:
+    """Make the machine of a run's next attempt, which has not begun."""
+    machine = Machine(definition, facts_of(row, attempt=row.attempt + 1), reused_from(split_attempts(entries)))
+    machine.set_input(entries[0])
+    machine.length = row.length
+    machine.last_at = row.updated_at
+    return machine
+
+
+def reused_from(attempts: Sequence[Sequence[Entry]]) -> Reused:
+    """What these attempts completed; the later one counts."""
+    reused = Reused()
+    for attempt in attempts:
+        reused.learn(attempt)
+    return reused
+
+
+def facts_of(row: RunRow, attempt: int | None = None) -> RunFacts:
+    """What a body may know of its run."""
+    return RunFacts(
+        row.run,
+        row.run_id,
+        row.workflow,
+        row.version,
+        attempt if attempt is not None else row.attempt,
+        row.parent_run_id,
+        row.tags,
+    )

@@ -1,0 +1,124 @@
+"""The engine's own thread: an inbox, and a turn whenever something is in it or a time is due.
+
+Group commit falls out of it: what arrives while a batch is being synced is the next batch.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+from perdure.engine.attempts import Outcome
+from perdure.engine.batch import Batch
+from perdure.engine.engine import Engine, Message, Request
+from perdure.errors import InternalError, PerdureError
+
+T = TypeVar("T")
+logger = logging.getLogger("perdure")
+
+_BATCH_MAX = 2_000
+_PAUSE_AFTER_FAILED_APPEND_S = 1.0
+
+
+class EngineThread:
+    """Drives one engine. `call` and `report` may be used from any thread."""
+
+    def __init__(self, make: Callable[[EngineThread], Engine]) -> None:
+        self._inbox: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
+        self._failure: BaseException | None = None
+        self._stopping = False
+        self._lock = threading.Lock()
+        self.engine = make(self)
+        self._thread = threading.Thread(target=self._run, name="perdure-engine", daemon=True)
+
+    def start(self) -> None:
+        """Begin to take turns."""
+        self._thread.start()
+
+    def call(self, request: Callable[[Engine, Batch], T]) -> Future[T]:
+        """Have `request` done in the next batch; the future is answered after the append."""
+        future: Future[T] = Future()
+        with self._lock:
+            closed = self._stopping or self._failure is not None
+            if not closed:
+                self._inbox.put(Request(request, future))
+        if closed:
+            future.set_exception(self._why_closed())
+        return future
+
+    def report(self, outcome: Outcome) -> None:
+        """Take a step's outcome from a performer."""
+        self._inbox.put(outcome)
+
+    def stop(self) -> None:
+        """Finish the turn that runs, answer nobody any more, and end the thread."""
+        with self._lock:
+            self._stopping = True
+        self._inbox.put(None)
+        if self._thread.is_alive():
+            self._thread.join()
+        self._refuse_rest()
+
+    def _why_closed(self) -> PerdureError:
+        if self._failure is not None:
+            return InternalError(
+                f"the engine stopped: {self._failure!r}",
+                why="it is our bug; nothing that was acknowledged is lost",
+                fix="start the runtime again, and send us the log's traceback",
+            )
+        return PerdureError("the runtime is closed.", fix="use it inside its `async with` or `with` block")
+
+    def _run(self) -> None:
+        engine = self.engine
+        try:
+            while True:
+                messages = self._take()
+                if messages is None:
+                    break
+                engine.turn(messages)
+        except BaseException as error:  # whoever waits must hear of it, or would wait forever
+            logger.critical("The engine stopped; this is a bug of Perdure.", exc_info=True)
+            self._failure = error
+            self._refuse_rest()
+
+    def _take(self) -> list[Message] | None:
+        """Wait for messages or the next due time; None is the end."""
+        engine = self.engine
+        if engine.unrecorded and not engine.unrecorded_may_go:
+            wait_s = _PAUSE_AFTER_FAILED_APPEND_S
+        elif engine.unrecorded:
+            wait_s = 0.0
+        else:
+            wait_s = max(0.0, (engine.next_time() - engine.clock.now_us()) / 1_000_000)
+        messages: list[Message] = []
+        try:
+            message = self._inbox.get(timeout=wait_s)
+            while True:
+                if message is None:
+                    return None
+                messages.append(message)
+                if len(messages) >= _BATCH_MAX:
+                    break
+                message = self._inbox.get_nowait()
+        except queue.Empty:
+            pass
+        return messages
+
+    def _refuse_rest(self) -> None:
+        """Answer whoever still waits, also those that watch a run."""
+        error = self._why_closed()
+        waiting: list[Future[Any]] = self.engine.forget_watchers()
+        while True:
+            try:
+                message = self._inbox.get_nowait()
+            except queue.Empty:
+                break
+            if isinstance(message, Request):
+                waiting.append(message.future)
+        for future in waiting:
+            if future.set_running_or_notify_cancel():
+                future.set_exception(error)
