@@ -10,6 +10,7 @@
     │   ├── InvalidInput         RUN102   the input does not fit the workflow's annotation
     │   ├── UnknownRun           RUN103   the ledger has no such run
     │   ├── NotSerializable      VAL101   a value without a lossless encoding, with its path
+    │   ├── ValueUnreadable      VAL102   a recorded value whose class is gone or has changed too much
     │   ├── DuplicateStepName    STEP101  step.run used one name twice in a run
     │   ├── StepFailed           STEP201  the step's own exception could not be rebuilt
     │   ├── StepTimeout          STEP202  an attempt took longer than its timeout
@@ -172,6 +173,22 @@ class NotSerializable(WorkflowError):
     def __init__(self, message: str, *, path: str = "$", **labels: Any) -> None:
         super().__init__(message, **labels)
         self.path = path
+
+
+class ValueUnreadable(WorkflowError):
+    """A recorded value can't be read back: its class is gone, moved, or lost the shape that it had.
+
+    Attributes:
+        path: where in the value it sits, such as `$.items[2]`.
+        recorded_type: the class that the ledger names, as `module:qualname`; empty when the text itself is broken.
+    """
+
+    code = "VAL102"
+
+    def __init__(self, message: str, *, path: str = "$", recorded_type: str = "", **labels: Any) -> None:
+        super().__init__(message, **labels)
+        self.path = path
+        self.recorded_type = recorded_type
 
 
 class DuplicateStepName(WorkflowError):
