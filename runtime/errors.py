@@ -298,11 +298,15 @@ class Divergence(WorkflowError):
     Attributes:
         run_id, position: where in the ledger.
         recorded, replayed: the two sides, one line each.
+        recorded_site, replayed_site: the source lines that asked, as `file.py:12`; empty when not known.
         cause: the likely cause, one of the names in `docs/errors.md`.
         evidence: what the cause was concluded from.
+        inspect: the command that looks further.
     """
 
     code = "REPLAY201"
+    recorded_site: str = ""
+    replayed_site: str = ""
 
     def __init__(
         self,
@@ -314,6 +318,7 @@ class Divergence(WorkflowError):
         replayed: str = "",
         cause: str = "",
         evidence: str = "",
+        inspect: str = "",
         **labels: Any,
     ) -> None:
         super().__init__(message, details=[("recorded", recorded), ("replayed", replayed)], **labels)
@@ -323,6 +328,10 @@ class Divergence(WorkflowError):
         self.replayed = replayed
         self.cause = cause
         self.evidence = evidence
+        self.inspect = inspect
+
+    def __str__(self) -> str:
+        return super().__str__() + (f"\n  {'inspect':<9} {self.inspect}" if self.inspect else "")
 
 
 # ── the ledger ───────────────────────────────────────────────────────────────────────────────────

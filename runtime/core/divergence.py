@@ -7,48 +7,81 @@ may read definitions and walk again; this file must not.
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
+from perdure.core.elided import elide_equal
 from perdure.core.facts import RunFacts
 from perdure.errors import Divergence
 from perdure.storage import entries as kinds
 from perdure.storage.entries import Entry
 
-_SHOWN_CHARACTERS_MAX = 300
+FIX = "restore the old body, or give the new one a new version and let old runs finish on the old one"
 
 
 class DivergenceSignal(BaseException):  # noqa: N818  # a control signal, not an error anybody handles
     """Ends a body that may not go on; derives from BaseException so that `except Exception` lets it pass."""
 
 
-def mismatch(facts: RunFacts, recorded: Entry | None, replayed: Entry | None, where: str = "") -> Divergence:
-    """Make the divergence of one recorded entry and what the body did instead.
+class Difference(NamedTuple):
+    """One recorded entry and what the body did instead."""
+
+    recorded: Entry | None  # None: the ledger has nothing there
+    replayed: Entry | None  # None: the body asked for nothing there, it waits
+    position: int  # of `recorded`, or where the ledger would have the next entry
+    length: int  # entries of the run
+    site: str = ""  # the body's line that asked
+
+    @property
+    def recorded_site(self) -> str:
+        """The line that asked when this was recorded: `orders.py:42`."""
+        return site_of(self.recorded)
+
+
+def divergence_of(facts: RunFacts, difference: Difference) -> Divergence:
+    """Make the error of a difference, with its obvious cause."""
+    cause, why = _obvious_cause(difference)
+    return say(facts, difference, cause=cause, why=why)
+
+
+def say(
+    facts: RunFacts,
+    difference: Difference,
+    *,
+    cause: str,
+    why: str,
+    evidence: str = "",
+    fix: str = FIX,
+    ledger: str = "LEDGER",
+) -> Divergence:
+    """Put a difference and its cause into the words of every divergence.
 
     Args:
-        recorded: None when the ledger has nothing there.
-        replayed: None when the body asked for nothing there: it waits.
-        where: the body's line that asked.
+        cause: its short name. why: a sentence. evidence: further lines that show what it was concluded from.
+        ledger: the path for the command that looks further.
     """
-    position = recorded.position if recorded is not None else 0
+    recorded, replayed = describe_both(difference)
     places = [f"{facts.workflow} v{facts.version}"]
-    recorded_site = _detail(recorded).get("site", "") if recorded is not None else ""
-    if where or recorded_site:
-        places.append(where or recorded_site)
+    site = difference.site or difference.recorded_site
+    if site:
+        places.append(site)
     places.append(f"run {facts.run_id}")
-    if recorded is not None:
-        places.append(f"entry {position}")
-    cause, why = _obvious_cause(recorded, replayed)
-    return Divergence(
-        _headline(recorded, replayed, position),
+    places.append(f"entry {difference.position} of {difference.length}")
+    error = Divergence(
+        _headline(difference),
         run_id=facts.run_id,
-        position=position,
-        recorded=describe(recorded) + (f"   [{recorded_site}]" if recorded_site else ""),
-        replayed=describe(replayed) + (f"   [{where}]" if where else ""),
+        position=difference.position,
+        recorded=recorded,
+        replayed=replayed,
         cause=cause,
+        evidence=evidence,
         where=", ".join(places),
-        why=why,
-        fix="restore the old body, or give the new one a new version and let old runs finish on the old one",
+        why=f"{why}\n{evidence}" if evidence else why,
+        fix=fix,
+        inspect=f"perdure show {ledger} {facts.run_id} --at {min(difference.position, max(difference.length - 1, 0))}",
     )
+    error.recorded_site = difference.recorded_site
+    error.replayed_site = difference.site
+    return error
 
 
 def describe(entry: Entry | None) -> str:
@@ -58,20 +91,41 @@ def describe(entry: Entry | None) -> str:
     if entry.kind == kinds.STEP:
         return f"{entry.name}({_arguments(entry.body)})"
     if entry.kind in kinds.ENDINGS:
-        return f"{entry.kind} {_short(entry.body or '')}".rstrip()
+        return f"{entry.kind} {_ending_value(entry)}".rstrip()
     return f"{entry.kind} {entry.name}({_arguments(entry.body)})"
 
 
-def _headline(recorded: Entry | None, replayed: Entry | None, position: int) -> str:
+def describe_both(difference: Difference) -> tuple[str, str]:
+    """Show the two sides, one line each: equal parts of long ones elided, their source lines one below the other."""
+    recorded = "nothing" if difference.recorded is None else describe(difference.recorded)
+    first, second = elide_equal(recorded, describe(difference.replayed))
+    width = max(len(first), len(second))
+    sites = (difference.recorded_site, difference.site)
+    shown = [f"{text:<{width}}   {site}" if site else text for text, site in zip((first, second), sites, strict=True)]
+    return shown[0], shown[1]
+
+
+def site_of(entry: Entry | None) -> str:
+    """The source line that a command's entry names; empty when it names none."""
+    if entry is None or not entry.detail or not entry.detail.startswith("{"):
+        return ""
+    return str(json.loads(entry.detail).get("site", ""))
+
+
+def _headline(difference: Difference) -> str:
+    recorded, replayed, position = difference.recorded, difference.replayed, difference.position
     if replayed is None:
         return f"entry {position} is {_brief(recorded)}, but the body waits for something else."
-    if recorded is None:
-        return f"the body asked for {_brief(replayed)}, but the ledger has nothing there."
-    if recorded.kind == replayed.kind and recorded.name == replayed.name:
-        if recorded.kind in kinds.ENDINGS:
+    if replayed.kind in kinds.ENDINGS:
+        if recorded is not None and recorded.kind == replayed.kind:
             return f"entry {position} is the run's end, but the body ended with another value."
-        return f"entry {position} asked for {_brief(replayed)} with other arguments than the ledger has."
-    return f"entry {position} asked for {_brief(replayed)}, but the ledger has {_brief(recorded)} there."
+        return f"the body {_ended(replayed)} at entry {position}, but the ledger has {_brief(recorded)} there."
+    place = f"step {position}" if replayed.kind == kinds.STEP else f"entry {position}"
+    if recorded is None:
+        return f"{place} asked for {_brief(replayed)}, but the ledger has nothing there."
+    if recorded.kind == replayed.kind and recorded.name == replayed.name:
+        return f"{place} asked for {_brief(replayed)} with other arguments than the ledger has."
+    return f"{place} asked for {_brief(replayed)}, but the ledger has {_brief(recorded)} there."
 
 
 def _brief(entry: Entry | None) -> str:
@@ -79,33 +133,38 @@ def _brief(entry: Entry | None) -> str:
         return "nothing"
     if entry.kind == kinds.STEP:
         return entry.name
+    if entry.kind in kinds.ENDINGS:
+        return f"the run's end ({entry.kind})"
     return f"{entry.kind} {entry.name}".strip()
 
 
-def _obvious_cause(recorded: Entry | None, replayed: Entry | None) -> tuple[str, str]:
+def _ended(entry: Entry) -> str:
+    return {kinds.COMPLETED: "returned", kinds.CANCELLED: "was cancelled"}.get(entry.kind, "raised")
+
+
+def _ending_value(entry: Entry) -> str:
+    if entry.body is None:
+        return ""
+    if entry.kind == kinds.COMPLETED:
+        return entry.body
+    failure: Any = json.loads(entry.body)
+    return f"{failure.get('type', '')}: {failure.get('message', '')}"
+
+
+def _obvious_cause(difference: Difference) -> tuple[str, str]:
+    recorded, replayed = difference.recorded, difference.replayed
     if recorded is None:
         return "step added", "the body asks for more than it did when this was recorded"
     if replayed is None:
         return "step removed", "the body no longer asks for what was recorded"
+    if recorded.kind in kinds.ENDINGS and replayed.kind in kinds.ENDINGS:
+        return "output changed", "the body ends otherwise for the same recorded outcomes"
     if recorded.kind == replayed.kind and recorded.name == replayed.name:
-        if recorded.kind in kinds.ENDINGS:
-            return "output changed", "the body returns something else for the same recorded outcomes"
         return "argument changed", "the same command has other arguments"
     return "body changed", "the body asks for another command than it did when this was recorded"
-
-
-def _detail(entry: Entry) -> dict[str, Any]:
-    return json.loads(entry.detail) if entry.detail else {}
 
 
 def _arguments(body: str | None) -> str:
     if body is None:
         return ""
-    text = body[1:-1] if body.startswith("[") and body.endswith("]") else body
-    return _short(text)
-
-
-def _short(text: str) -> str:
-    if len(text) <= _SHOWN_CHARACTERS_MAX:
-        return text
-    return f"{text[:_SHOWN_CHARACTERS_MAX]}… ({len(text):,} characters)"
+    return body[1:-1] if body.startswith("[") and body.endswith("]") else body

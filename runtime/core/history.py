@@ -56,6 +56,12 @@ class Stride:
     commands: dict[str, Entry] = field(default_factory=dict)  # by identity; see `command_key`
     ending: Entry | None = None
 
+    @property
+    def end(self) -> int:
+        """The position after its last entry."""
+        last = self.ending or next(reversed(self.commands.values()), None) or self.causes[-1]
+        return max(last.position, self.causes[-1].position) + 1
+
 
 def command_key(kind: str, command: str) -> str:
     """Tell a command from the later word that it was dropped, which carries the same identity."""

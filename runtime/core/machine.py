@@ -21,7 +21,7 @@ from typing import Any, Literal, NoReturn
 from perdure.core.branch import Branch
 from perdure.core.calls import StepCall
 from perdure.core.context import Context
-from perdure.core.divergence import DivergenceSignal, mismatch
+from perdure.core.divergence import Difference, DivergenceSignal, divergence_of
 from perdure.core.facts import Executable, Output, RunFacts
 from perdure.core.history import Reused, Stride, command_key, strides
 from perdure.core.lifecycle import retry_delay_us
@@ -78,9 +78,12 @@ class Machine:
         self._asked: list[Entry] = []  # while living: what it asked for
         self._names: dict[str, str] = {}  # names that step.run used, with their identity
         self._divergence: Divergence | None = None
+        self.difference: Difference | None = None  # what `_divergence` says in words
         self._now = 0
         self._input: Any = None
         self._last_recorded: Entry | None = None  # the ending of the stride that is replayed
+        self._stride_end = 0  # the position after the stride that is replayed
+        self._replayed_length = 0  # entries of the run that is replayed
         self._step = StepContext(self)
         self.loop = BodyLoop(self)
         self._root: BodyTask[Any] | None = None
@@ -93,6 +96,8 @@ class Machine:
         Raises:
             Divergence: the first difference; the machine can only be closed after it.
         """
+        if entries:
+            self._replayed_length = entries[-1].position + 1
         with self._active():
             for stride in strides(entries, self.deferred):
                 self._replay_stride(stride)
@@ -154,12 +159,12 @@ class Machine:
     def _replay_stride(self, stride: Stride) -> None:
         self._expected = stride.commands
         self._last_recorded = stride.ending
+        self._stride_end = stride.end
         try:
             for cause in stride.causes:
                 self._deliver(cause)
             if self._divergence is None and stride.commands:
-                recorded = next(iter(stride.commands.values()))
-                self._divergence = mismatch(self.facts, recorded, self._would_end(recorded))
+                self._differ(next(iter(stride.commands.values())), self._would_end())
             if self._divergence is None:
                 self._check_ending(stride.ending)
         finally:
@@ -261,13 +266,13 @@ class Machine:
             return
         if root is None or not root.done():
             if recorded is not None:
-                self._divergence = mismatch(self.facts, recorded, None)
+                self._differ(recorded, None)
             return
         replayed = self._conclude(root)
         if recorded is None or not _same_ending(recorded, replayed):
-            self._divergence = mismatch(self.facts, recorded, replayed)
+            self._differ(recorded, replayed)
 
-    def _would_end(self, recorded: Entry) -> Entry | None:
+    def _would_end(self) -> Entry | None:
         """What the body did instead of asking for what is recorded: it ended, or it waits."""
         if self._state == "running" and self._root is not None and self._root.done():
             return self._conclude(self._root)
@@ -371,8 +376,13 @@ class Machine:
             recorded = next(iter(self._expected.values()))
         if recorded is None:
             recorded = self._last_recorded
-        self._divergence = mismatch(self.facts, recorded, replayed, where=site())
+        self._differ(recorded, replayed, site())
         raise DivergenceSignal
+
+    def _differ(self, recorded: Entry | None, replayed: Entry | None, where: str = "") -> None:
+        position = recorded.position if recorded is not None else self._stride_end
+        self.difference = Difference(recorded, replayed, position, self._replayed_length, where)
+        self._divergence = divergence_of(self.facts, self.difference)
 
     def _too_long(self) -> BudgetExceeded:
         limit = self.executable.options.max_entries

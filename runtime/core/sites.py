@@ -6,6 +6,7 @@ import os
 import sys
 
 _OURS = ("perdure.", "asyncio")
+_LOOP = "perdure.core.loop"
 
 
 def site() -> str:
@@ -13,6 +14,8 @@ def site() -> str:
     frame = sys._getframe(1)
     while frame is not None:
         module = frame.f_globals.get("__name__", "")
+        if module == _LOOP and frame.f_code.co_name == "run_ready":
+            break  # a task of its own, whose maker is not on the stack; what called the machine is no line of the body
         if not (isinstance(module, str) and module.startswith(_OURS)):
             return f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}"
         back = frame.f_back
