@@ -1,0 +1,50 @@
+# Two commands do everything on a machine with Python ≥ 3.11, git and make: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Strict editable mode links file by file, so that type checkers find the mapped folders; a new file shows after the
+# install is run again, which is why every target runs it.
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation \
+	--config-settings editable_mode=strict --editable
+
+.PHONY: demo test check soak bench clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo    install, then run the demo: a worker is killed half-way, restarted, finished and verified"
+	@echo "make test    install with test extras, then run the whole test suite"
+	@echo "make check   ruff, mypy, import-linter"
+	@echo "make soak    the long tests"
+	@echo "make bench   the benchmarks (installs a peer to measure beside)"
+	@echo "make clean   remove the environment and what was built"
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Perdure needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Name another with: make PYTHON=python3.12 " )'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip "setuptools>=77"
+
+demo: $(BIN)/python
+	$(INSTALL) .
+	$(BIN)/python examples/demo.py
+
+test: $(BIN)/python
+	$(INSTALL) ".[test]"
+	$(BIN)/python -m pytest
+
+check: $(BIN)/python
+	$(INSTALL) ".[test,check]"
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy -p perdure
+	$(BIN)/lint-imports
+
+soak: $(BIN)/python
+	$(INSTALL) ".[test]"
+	$(BIN)/python -m pytest -m soak --timeout 3600
+
+bench: $(BIN)/python
+	$(INSTALL) ".[test,bench]"
+	$(BIN)/python benchmarks/run.py
+
+clean:
+	rm -rf $(VENV) build dist perdure.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
