@@ -18,7 +18,7 @@ from perdure.storage.entries import Entry
 FIX = "restore the old body, or give the new one a new version and let old runs finish on the old one"
 
 
-class DivergenceSignal(BaseException):  # noqa: N818  # a control signal, not an error anybody handles
+class DivergenceSignal(BaseException):  # a control signal, not an error anybody handles
     """Ends a body that may not go on; derives from BaseException so that `except Exception` lets it pass."""
 
 
@@ -124,6 +124,8 @@ def _headline(difference: Difference) -> str:
     if recorded is None:
         return f"{place} asked for {_brief(replayed)}, but the ledger has nothing there."
     if recorded.kind == replayed.kind and recorded.name == replayed.name:
+        if recorded[8:10] == replayed[8:10]:
+            return f"{place} asked for {_brief(replayed)} in another branch than the ledger has it."
         return f"{place} asked for {_brief(replayed)} with other arguments than the ledger has."
     return f"{place} asked for {_brief(replayed)}, but the ledger has {_brief(recorded)} there."
 
@@ -159,7 +161,7 @@ def _obvious_cause(difference: Difference) -> tuple[str, str]:
         return "step removed", "the body no longer asks for what was recorded"
     if recorded.kind in kinds.ENDINGS and replayed.kind in kinds.ENDINGS:
         return "output changed", "the body ends otherwise for the same recorded outcomes"
-    if recorded.kind == replayed.kind and recorded.name == replayed.name:
+    if recorded.kind == replayed.kind and recorded.name == replayed.name and recorded.body != replayed.body:
         return "argument changed", "the same command has other arguments"
     return "body changed", "the body asks for another command than it did when this was recorded"
 

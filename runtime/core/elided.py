@@ -6,7 +6,6 @@ Knows texts only. Both sides are cut at the same places, so that they stay compa
 from __future__ import annotations
 
 from difflib import SequenceMatcher
-from os.path import commonprefix
 
 _WHOLE_MAX = 100  # characters up to which a text is shown whole
 _KEPT = 16  # of an equal part, beside a difference
@@ -21,9 +20,9 @@ def elide_equal(first: str, second: str) -> tuple[str, str]:
         return first, second
     if first == second:
         return shortened(first), shortened(second)
-    head = len(commonprefix([first, second]))
+    head = _equal_beginning(first, second)
     rest_first, rest_second = first[head:], second[head:]
-    tail = len(commonprefix([rest_first[::-1], rest_second[::-1]]))
+    tail = _equal_beginning(rest_first[::-1], rest_second[::-1])
     middle_first = rest_first[: len(rest_first) - tail]
     middle_second = rest_second[: len(rest_second) - tail]
     middle_first, middle_second = _middles(middle_first, middle_second)
@@ -51,6 +50,13 @@ def _middles(first: str, second: str) -> tuple[str, str]:
             shown_first.append(shortened(first[i1:i2], _PART_MAX))
             shown_second.append(shortened(second[j1:j2], _PART_MAX))
     return "".join(shown_first), "".join(shown_second)
+
+
+def _equal_beginning(first: str, second: str) -> int:
+    for index, (one, other) in enumerate(zip(first, second, strict=False)):
+        if one != other:
+            return index
+    return min(len(first), len(second))
 
 
 def _equal(text: str, head: int, tail: int) -> str:
