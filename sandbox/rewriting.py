@@ -1,0 +1,61 @@
+"""Small pieces of tree that the policy puts into a body, always at the place of what they stand for.
+
+Guards have names that can't be spelled in Python (`%tick`), so that nothing in a body can shadow or reach one.
+
+This file knows how to build nodes. It must not know when.
+"""
+
+from __future__ import annotations
+
+import ast
+from typing import TypeVar
+
+Node = TypeVar("Node", bound=ast.AST)
+
+
+def at(new: Node, place: ast.AST) -> Node:
+    """Give a node, and what is in it without a place of its own, the place of another."""
+    for part in ast.walk(new):
+        if "lineno" in part._attributes and not hasattr(part, "lineno"):
+            ast.copy_location(part, place)
+            # A node that spans several lines would make the tracer step through them.
+            if isinstance(place, ast.stmt):
+                part.end_lineno = place.lineno  # type: ignore[attr-defined]
+                part.end_col_offset = place.col_offset  # type: ignore[attr-defined]
+    return new
+
+
+def guard(name: str, *arguments: ast.expr) -> ast.Call:
+    """Call a guard; the place is still to be given."""
+    return ast.Call(func=ast.Name("%" + name, ast.Load()), args=list(arguments), keywords=[])
+
+
+def guarded(name: str, node: ast.expr, *constants: str) -> ast.Call:
+    """Put a guard around an expression, in its place."""
+    return at(guard(name, node, *(ast.Constant(value) for value in constants)), node)
+
+
+def tick(place: ast.AST) -> ast.Expr:
+    """The statement that spends one operation."""
+    return at(ast.Expr(guard("tick")), place)
+
+
+def statement(name: str, place: ast.AST) -> ast.Expr:
+    """A guard without arguments as a statement."""
+    return at(ast.Expr(guard(name)), place)
+
+
+def is_docstring(node: ast.stmt) -> bool:
+    """Tell whether a statement is a bare string."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def after_docstring(body: list[ast.stmt], new: str) -> None:
+    """Put a guard first in a block, at the place of the statement that it comes before."""
+    position = 1 if is_docstring(body[0]) and len(body) > 1 else 0
+    body.insert(position, statement(new, body[position]))
+
+
+def guarded_attribute(name: str, node: ast.Attribute, attribute: str) -> ast.Call:
+    """Read an attribute through a guard that is given the object and the name."""
+    return at(guard(name, node.value, ast.Constant(attribute)), node)
