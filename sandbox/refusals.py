@@ -120,6 +120,8 @@ _BY_REASON: Final[tuple[tuple[str, str, str], ...]] = (
     ("statistics.NormalDist", "its samples() draws from a generator that no replay repeats",
      "use random.gauss(mu, sigma)"),
     ("statistics.kde_random", "it draws from a generator that no replay repeats", "use random.choice"),
+    ("random.Random()", "all runs draw from it, and a replay draws other numbers",
+     "use the functions of `random`, or make a generator in the body: random.Random(seed)"),
     ("numpy.random", "its generator is not the run's", "use `random`, or draw in a step"),
     # output
     ("logging warnings traceback", "what it writes would be written again by every replay", "use ctx.log, or print"),

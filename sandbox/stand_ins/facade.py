@@ -89,7 +89,7 @@ class StandInType(type):
         return repr(cls._real)
 
     def __setattr__(cls, name: str, value: object) -> None:
-        if not name.startswith("__"):  # abc and typing note things about classes under special names
+        if not name.startswith("_"):  # abc, typing and zoneinfo note things about classes; bodies can't write these
             raise refuse_change(cls, name)
         super().__setattr__(name, value)
 

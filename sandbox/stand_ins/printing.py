@@ -12,7 +12,7 @@ from perdure.sandbox import formatting
 from perdure.sandbox.activation import current
 
 
-def print(
+def print_line(
     *values: object, sep: str | None = " ", end: str | None = "\n", file: object = None, flush: bool = False
 ) -> None:
     """Write the values as text, `sep` between and `end` after them; a replay does not repeat it.
@@ -34,3 +34,6 @@ def print(
         )
     separator = " " if sep is None else sep
     environment.emit(separator.join(map(formatting.text, values)) + ("\n" if end is None else end))
+
+
+print_line.__name__ = print_line.__qualname__ = "print"  # what a body sees
