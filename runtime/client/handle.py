@@ -89,7 +89,8 @@ class RunHandle:
         """Replay the run against today's code, performing nothing. Raises `UnknownRun`, `UnknownWorkflow`."""
         row, entries = await self._row_and_entries()
         definition = self._runtime.registry.get(row.workflow, row.version)
-        return await asyncio.to_thread(check_run, row, definition, entries)
+        recorded = await self._runtime.ask(lambda engine, batch: engine.ledger.definition(row.definition))
+        return await asyncio.to_thread(check_run, row, definition, entries, recorded=recorded)
 
     async def _row(self) -> RunRow:
         row, _ = await self._runtime.ask(lambda engine, batch: _look(engine.ledger, self.run_id, with_entries=False))

@@ -1,21 +1,33 @@
 """Replay of recorded runs: the same walk as production's, with nobody who would perform anything.
 
-Knows how to walk a whole history, attempt by attempt. Why a run diverges is found in `causes.py`, and shown by
-`report.py`.
+Knows how to walk a whole history, attempt by attempt, and gathers what is known when it diverges. Why it does is
+concluded in `causes.py`, and shown by `report.py`.
 """
 
 from __future__ import annotations
 
+import json
+import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from perdure.core.divergence import Difference, say, site_of
+from perdure.core.facts import RunFacts
 from perdure.core.history import Reused, split_attempts
 from perdure.core.machine import Machine
 from perdure.declare.registry import Definition
 from perdure.engine.residents import facts_of
-from perdure.errors import Divergence
-from perdure.storage.entries import Entry
+from perdure.errors import Divergence, ValueUnreadable
+from perdure.replay.case import Case
+from perdure.replay.causes import likely_cause
+from perdure.replay.closures import Closure
+from perdure.replay.explore import Exploration, explore
+from perdure.replay.reread import reread
+from perdure.storage.entries import DefinitionRow, Entry
 from perdure.storage.ledger import RunRow
+
+_PYTHON = ".".join(platform.python_version_tuple()[:2])
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +37,7 @@ class Verdict:
     Attributes:
         run_id, workflow, version: which run, on which definition.
         entries: how many entries were walked.
-        divergence: the first difference, or None when code and ledger agree.
+        divergence: the first difference with its likely cause, or None when code and ledger agree.
     """
 
     run_id: str
@@ -43,20 +55,123 @@ class Verdict:
         return self.ok
 
 
-def check_run(row: RunRow, definition: Definition, entries: Sequence[Entry]) -> Verdict:
-    """Replay a run, finished or open, against a definition. An open run is checked up to where it stands."""
+def check_run(
+    row: RunRow,
+    definition: Definition,
+    entries: Sequence[Entry],
+    *,
+    recorded: DefinitionRow | None = None,
+    ledger: str = "LEDGER",
+) -> Verdict:
+    """Replay a run, finished or open, against a definition. An open run is checked up to where it stands.
+
+    Args:
+        entries: the whole history.
+        recorded: the definition that the run was recorded with, as the ledger keeps it; evidence for the cause.
+        ledger: its path, for the command that a divergence names.
+    """
     reused = Reused()
     divergence: Divergence | None = None
     for number, attempt in enumerate(split_attempts(entries), start=1):
-        machine = Machine(definition, facts_of(row, attempt=number), reused)
+        facts = facts_of(row, attempt=number)
+        machine = Machine(definition, facts, reused)
         machine.set_input(entries[0])
         try:
             machine.replay(attempt)
         except Divergence as found:
-            divergence = found
-            break
+            difference = machine.difference
+            assert difference is not None  # the machine makes the one from the other
+            walk = _Walk(facts, definition, entries[0], attempt, reused, row, recorded, ledger)
+            divergence = walk.explain(difference._replace(length=len(entries)), found)
+        except ValueUnreadable as unreadable:
+            walk = _Walk(facts, definition, entries[0], attempt, reused, row, recorded, ledger)
+            divergence = walk.explain_unreadable(len(entries), unreadable)
         finally:
             machine.close()
+        if divergence is not None:
+            break
         reused = Reused(reused)
         reused.learn(attempt)
     return Verdict(row.run_id, row.workflow, row.version, len(entries), divergence)
+
+
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    """One attempt that diverged, and all that is needed to walk it again."""
+
+    facts: RunFacts
+    definition: Definition
+    created: Entry
+    attempt: Sequence[Entry]
+    reused: Reused
+    row: RunRow
+    recorded: DefinitionRow | None
+    ledger: str
+
+    def explain(self, difference: Difference, found: Divergence) -> Divergence:
+        """Say the difference again, with its likely cause."""
+        today = Closure.from_json(self.definition.source_json)
+        before = Closure.from_json(self.recorded.source) if self.recorded is not None else None
+        first, second = self._explore(today), self._explore(today)
+        if not difference.site and difference.replayed is not None:
+            # A task of its own has no maker on its stack; walking it as if it lived notes the line in time.
+            difference = difference._replace(site=site_of(first.at(difference.replayed.command)))
+        case = Case(
+            facts=self.facts,
+            difference=difference,
+            attempt=self.attempt,
+            before=before,
+            today=today,
+            digests=(self.row.definition, self.definition.digest),
+            pythons=(self._recorded_python(), _PYTHON),
+            first=first,
+            second=second,
+            reread=reread([self.created, *(each for each in self.attempt if each.position < difference.position)]),
+        )
+        cause = likely_cause(case)
+        divergence = say(
+            self.facts,
+            difference,
+            cause=cause.name,
+            why=f"{cause.name}: {cause.why}",
+            evidence="\n".join(cause.evidence),
+            fix=cause.fix,
+            ledger=self.ledger,
+        )
+        divergence.__cause__ = found.__cause__
+        return divergence
+
+    def explain_unreadable(self, length: int, unreadable: ValueUnreadable) -> Divergence:
+        """A recorded value can't be read by today's classes, so the walk ends where the body would get it."""
+        values = [each for each in reread([self.created, *self.attempt]) if not each.readable]
+        if not values:
+            raise unreadable
+        entry, facts = values[0].entry, self.facts
+        is_input = entry.position == 0
+        what = "the input" if is_input else f"the result of {entry.name}"
+        divergence = Divergence(
+            f"entry {entry.position} holds {what}, which today's code can't read.",
+            run_id=facts.run_id,
+            position=entry.position,
+            recorded=entry.body or "",
+            replayed=f"nothing: {unreadable.message}",
+            cause="input model changed" if is_input else "result model changed",
+            evidence="\n".join(values[0].evidence),
+            where=f"{facts.workflow} v{facts.version}, run {facts.run_id}, entry {entry.position} of {length}",
+            why="\n".join(values[0].evidence),
+            fix="keep the class readable for what was recorded (a default for a new field), or register the old code "
+            "as its version and the new one under a new version",
+            inspect=f"perdure show {self.ledger} {facts.run_id} --at {entry.position}",
+        )
+        divergence.__cause__ = unreadable
+        return divergence
+
+    def _explore(self, today: Closure) -> Exploration:
+        def gone(name: str) -> bool:
+            return not today.mentions(name)
+
+        return explore(self.definition, self.facts, self.created, self.attempt, self.reused, gone)
+
+    def _recorded_python(self) -> str:
+        detail: Any = json.loads(self.created.detail or "{}")
+        return str(detail.get("python", ""))
