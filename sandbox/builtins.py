@@ -18,12 +18,20 @@ from perdure.sandbox.sets import OrderedFrozenSet, OrderedSet
 from perdure.sandbox.stand_ins.hashing import stable_hash
 from perdure.sandbox.stand_ins.printing import print_line
 
-_PLAIN: Final = ["abs", "aiter", "all", "anext", "any", "ascii", "bin", "bool", "bytearray", "bytes", "callable", "chr", "classmethod", "complex", "dict", "divmod", "enumerate", "filter", "float", "int", "isinstance", "issubclass", "len", "list", "map", "max", "min", "next", "object", "oct", "ord", "pow", "property", "range", "repr", "reversed", "round", "slice", "sorted", "staticmethod", "str", "sum", "super", "tuple", "zip", "hex", "True", "False", "None", "Ellipsis", "NotImplemented", "__debug__", "__build_class__"]
+_PLAIN: Final = """
+    abs aiter all anext any ascii bin bool bytearray bytes callable chr classmethod complex dict divmod enumerate
+    filter float int isinstance issubclass len list map max min next object oct ord pow property range
+    reversed round slice sorted staticmethod str sum super tuple zip hex
+    True False None Ellipsis NotImplemented __debug__ __build_class__
+"""
 
 #: They end a process or a generator; a body has no business raising or catching them by name.
 _WITHHELD_EXCEPTIONS: Final = frozenset({"SystemExit", "KeyboardInterrupt", "GeneratorExit"})
 
-_REFUSED: Final = ["__import__", "breakpoint", "compile", "copyright", "credits", "delattr", "dir", "eval", "exec", "exit", "globals", "help", "id", "input", "license", "locals", "memoryview", "open", "quit", "vars"]
+_REFUSED: Final = """
+    breakpoint compile copyright credits dir eval exec exit globals help id input license locals memoryview open quit
+    vars
+"""
 
 
 def _exceptions() -> Iterator[tuple[str, object]]:
@@ -46,7 +54,7 @@ class _TypeOfTypes(type):
         return isinstance(instance, type)
 
     def __getitem__(cls, item: object) -> object:
-        return type[item]  # type: ignore[valid-type]
+        return type[item]
 
     def __setattr__(cls, name: str, value: object) -> NoReturn:
         raise SandboxViolation(f"type.{name} can't be changed in a body.", fix="keep it in a variable of the body")
@@ -80,6 +88,14 @@ def set_attribute(holder: Any, name: str, value: Any) -> None:
     setattr(guards.write(holder, name), name, value)
 
 
+def delete_attribute(holder: Any, name: str) -> None:
+    """`delattr` in a body."""
+    check_dynamic_name(name)
+    if vocabulary.is_private(name):
+        guards.check_private(holder, name)
+    delattr(guards.write(holder, name), name)
+
+
 def check_dynamic_name(name: str) -> None:
     """Refuse attribute names that the policy would refuse when written down."""
     if type(name) is not str:
@@ -110,9 +126,9 @@ def times(count: Any) -> Any:
 
 def base_builtins() -> dict[str, Any]:
     """Make a new dictionary of everything that bodies have in common."""
-    found: dict[str, Any] = {name: getattr(builtins, name) for name in _PLAIN}
+    found: dict[str, Any] = {name: getattr(builtins, name) for name in _PLAIN.split()}
     found.update(_exceptions())
-    found.update({name: _refuser(name) for name in _REFUSED})
+    found.update({name: _refuser(name) for name in _REFUSED.split()})
     found.update(guards.GUARDS)
     found.update({
         "__import__": _import_for_c,
@@ -124,6 +140,7 @@ def base_builtins() -> dict[str, Any]:
         "print": print_line,
         "repr": formatting.representation,
         "set": OrderedSet,
+        "delattr": delete_attribute,
         "setattr": set_attribute,
         "type": TypeStandIn,
         "%closure": handed.StepClosure,

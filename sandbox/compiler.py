@@ -37,11 +37,10 @@ def compile_function(
         posonlyargs=[], args=[ast.arg(name) for name in free], kwonlyargs=[], kw_defaults=[], defaults=[]
     )
     factory = ast.FunctionDef(name=FACTORY, args=arguments, body=[inner], decorator_list=[])
-    if hasattr(ast, "TypeVar"):
-        factory.type_params = []
+    factory.type_params = []  # type: ignore[attr-defined]  # required from Python 3.12 on
     module = ast.Module(body=[ast.copy_location(factory, node)], type_ignores=[])
     ast.fix_missing_locations(module)
-    compiled = compile(module, filename, "exec", flags=flags, dont_inherit=True)
+    compiled: CodeType = compile(module, filename, "exec", flags=flags, dont_inherit=True)
     factory_code = next(_nested(compiled))
     code = next(inner_code for inner_code in _nested(factory_code))
     return renamed(code, code.co_qualname, qualname)
@@ -50,7 +49,8 @@ def compile_function(
 def compile_module(tree: ast.Module, *, filename: str, flags: int = 0) -> CodeType:
     """Compile a whole checked module."""
     ast.fix_missing_locations(tree)
-    return compile(tree, filename, "exec", flags=flags, dont_inherit=True)
+    compiled: CodeType = compile(tree, filename, "exec", flags=flags, dont_inherit=True)
+    return compiled
 
 
 def _nested(code: CodeType) -> Iterator[CodeType]:

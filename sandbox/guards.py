@@ -16,7 +16,7 @@ from itertools import compress
 from typing import Any, Final, NoReturn
 
 from perdure.errors import BudgetExceeded, PolicyViolation, SandboxViolation
-from perdure.sandbox import fuel, values, vocabulary
+from perdure.sandbox import formatting, fuel, libraries, values, vocabulary
 from perdure.sandbox.sets import in_order
 
 STEP_FIX: Final = 'move it into a step: `await step.run("name", …)`'
@@ -110,11 +110,9 @@ def watched(holder: Any, name: str) -> Any:
     if name == "obj" and isinstance(subject, BaseException):
         _refuse(name, "it leads to the object that lacks an attribute, past the checks")
     if isinstance(subject, str) or (isinstance(subject, type) and issubclass(subject, str)):
-        if name in ("format", "format_map"):
-            from perdure.sandbox.formatting import format_method  # the other half of the run-time side
-
-            return format_method(subject, name)
-        return getattr(holder, name)
+        if name not in ("format", "format_map"):
+            return getattr(holder, name)
+        return formatting.format_method(subject, name, read_for_format)
     if isinstance(subject, datetime.datetime) and name in _ZONED and subject.tzinfo is None:
         _refuse(
             name,
@@ -125,11 +123,17 @@ def watched(holder: Any, name: str) -> Any:
         return getattr(holder, name)
     is_date = issubclass(kind, datetime.date) or (isinstance(subject, type) and issubclass(subject, datetime.date))
     if is_date and name in _CLOCKS:
-        from perdure.sandbox import libraries  # knows the stand-ins
-
-        base = datetime.datetime if issubclass(subject if isinstance(subject, type) else kind, datetime.datetime) else None
-        return getattr(libraries.resolve_object(base or datetime.date), name)
+        owner = subject if isinstance(subject, type) else kind
+        real = datetime.datetime if issubclass(owner, datetime.datetime) else datetime.date
+        return getattr(libraries.resolve_object(real), name)
     return getattr(holder, name)
+
+
+def read_for_format(holder: object, name: str) -> object:
+    """Read an attribute for a field of a format string, where only plain names are let through."""
+    if name in vocabulary.DENIED_ATTRIBUTES or name.startswith("_"):
+        _refuse(name, "a format string would read it past the checks", "pass the value itself as an argument")
+    return watched(holder, name) if name in vocabulary.WATCHED_ATTRIBUTES else getattr(holder, name)
 
 
 def _special(holder: Any, name: str) -> Any:
@@ -176,7 +180,8 @@ def check_private(holder: Any, name: str) -> None:
     if known is None:
         known = _private[kind, name] = _is_private_to_author(kind, name)
     if not known:
-        _refuse(name, f"`{name}` is private to {kind.__module__}.{kind.__qualname__}, which is not yours", "use its public attributes")
+        owner = f"{kind.__module__}.{kind.__qualname__}"
+        _refuse(name, f"`{name}` is private to {owner}, which is not yours", "use its public attributes")
 
 
 def _is_private_to_author(kind: type, name: str) -> bool:

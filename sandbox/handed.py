@@ -1,8 +1,8 @@
 """What a body hands to a step, and what the runtime really calls.
 
 A closure that stands in a step's place runs outside: with the real module globals, and with the body's variables,
-which it shares. So `unwrap` opens whatever it is given (a twin, a local function, a bound method, a partial) and gives the plain
-function behind it.
+which it shares. So `unwrap` opens whatever it is given (a twin, a local function, a bound method, a partial) and gives
+the plain function behind it.
 
 This file knows functions and cells. It must not know how they were compiled.
 """
@@ -37,7 +37,9 @@ class StepCallable:
     """What a step calls: the real function, and the variables of the body that it sees."""
 
     function: Callable[..., Any]
-    captured: Mapping[str, Any] = field(default_factory=dict)  # contents of its free variables, now; filled ones only
+    #: Contents, now, of the free variables that belong to the body; filled ones only. A function that was not made in
+    #: a body has none, and what a body itself closes over is not its own.
+    captured: Mapping[str, Any] = field(default_factory=dict)
 
 
 def partial(function: Any, /, *arguments: Any, **keywords: Any) -> Any:
@@ -51,9 +53,16 @@ originals: Final[dict[FunctionType, FunctionType]] = {}
 _outermost: Final[dict[CodeType, tuple[CodeType, CodeType]]] = {}
 
 
+# Cells that bodies close over from outside, by id (and kept, so that no other cell gets the id): they are the world's,
+# not the body's, so a step that uses them shares them instead of getting a copy.
+_of_the_world: Final[dict[int, CellType]] = {}
+
+
 def note_twin(twin: FunctionType, original: FunctionType) -> None:
     """Remember whose twin a function is."""
     originals[twin] = original
+    for cell in (*(twin.__closure__ or ()), *(original.__closure__ or ())):
+        _of_the_world[id(cell)] = cell
     pair = twin.__code__, original.__code__
     pending = [twin.__code__]
     while pending:
@@ -68,12 +77,13 @@ def unwrap(function: Callable[..., Any] | StepClosure) -> StepCallable:
     Raises:
         SandboxViolation: it is no callable.
     """
-    opened = _open(function, {})
+    memo: dict[int, Any] = {}
+    opened = _open(function, memo)
     if not callable(opened):
         raise SandboxViolation(
             f"a step can't call {type(opened).__name__}.", fix="hand over a function: `await step.run(\"name\", fn, …)`"
         )
-    return StepCallable(opened, _captured(opened))
+    return StepCallable(opened, _captured(opened) if memo else {})
 
 
 def _open(function: Any, memo: dict[int, Any]) -> Any:
@@ -135,6 +145,6 @@ def _captured(function: Any) -> dict[str, Any]:
     if isinstance(function, FunctionType):
         for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
             filled, contents = values.cell_contents(cell)
-            if filled:
+            if filled and id(cell) not in _of_the_world:
                 captured[name] = contents
     return captured

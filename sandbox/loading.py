@@ -14,9 +14,10 @@ from types import FunctionType
 from typing import Any
 
 from perdure.sandbox import activation, compiler, fuel, judgement, values
+from perdure.sandbox.checking import Site
 from perdure.sandbox.findings import Finding, finding_at, in_order, tell
 from perdure.sandbox.fixed import FixedEnvironment
-from perdure.sandbox.policy import Policy, Site
+from perdure.sandbox.policy import Policy
 from perdure.sandbox.reach import Realm
 from perdure.sandbox.scopes import bound_names
 
@@ -92,8 +93,8 @@ def _judged(
 ) -> Iterator[Finding]:
     """Judge the names that the text uses and does not define."""
     places: list[tuple[ast.AST, judgement.Judgement]] = []
-    for module, member, node in policy.imports:
-        places += [(node, found) for found in judgement.of_import(module, member, {})]
+    for module, member, statement in policy.imports:
+        places += [(statement, found) for found in judgement.of_import(module, member, {})]
     for reference in policy.references:
         if reference.name in aliases:
             dotted = ".".join((aliases[reference.name], *reference.chain))

@@ -23,9 +23,9 @@ from typing import Any, Final, NoReturn
 from perdure.errors import SandboxViolation
 from perdure.sandbox import activation, compiler, handed, judgement, libraries, values, vocabulary
 from perdure.sandbox.builtins import base_builtins, check_dynamic_name
+from perdure.sandbox.checking import Members
 from perdure.sandbox.findings import in_order, tell
 from perdure.sandbox.guards import check_private, watched
-from perdure.sandbox.policy import Members
 from perdure.sandbox.sets import OrderedFrozenSet
 from perdure.sandbox.sets import in_order as in_set_order
 from perdure.sandbox.survey import Survey, Unit, checked
@@ -39,6 +39,8 @@ class UserModule:
     """A module of the author's as restricted code sees it: every member through the realm."""
 
     __slots__ = ("_UserModule__module", "_UserModule__realm")
+    __module: ModuleType
+    __realm: Realm
 
     def __init__(self, module: ModuleType, realm: Realm) -> None:
         object.__setattr__(self, "_UserModule__module", module)
@@ -50,7 +52,7 @@ class UserModule:
         return self.__realm.replacement(getattr(self.__module, name))
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
-        raise SandboxViolation(f".{name} of a module can't be changed in a body.", fix="keep it in a variable of the body")
+        raise SandboxViolation(f".{name} of a module can't be changed in a body.", fix="use a variable of the body")
 
     __delattr__ = __setattr__  # type: ignore[assignment]
 
@@ -62,6 +64,9 @@ class _Setter:
     """Stands for an object whose property is about to be assigned, so that the setter's twin runs."""
 
     __slots__ = ("_Setter__holder", "_Setter__member", "_Setter__realm")
+    __holder: Any
+    __member: property
+    __realm: Realm
 
     def __init__(self, realm: Realm, holder: Any, member: property) -> None:
         for name, value in (("realm", realm), ("holder", holder), ("member", member)):
@@ -90,7 +95,8 @@ class Realm:
         self._units: dict[CodeType, Unit] = {}
         self._late_cells: dict[FunctionType, list[tuple[CellType, CellType]]] = {}
         self._modules: dict[ModuleType, UserModule] = {}
-        self._resolved: dict[int, tuple[object, object]] = {}  # by id: the value itself, to keep it alive, and its replacement
+        # By id: the value itself, so that it stays alive, and what replaces it.
+        self._resolved: dict[int, tuple[object, object]] = {}
 
     # ── namespaces ───────────────────────────────────────────────────────────────────────────────
 
@@ -115,7 +121,9 @@ class Realm:
         for name in global_names(code):
             handed_over = name.startswith(_HANDED)
             key = name.removeprefix(_HANDED)
-            value = pinned.get(key, real.get(key, _MISSING)) if not handed_over else real.get(key, pinned.get(key, _MISSING))
+            # What is handed to a step is today's, what the body itself calls is the pinned one.
+            first, second = (real, pinned) if handed_over else (pinned, real)
+            value = first.get(key, second.get(key, _MISSING))
             if value is _MISSING and handed_over:
                 value = vars(sys.modules["builtins"]).get(key, _MISSING)
             if value is _MISSING:
@@ -131,15 +139,16 @@ class Realm:
         known, new = self.members, survey.members
         self.members = Members(known.methods | new.methods, known.properties | new.properties)
         added = (self.members.methods | self.members.properties) - (known.methods | known.properties)
-        for unit in survey.units:
-            if unit.function is not None and unit.kind != "native":
-                self._units[unit.function.__code__] = unit
+        functions = [(unit, unit.plain()) for unit in survey.units if unit.kind != "native"]
+        for unit, function in functions:
+            if function is not None:
+                self._units[function.__code__] = unit
         if added:
             self._recompile(added)
-        for unit in survey.units:
-            if unit.function is not None and unit.kind != "native":
-                self.twin(unit.function)
-                self._bind_twin(unit.function)
+        for _, function in functions:
+            if function is not None:
+                self.twin(function)
+                self._bind_twin(function)
 
     def _recompile(self, added: frozenset[str]) -> None:
         """Compile earlier twins again that read an attribute which has turned out to be a method or property."""
@@ -177,7 +186,7 @@ class Realm:
             unit = self._units[function.__code__]
             if function in self._twins:
                 return self._twins[function]
-        if unit.function is not function:
+        if unit.plain() is not function:
             unit = _unit_for(unit, function)
         code = self._compile(unit)
         cells, late = self._cells(unit, function)
@@ -253,7 +262,9 @@ class Realm:
         inner = values.inner_function(value)
         if inner is not None:
             return self.replacement(inner)
-        if values.is_constant(value) or values.is_mutable(value) or (isinstance(value, type) and values.is_user_class(value)):
+        if values.is_constant(value) or values.is_mutable(value):
+            return value
+        if isinstance(value, type) and values.is_user_class(value):
             return value
         return self._of_library(value)
 
@@ -318,7 +329,9 @@ class Realm:
         known = self._twins.get(function)
         if known is not None:
             return known
-        if type(function) is not FunctionType or values.is_restricted(function) or not values.is_user_function(function):
+        if type(function) is not FunctionType or values.is_restricted(function):
+            return function
+        if not values.is_user_function(function):
             return function
         return self.twin(function)
 

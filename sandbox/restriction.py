@@ -98,7 +98,7 @@ class Restricted:
         if siblings and "<locals>" not in self.original.__qualname__:
             for node in body.file.tree.body:
                 if isinstance(node, DEFS) and node is not body.node and is_decorated_as(node, "workflow"):
-                    survey.add_node(node, body.file, body.module, body.namespace, (), "body")
+                    survey.add_node(node, "body", body, ())
         survey.run()
         return survey
 

@@ -123,7 +123,7 @@ def _fits(node: FunctionNode, code: CodeType) -> bool:
     for line, end_line, column, end_column in code.co_positions():
         if line is None or not column or end_line is None or end_column is None:
             continue
-        if (line, column) < begin or (end_line, end_column) > end:  # type: ignore[operator]
+        if (line, column) < begin or (end_line, end_column) > end:
             return False
     return True
 

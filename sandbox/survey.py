@@ -15,11 +15,12 @@ import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import CellType, FunctionType, ModuleType
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from perdure.sandbox import judgement, values
+from perdure.sandbox.checking import Members, Reference, Site
 from perdure.sandbox.findings import Finding, finding_at
-from perdure.sandbox.policy import Members, Policy, Reference, Site
+from perdure.sandbox.policy import Policy
 from perdure.sandbox.scopes import DEFS, FunctionNode, parameters
 from perdure.sandbox.source import Source, SourceFile, file_of, first_line
 
@@ -43,6 +44,10 @@ class Unit:
     cells: Mapping[str, CellType] = field(default_factory=dict)
     step_names: frozenset[str] = frozenset({"step"})
     attributes: frozenset[str] = frozenset()  # names that it reads, for recompiling
+
+    def plain(self) -> FunctionType | None:
+        """The function; a type checker takes the attribute itself for a method."""
+        return cast("FunctionType | None", self.function)
 
     def site(self, members: Members) -> Site:
         return Site(
@@ -109,11 +114,14 @@ class Survey:
         self._add(unit)
 
     def add_node(
-        self, node: FunctionNode, file: SourceFile, module: str, namespace: Mapping[str, Any], via: tuple[str, ...], kind: Kind
+        self, node: FunctionNode, kind: Kind, like: Unit, via: tuple[str, ...]
     ) -> None:
-        """Add a function that is not defined yet by its tree."""
+        """Add a function that is not defined yet by its tree; it is of the same file as `like`."""
+        file = like.file
         qualname = file.qualnames[node]
-        unit = Unit(kind, qualname, node, file, module, namespace, None, (*via, qualname), file.enclosing_class[node])
+        unit = Unit(
+            kind, qualname, node, file, like.module, like.namespace, None, (*via, qualname), file.enclosing_class[node]
+        )
         if kind == "body":
             unit.step_names |= {second_parameter(node) or "step"}
         self._add(unit)
@@ -283,11 +291,11 @@ class Survey:
                     self.report(unit, reference.node, found)
         elif isinstance(binding, DEFS):
             if not is_decorated_as(binding, "step") and not is_decorated_as(binding, "workflow"):
-                self.add_node(binding, unit.file, unit.module, unit.namespace, unit.via, "helper")
+                self.add_node(binding, "helper", unit, unit.via)
         elif isinstance(binding, ast.ClassDef):
             for member in binding.body:
                 if isinstance(member, DEFS) and judgement.is_called_natively(member.name, None):
-                    self.add_node(member, unit.file, unit.module, unit.namespace, unit.via, "native")
+                    self.add_node(member, "native", unit, unit.via)
         elif isinstance(binding, ast.Assign | ast.AnnAssign) and judgement.is_mutable_display(binding.value):
             self.report(unit, reference.node, judgement.mutable(name))
 

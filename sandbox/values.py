@@ -22,7 +22,7 @@ import typing
 import uuid
 import zoneinfo
 from collections.abc import Iterator
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from types import CellType, FunctionType, ModuleType
 from typing import Final
 
@@ -45,7 +45,7 @@ _CONSTANTS: Final = (
 )  # fmt: skip
 _TYPING: Final = (
     types.GenericAlias, types.UnionType, typing.TypeVar, typing.ParamSpec, typing.ForwardRef,
-    type(list[int]), type(typing.Any), type(typing.Optional[int]), type(typing.Callable),
+    type(typing.Any), type(typing.Union[int, str]), type(typing.Callable), type(typing.Literal[1]),  # noqa: UP007
 )  # fmt: skip
 _MUTABLE: Final = (list, dict, set, bytearray, collections.deque)
 _CACHED: Final = type(functools.lru_cache(lambda: None))
@@ -125,8 +125,8 @@ def is_restricted(function: object) -> bool:
 
 def is_constant(value: object) -> bool:
     """Tell whether nothing can change a value, so that all runs and replays see the same."""
-    if isinstance(value, _CONSTANTS) or isinstance(value, _TYPING):
-        return True
+    if isinstance(value, _CONSTANTS + _TYPING):
+        return not isinstance(value, Path)
     if isinstance(value, tuple | frozenset):
         return all(is_constant(item) or callable(item) for item in value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -165,14 +165,13 @@ def class_functions(kind: type) -> Iterator[tuple[str, FunctionType, bool]]:
             for part in (member.fget, member.fset, member.fdel):
                 if isinstance(part, FunctionType):
                     yield name, part, True
-        elif isinstance(member, functools.cached_property):
-            if isinstance(member.func, FunctionType):
-                yield name, member.func, True
+        elif isinstance(member, functools.cached_property) and isinstance(member.func, FunctionType):
+            yield name, member.func, True
 
 
 def annotated_classes(value: object) -> Iterator[type]:
     """Go through the classes in an annotation, without evaluating text."""
-    if isinstance(value, type) and not isinstance(value, types.GenericAlias):
+    if isinstance(value, type) and not typing.get_args(value):
         yield value
     for argument in typing.get_args(value):
         yield from annotated_classes(argument)

@@ -6,14 +6,16 @@ This file knows what an expression is compiled to. It must not know statements, 
 from __future__ import annotations
 
 import ast
-from typing import TYPE_CHECKING, Any
 
 from perdure.sandbox import rewriting, vocabulary
+from perdure.sandbox.checking import Checker, Scope
 from perdure.sandbox.scopes import ComprehensionNode, comprehension_names
 from perdure.sandbox.step_positions import is_partial, step_callables
 
-if TYPE_CHECKING:
-    from perdure.sandbox.policy import Policy
+#: Expressions that are plainly neither an iterator nor a set.
+_NO_ITERATORS = (
+    ast.Constant, ast.Lambda, ast.JoinedStr, ast.List, ast.Tuple, ast.Dict, ast.ListComp, ast.DictComp,
+)  # fmt: skip
 
 
 def attribute_chain(node: ast.expr) -> tuple[ast.Name, tuple[str, ...]] | None:
@@ -25,12 +27,12 @@ def attribute_chain(node: ast.expr) -> tuple[ast.Name, tuple[str, ...]] | None:
     return (node, tuple(reversed(names))) if isinstance(node, ast.Name) else None
 
 
-class Expressions:
-    """Visits of expressions; mixed into `Policy`, whose attributes it uses."""
+class Expressions(Checker):
+    """The visits of expressions."""
 
     # ── names and attributes ─────────────────────────────────────────────────────────────────────
 
-    def visit_Name(self: Policy, node: ast.Name) -> ast.AST:
+    def visit_Name(self, node: ast.Name) -> ast.AST:
         if node.id in self.erased and not self.is_bound(node.id):
             return rewriting.at(ast.Name("%object", ast.Load()), node)
         self.check_name(node, node.id)
@@ -38,10 +40,10 @@ class Expressions:
             self.refer(node.id, node)
         return node
 
-    def visit_Attribute(self: Policy, node: ast.Attribute) -> ast.AST:
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
         return self.attribute(node, called=False)
 
-    def attribute(self: Policy, node: ast.Attribute, *, called: bool) -> ast.expr:
+    def attribute(self, node: ast.Attribute, *, called: bool) -> ast.expr:
         name = vocabulary.mangle(node.attr, self.class_name)
         chain = attribute_chain(node)
         self.attributes.add(name)
@@ -68,17 +70,17 @@ class Expressions:
             return rewriting.guarded("bound", node)
         return node
 
-    def _chain_value(self: Policy, node: ast.expr) -> ast.expr:
+    def _chain_value(self, node: ast.expr) -> ast.expr:
         """Visit the inner part of a chain that was referred to as a whole."""
         count = len(self.references)
         visited: ast.expr = self.visit(node)
         del self.references[count:]
         return visited
 
-    def _is_step(self: Policy, node: ast.expr) -> bool:
+    def _is_step(self, node: ast.expr) -> bool:
         return isinstance(node, ast.Name) and node.id in self.site.step_names
 
-    def _check_attribute(self: Policy, node: ast.Attribute | ast.AST, name: str) -> bool:
+    def _check_attribute(self, node: ast.Attribute | ast.AST, name: str) -> bool:
         if name in vocabulary.DENIED_ATTRIBUTES:
             self.refuse(
                 node, "escape", f"`.{name}` leads out of the sandbox", "do without it, or move the code into a step"
@@ -108,7 +110,7 @@ class Expressions:
 
     # ── calls ────────────────────────────────────────────────────────────────────────────────────
 
-    def visit_Call(self: Policy, node: ast.Call) -> ast.AST:
+    def visit_Call(self, node: ast.Call) -> ast.AST:
         handed = step_callables(node, self.site.step_names)
         name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
         method = isinstance(node.func, ast.Attribute)
@@ -137,19 +139,15 @@ class Expressions:
             keyword.value = self._handed(keyword.value) if keyword.value in handed else self.visit(keyword.value)
         return node
 
-    def _fed(self: Policy, written: ast.expr, visited: ast.expr) -> ast.expr:
+    def _fed(self, written: ast.expr, visited: ast.expr) -> ast.expr:
         """Meter an argument of something that eats iterables, unless it is plainly none."""
-        if isinstance(
-            written, ast.Constant | ast.Lambda | ast.JoinedStr | ast.List | ast.Tuple | ast.Dict | ast.ListComp | ast.DictComp
-        ):
-            return visited
-        return rewriting.guarded("each", visited)
+        return visited if isinstance(written, _NO_ITERATORS) else rewriting.guarded("each", visited)
 
-    def _handed(self: Policy, node: ast.expr) -> ast.expr:
+    def _handed(self, node: ast.expr) -> ast.expr:
         """Compile a callable that is handed to a step: wrapped, so that the body itself can't call it."""
         return rewriting.guarded("closure", self._real(node))
 
-    def _real(self: Policy, node: ast.expr) -> ast.expr:
+    def _real(self, node: ast.expr) -> ast.expr:
         if isinstance(node, ast.Lambda):
             self.outer_parts(node)
             return node
@@ -163,35 +161,38 @@ class Expressions:
             return rewriting.at(call, node)
         chain = attribute_chain(node)
         if chain is None or self.is_bound(chain[0].id) or self.site.is_module:
-            return self.visit(node)  # type: ignore[no-any-return]
+            return self.expression(node)
         name, attributes = chain
         if any(vocabulary.is_special(attribute) for attribute in attributes):
-            return self.visit(node)  # type: ignore[no-any-return]
+            return self.expression(node)
         self.refer(name.id, node, attributes, "step")
         if name.id not in self.site.free:
             name.id = "%step " + name.id  # the real thing, under a name of its own
         return node
 
+    def expression(self, node: ast.expr) -> ast.expr:
+        """Visit an expression."""
+        visited: ast.expr = self.visit(node)
+        return visited
+
     # ── iteration ────────────────────────────────────────────────────────────────────────────────
 
-    def metered(self: Policy, node: ast.expr) -> ast.expr:
+    def metered(self, node: ast.expr) -> ast.expr:
         """Compile the iterable of a loop: ordered, and spending an operation per round."""
         iterable = self.ordered(self.visit(node))
         fuel = ast.Name("%fuel", ast.Load())
         return rewriting.at(rewriting.guard("compress", iterable, fuel), node)
 
-    def ordered(self: Policy, node: ast.expr, *, metered: bool = False) -> ast.expr:
+    def ordered(self, node: ast.expr, *, metered: bool = False) -> ast.expr:
         """Guard a visited expression that is about to be iterated over in C."""
-        if isinstance(node, ast.List | ast.Tuple | ast.Dict | ast.ListComp | ast.DictComp | ast.Constant):
+        if isinstance(node, _NO_ITERATORS):
             return node
         return rewriting.guarded("each" if metered else "ordered", node)
 
-    def visit_comprehension(self: Policy, node: ast.comprehension) -> ast.AST:
+    def visit_comprehension(self, node: ast.comprehension) -> ast.AST:
         raise AssertionError("comprehensions are compiled as a whole")
 
-    def _comprehension(self: Policy, node: ComprehensionNode) -> Any:
-        from perdure.sandbox.policy import Scope  # the two files are one class
-
+    def _comprehension(self, node: ComprehensionNode) -> ast.AST:
         first = node.generators[0]
         outer = self.visit(first.iter) if first.is_async else self.metered(first.iter)
         with self.scope(Scope("comprehension", comprehension_names(node))):
@@ -205,35 +206,35 @@ class Expressions:
                 if generator.is_async:
                     generator.ifs.insert(0, rewriting.at(rewriting.guard("tick"), generator.target))
             if isinstance(node, ast.DictComp):
-                if node.value is None or node.key is None:
+                if getattr(node, "value", None) is None:  # `{**each for …}`, from Python 3.15 on
                     self.not_allowed(node)
-                else:
-                    node.key, node.value = self.visit(node.key), self.visit(node.value)
+                    return node
+                node.key, node.value = self.visit(node.key), self.visit(node.value)
             elif isinstance(node.elt, ast.Starred):
                 self.not_allowed(node)
             else:
                 node.elt = self.visit(node.elt)
         return node
 
-    def visit_ListComp(self: Policy, node: ast.ListComp) -> ast.AST:
-        return self._comprehension(node)  # type: ignore[no-any-return]
+    def visit_ListComp(self, node: ast.ListComp) -> ast.AST:
+        return self._comprehension(node)
 
-    def visit_DictComp(self: Policy, node: ast.DictComp) -> ast.AST:
-        return self._comprehension(node)  # type: ignore[no-any-return]
+    def visit_DictComp(self, node: ast.DictComp) -> ast.AST:
+        return self._comprehension(node)
 
-    def visit_GeneratorExp(self: Policy, node: ast.GeneratorExp) -> ast.AST:
-        return self._comprehension(node)  # type: ignore[no-any-return]
+    def visit_GeneratorExp(self, node: ast.GeneratorExp) -> ast.AST:
+        return self._comprehension(node)
 
-    def visit_SetComp(self: Policy, node: ast.SetComp) -> ast.AST:
+    def visit_SetComp(self, node: ast.SetComp) -> ast.AST:
         self._comprehension(node)
         values = ast.copy_location(ast.ListComp(node.elt, node.generators), node)
         return rewriting.guarded("set", values)
 
-    def visit_Set(self: Policy, node: ast.Set) -> ast.AST:
+    def visit_Set(self, node: ast.Set) -> ast.AST:
         values = ast.copy_location(ast.List(self.visit_all(node.elts), ast.Load()), node)
         return rewriting.guarded("set", values)
 
-    def visit_Compare(self: Policy, node: ast.Compare) -> ast.AST:
+    def visit_Compare(self, node: ast.Compare) -> ast.AST:
         node.left = self.visit(node.left)
         compared: list[ast.expr] = []
         for operator, right in zip(node.ops, node.comparators, strict=True):
@@ -248,30 +249,30 @@ class Expressions:
         node.comparators = compared
         return node
 
-    def visit_Starred(self: Policy, node: ast.Starred) -> ast.AST:
+    def visit_Starred(self, node: ast.Starred) -> ast.AST:
         node.value = self.visit(node.value)
         if isinstance(node.ctx, ast.Load):
             node.value = self.ordered(node.value, metered=True)
         return node
 
-    def visit_Subscript(self: Policy, node: ast.Subscript) -> ast.AST:
-        return self.node_contents_visit(node)  # type: ignore[no-any-return]
+    def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
+        return self.node_contents_visit(node)
 
     # ── text ─────────────────────────────────────────────────────────────────────────────────────
 
-    def visit_FormattedValue(self: Policy, node: ast.FormattedValue) -> ast.AST:
+    def visit_FormattedValue(self, node: ast.FormattedValue) -> ast.AST:
         node.value = rewriting.guarded("shown", self.visit(node.value))
         if node.format_spec is not None:
             node.format_spec = self.visit(node.format_spec)
         return node
 
-    def visit_TemplateStr(self: Policy, node: ast.AST) -> ast.AST:
+    def visit_TemplateStr(self, node: ast.AST) -> ast.AST:
         self.not_allowed(node)
         return node
 
     visit_Interpolation = visit_TemplateStr
 
-    def visit_BinOp(self: Policy, node: ast.BinOp) -> ast.AST:
+    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
         text = isinstance(node.left, ast.JoinedStr) or (
             isinstance(node.left, ast.Constant) and isinstance(node.left.value, str | bytes)
         )
@@ -282,37 +283,37 @@ class Expressions:
 
     # ── the rest ─────────────────────────────────────────────────────────────────────────────────
 
-    def visit_Await(self: Policy, node: ast.Await) -> ast.AST:
-        return self.node_contents_visit(node)  # type: ignore[no-any-return]
+    def visit_Await(self, node: ast.Await) -> ast.AST:
+        return self.node_contents_visit(node)
 
-    def visit_NamedExpr(self: Policy, node: ast.NamedExpr) -> ast.AST:
-        return self.node_contents_visit(node)  # type: ignore[no-any-return]
+    def visit_NamedExpr(self, node: ast.NamedExpr) -> ast.AST:
+        return self.node_contents_visit(node)
 
     # ── patterns ─────────────────────────────────────────────────────────────────────────────────
 
-    def visit_Match(self: Policy, node: ast.AST) -> ast.AST:
-        return self.node_contents_visit(node)  # type: ignore[no-any-return]
+    def visit_Match(self, node: ast.AST) -> ast.AST:
+        return self.node_contents_visit(node)
 
     visit_match_case = visit_MatchSequence = visit_MatchOr = visit_MatchSingleton = visit_Match
 
-    def visit_MatchAs(self: Policy, node: ast.MatchAs | ast.MatchStar) -> ast.AST:
+    def visit_MatchAs(self, node: ast.MatchAs | ast.MatchStar) -> ast.AST:
         self.check_name(node, node.name)
-        return self.node_contents_visit(node)  # type: ignore[no-any-return]
+        return self.node_contents_visit(node)
 
     visit_MatchStar = visit_MatchAs
 
-    def visit_MatchMapping(self: Policy, node: ast.MatchMapping) -> ast.AST:
+    def visit_MatchMapping(self, node: ast.MatchMapping) -> ast.AST:
         self.check_name(node, node.rest)
         for key in node.keys:
             self._pattern_value(key)
         node.patterns = self.visit_all(node.patterns)
         return node
 
-    def visit_MatchValue(self: Policy, node: ast.MatchValue) -> ast.AST:
+    def visit_MatchValue(self, node: ast.MatchValue) -> ast.AST:
         self._pattern_value(node.value)
         return node
 
-    def visit_MatchClass(self: Policy, node: ast.MatchClass) -> ast.AST:
+    def visit_MatchClass(self, node: ast.MatchClass) -> ast.AST:
         self._pattern_value(node.cls)
         for attribute in node.kwd_attrs:
             name = vocabulary.mangle(attribute, self.class_name)
@@ -321,7 +322,7 @@ class Expressions:
         node.kwd_patterns = self.visit_all(node.kwd_patterns)
         return node
 
-    def _pattern_value(self: Policy, node: ast.expr) -> None:
+    def _pattern_value(self, node: ast.expr) -> None:
         """Check a dotted name in a pattern, where no guard can stand."""
         chain = attribute_chain(node)
         if chain is None:
@@ -332,7 +333,7 @@ class Expressions:
         for name in chain[1]:
             self._pattern_attribute(node, vocabulary.mangle(name, self.class_name))
 
-    def _pattern_attribute(self: Policy, node: ast.AST, name: str) -> None:
+    def _pattern_attribute(self, node: ast.AST, name: str) -> None:
         if (
             name in vocabulary.WATCHED_ATTRIBUTES
             or vocabulary.is_private(name)
