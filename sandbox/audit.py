@@ -12,7 +12,7 @@ This file knows events. It must not know environments or bodies; whether one run
 
 from __future__ import annotations
 
-import _strptime
+import _strptime  # type: ignore[import-not-found]  # private, and has no stub
 import collections
 import dataclasses
 import encodings.idna

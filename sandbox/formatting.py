@@ -189,26 +189,21 @@ def _split(field_name: str) -> tuple[int | str, list[tuple[bool, int | str]]]:
     return first, list(rest)
 
 
-def format_method(template: str | type[str], name: str, read: Callable[[object, str], object]) -> Callable[..., str]:
-    """Give what `template.format`, or `template.format_map`, is in a body.
-
-    `read(value, name)` reads an attribute that a field asks for. `template` may be `str` itself: then the first
-    argument is the template.
-    """
+def format_method(template: str, read: Callable[[object, str], object]) -> Callable[..., str]:
+    """Give what `template.format` is in a body; `read(value, name)` reads an attribute that a field asks for."""
     formatter = SafeFormatter(read)
 
-    def format(*args: object, **kwargs: object) -> str:
+    def format(*args: Any, **kwargs: Any) -> str:
         return formatter.vformat(template, args, kwargs)
+
+    return format
+
+
+def format_map_method(template: str, read: Callable[[object, str], object]) -> Callable[[Mapping[str, Any]], str]:
+    """Give what `template.format_map` is in a body."""
+    formatter = SafeFormatter(read)
 
     def format_map(mapping: Mapping[str, Any], /) -> str:
         return formatter.vformat(template, (), mapping)
 
-    def unbound_format(template: str, /, *args: object, **kwargs: object) -> str:
-        return formatter.vformat(template, args, kwargs)
-
-    def unbound_format_map(template: str, mapping: Mapping[str, Any], /) -> str:
-        return formatter.vformat(template, (), mapping)
-
-    if isinstance(template, type):
-        return unbound_format_map if name == "format_map" else unbound_format
-    return format_map if name == "format_map" else format
+    return format_map

@@ -8,6 +8,7 @@ This file knows how to look things up. What is allowed is in `allow_list`, what 
 
 from __future__ import annotations
 
+import builtins
 import datetime as real_datetime
 import decimal
 import enum
@@ -33,8 +34,11 @@ from typing import Any, Final
 from perdure.sandbox import allow_list, formatting, refusals
 from perdure.sandbox.activation import suspended
 from perdure.sandbox.refusals import Refusal
+from perdure.sandbox.sets import OrderedFrozenSet, OrderedSet
 from perdure.sandbox.stand_ins import asyncio, datetime, random, time, uuid, zoneinfo
 from perdure.sandbox.stand_ins.facade import Facade
+from perdure.sandbox.stand_ins.hashing import stable_hash
+from perdure.sandbox.stand_ins.printing import print_line
 
 __all__ = ["Refusal", "allow", "refusal", "resolve", "resolve_object", "static_refusal"]
 
@@ -46,6 +50,16 @@ _STAND_INS: Final[Mapping[str, Mapping[str, object]]] = {
     "time": {function.__name__: function for function in time.STAND_INS},
     "uuid": {function.__name__: function for function in uuid.STAND_INS},
     "zoneinfo": zoneinfo.STAND_INS,
+}
+
+_BUILTIN_STAND_INS: Final[Mapping[str, object]] = {
+    "ascii": formatting.ascii_representation,
+    "format": formatting.formatted,
+    "frozenset": OrderedFrozenSet,
+    "hash": stable_hash,
+    "print": print_line,
+    "repr": formatting.representation,
+    "set": OrderedSet,
 }
 
 #: The standard library's modules whose real name is another one, as `sys.modules` shows.
@@ -176,11 +190,13 @@ def resolve_object(value: object) -> object | None:
         return known
     if isinstance(value, _METHODS) and not isinstance(value.__self__, ModuleType | type(None)):
         return _resolve_method(value)
+    if isinstance(value, types.MethodDescriptorType):  # such as str.upper
+        return value if _look_up(value.__objclass__) is value.__objclass__ and value.__name__[:6] != "format" else None
     if isinstance(value, functools.partial):
         function = resolve_object(value.func)
-        if function is None or function is value.func:
-            return None if function is None else value
-        return functools.partial(function, *value.args, **value.keywords)  # type: ignore[arg-type]  # it was callable
+        if not callable(function):
+            return None
+        return value if function is value.func else functools.partial(function, *value.args, **value.keywords)
     return value if _is_harmless(value) else None
 
 
@@ -201,10 +217,17 @@ def _index_imported() -> None:
                 continue
             _indexed.add(name)
             for member, given in _members(name, module):
-                real = getattr(module, member, given)
-                if not isinstance(real, _PRIMITIVE):
-                    _known.setdefault(id(real), (real, given))
-                    _known.setdefault(id(given), (given, given))
+                _note(getattr(module, member, given), given)
+    if "builtins" not in _indexed:
+        _indexed.add("builtins")
+        for name in allow_list.BUILTINS.split():
+            _note(getattr(builtins, name), _BUILTIN_STAND_INS.get(name, getattr(builtins, name)))
+
+
+def _note(real: object, given: object) -> None:
+    if not isinstance(real, _PRIMITIVE):
+        _known.setdefault(id(real), (real, given))
+        _known.setdefault(id(given), (given, given))
 
 
 def _resolve_method(method: Any) -> object | None:

@@ -12,7 +12,7 @@ import datetime
 import decimal
 import enum
 import uuid
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Container, Iterable, Iterator, Set
 from typing import Any, ClassVar, Final, Self, TypeVar
 
 from perdure.errors import SandboxViolation
@@ -39,7 +39,7 @@ def _merged(sets: tuple[Iterable[Any], ...]) -> dict[Any, None]:
     return merged
 
 
-def _table(other: Iterable[Any]) -> Set[Any]:
+def _table(other: Iterable[Any]) -> Container[Any]:
     """Give something that answers `in` quickly."""
     return other if isinstance(other, Set | dict) else set(other)
 
@@ -49,7 +49,7 @@ class OrderedSet(set[T], metaclass=_SetType):
 
     __slots__ = ("_order",)
     __ordered__: ClassVar[bool] = True
-    __hash__ = None  # type: ignore[assignment]  # as with set
+    __hash__ = None
 
     def __init__(self, iterable: Iterable[T] = (), /) -> None:
         order = dict.fromkeys(in_order(iterable))
@@ -100,18 +100,18 @@ class OrderedSet(set[T], metaclass=_SetType):
 
     # ── combining ──
 
-    def union(self, *others: Iterable[Any]) -> OrderedSet[Any]:  # type: ignore[override]
+    def union(self, *others: Iterable[Any]) -> OrderedSet[Any]:
         return OrderedSet(_merged((self, *others)))
 
-    def intersection(self, *others: Iterable[Any]) -> OrderedSet[T]:  # type: ignore[override]
+    def intersection(self, *others: Iterable[Any]) -> OrderedSet[T]:
         tables = [_table(other) for other in others]
         return OrderedSet([each for each in self._order if all(each in table for table in tables)])
 
-    def difference(self, *others: Iterable[Any]) -> OrderedSet[T]:  # type: ignore[override]
+    def difference(self, *others: Iterable[Any]) -> OrderedSet[T]:
         tables = [_table(other) for other in others]
         return OrderedSet([each for each in self._order if not any(each in table for table in tables)])
 
-    def symmetric_difference(self, other: Iterable[Any], /) -> OrderedSet[Any]:  # type: ignore[override]
+    def symmetric_difference(self, other: Iterable[Any], /) -> OrderedSet[Any]:
         theirs = dict.fromkeys(in_order(other))
         return OrderedSet([*(each for each in self._order if each not in theirs),
                            *(each for each in theirs if each not in self._order)])  # fmt: skip
@@ -211,18 +211,18 @@ class OrderedFrozenSet(frozenset[T], metaclass=_SetType):
     def copy(self) -> OrderedFrozenSet[T]:
         return self
 
-    def union(self, *others: Iterable[Any]) -> OrderedFrozenSet[Any]:  # type: ignore[override]
+    def union(self, *others: Iterable[Any]) -> OrderedFrozenSet[Any]:
         return OrderedFrozenSet(_merged((self, *others)))
 
-    def intersection(self, *others: Iterable[Any]) -> OrderedFrozenSet[T]:  # type: ignore[override]
+    def intersection(self, *others: Iterable[Any]) -> OrderedFrozenSet[T]:
         tables = [_table(other) for other in others]
         return OrderedFrozenSet([each for each in self._order if all(each in table for table in tables)])
 
-    def difference(self, *others: Iterable[Any]) -> OrderedFrozenSet[T]:  # type: ignore[override]
+    def difference(self, *others: Iterable[Any]) -> OrderedFrozenSet[T]:
         tables = [_table(other) for other in others]
         return OrderedFrozenSet([each for each in self._order if not any(each in table for table in tables)])
 
-    def symmetric_difference(self, other: Iterable[Any], /) -> OrderedFrozenSet[Any]:  # type: ignore[override]
+    def symmetric_difference(self, other: Iterable[Any], /) -> OrderedFrozenSet[Any]:
         theirs = dict.fromkeys(in_order(other))
         return OrderedFrozenSet([*(each for each in self._order if each not in theirs),
                                  *(each for each in theirs if each not in self._order)])  # fmt: skip

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio as real
 from collections.abc import Coroutine
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 from perdure.errors import SandboxViolation
 from perdure.sandbox.activation import current
@@ -58,7 +58,7 @@ class Task(real.Task[Any], metaclass=StandInType):
 
     _real = real.Task
 
-    def __new__(cls, *_: object, **__: object) -> real.Task[Any]:
+    def __new__(cls, *_: object, **__: object) -> NoReturn:
         raise SandboxViolation(
             "asyncio.Task(…) can't be called in a body.",
             why="the run has to know of the branch",

@@ -18,6 +18,9 @@ class Facade:
     Members sit in the instance's dictionary, so that reading one costs what reading a module's member costs.
     """
 
+    _name: str
+    _late: Callable[[str], object | None] | None
+
     def __init__(
         self, name: str, members: Mapping[str, object], late: Callable[[str], object | None] | None = None
     ) -> None:

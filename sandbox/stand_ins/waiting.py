@@ -43,7 +43,7 @@ async def wait(
         raise ValueError("Set of Tasks/Futures is empty.")
     if return_when not in (asyncio.FIRST_COMPLETED, asyncio.FIRST_EXCEPTION, asyncio.ALL_COMPLETED):
         raise ValueError(f"Invalid return_when value: {return_when}")
-    futures = [asyncio.ensure_future(task) for task in tasks]
+    futures: list[asyncio.Future[T]] = [asyncio.ensure_future(task) for task in tasks]
     await _enough(futures, timeout, return_when)
     return OrderedSet(each for each in futures if each.done()), OrderedSet(each for each in futures if not each.done())
 

@@ -23,7 +23,7 @@ class ZoneInfo(real.ZoneInfo, metaclass=StandInType):
         with suspended():
             return real.ZoneInfo(str(key))
 
-    def __init_subclass__(cls) -> NoReturn:  # type: ignore[override]
+    def __init_subclass__(cls) -> NoReturn:
         raise refuse_subclass(cls.__mro__[1])
 
     @classmethod
@@ -31,7 +31,7 @@ class ZoneInfo(real.ZoneInfo, metaclass=StandInType):
         return cls(key)
 
     @classmethod
-    def from_file(cls, *_: object, **__: object) -> NoReturn:  # type: ignore[override]
+    def from_file(cls, *_: object, **__: object) -> NoReturn:
         raise _files("from_file")
 
     @classmethod
