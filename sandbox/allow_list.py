@@ -139,9 +139,9 @@ MEMBERS: Final[Mapping[str, str]] = {
 
 #: Builtins that a module may give another name.
 BUILTINS: Final = (
-    "abs all any ascii bin bool bytearray bytes callable chr complex dict divmod enumerate filter float format frozenset "
-    "hash hex int isinstance issubclass len list map max min next object oct ord pow print property range repr reversed "
-    "round set slice sorted str sum tuple zip"
+    "abs all any ascii bin bool bytearray bytes callable chr complex dict divmod enumerate filter float format "
+    "frozenset hash hex int isinstance issubclass len list map max min next object oct ord pow print property "
+    "range repr reversed round set slice sorted str sum tuple zip"
 )
 
 #: Modules that a body can name though they have little or nothing of their own to give.

@@ -40,8 +40,8 @@ REFUSED_EVENTS: Final = frozenset({
 
 #: The same, by everything before the first dot.
 REFUSED_FAMILIES: Final = frozenset({
-    "os", "socket", "subprocess", "shutil", "tempfile", "glob", "pathlib", "ctypes", "fcntl", "ftplib", "http",
-    "imaplib", "nntplib", "poplib", "smtplib", "telnetlib", "syslog", "resource", "msvcrt", "winreg", "_winapi", "ensurepip",
+    "os", "socket", "subprocess", "shutil", "tempfile", "glob", "pathlib", "ctypes", "ensurepip", "fcntl", "ftplib",
+    "http", "imaplib", "nntplib", "poplib", "smtplib", "telnetlib", "syslog", "resource", "msvcrt", "winreg", "_winapi",
 })  # fmt: skip
 
 #: `sys.unraisablehook` reports an error that was raised elsewhere; refusing it would hide that.

@@ -10,6 +10,7 @@ import datetime
 import decimal
 import enum
 import fractions
+import functools
 import re
 import string
 import types
@@ -189,21 +190,18 @@ def _split(field_name: str) -> tuple[int | str, list[tuple[bool, int | str]]]:
     return first, list(rest)
 
 
-def format_method(template: str, read: Callable[[object, str], object]) -> Callable[..., str]:
-    """Give what `template.format` is in a body; `read(value, name)` reads an attribute that a field asks for."""
+def format_method(template: str | type[str], name: str, read: Callable[[object, str], object]) -> Callable[..., str]:
+    """Give what `template.format`, or `template.format_map`, is in a body.
+
+    `read(value, attribute)` reads an attribute that a field asks for. Of `str` itself it gives the unbound method.
+    """
     formatter = SafeFormatter(read)
 
-    def format(*args: Any, **kwargs: Any) -> str:
-        return formatter.vformat(template, args, kwargs)
+    def format(text: str, /, *args: Any, **kwargs: Any) -> str:
+        return formatter.vformat(text, args, kwargs)
 
-    return format
+    def format_map(text: str, mapping: Mapping[str, Any], /) -> str:
+        return formatter.vformat(text, (), mapping)
 
-
-def format_map_method(template: str, read: Callable[[object, str], object]) -> Callable[[Mapping[str, Any]], str]:
-    """Give what `template.format_map` is in a body."""
-    formatter = SafeFormatter(read)
-
-    def format_map(mapping: Mapping[str, Any], /) -> str:
-        return formatter.vformat(template, (), mapping)
-
-    return format_map
+    method: Callable[..., str] = format_map if name == "format_map" else format
+    return method if isinstance(template, type) else functools.partial(method, template)
