@@ -14,7 +14,7 @@ from typing import Any
 
 from perdure.declare.options import StepOptions
 from perdure.errors import NotSerializable
-from perdure.sandbox import unwrap
+from perdure.sandbox import activation, unwrap
 from perdure.storage.encoding import Encoded, decode, encode, encode_arguments
 
 #: Captured values longer than this are compared by digest, so that a large input is not recorded with every closure.
@@ -58,6 +58,18 @@ def prepare(
     captured = dict(real.captured)
     if not captured and not kwargs:
         return StepCall(name, real.function, encode_arguments(args), options)
+    with activation.suspended():  # looking into classes and rebuilding functions is ours, not the body's
+        return _prepare_closure(name, real.function, captured, args, kwargs, options)
+
+
+def _prepare_closure(
+    name: str,
+    function: Callable[..., Any],
+    captured: Mapping[str, Any],
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    options: StepOptions,
+) -> StepCall:
     record: dict[str, Any] = {"args": list(args)}
     if kwargs:
         record["kwargs"] = dict(kwargs)
@@ -72,7 +84,7 @@ def prepare(
         shown[variable] = value if len(encoded.body) <= _CAPTURED_CHARACTERS_MAX else _digest(encoded)
     if shown:
         record["captured"] = shown
-    function = _with_cells(real.function, copies) if copies else real.function
+    function = _with_cells(function, copies) if copies else function
     return StepCall(name, function, encode(record), options, has_keywords=True)
 
 

@@ -196,8 +196,10 @@ class Machine:
         if self._state != "waiting to begin":
             raise InternalError("a run began twice.", where=self._where(), fix="send us the ledger")
         self._state = "running"
-        arguments = (decode(self._input.body, self._input.shape, sets=SETS), self._step, Context(self))
-        coroutine = self.executable.body()(*arguments[: self.executable.takes])
+        with activation.suspended():  # decoding may import the classes of what was recorded
+            arguments = (decode(self._input.body, self._input.shape, sets=SETS), self._step, Context(self))
+            body = self.executable.body()
+        coroutine = body(*arguments[: self.executable.takes])
         self._root = self.loop.create_task(coroutine, name=self.facts.workflow)
         self._root.branch = Branch("0", self.facts.run_id)
 
@@ -212,7 +214,11 @@ class Machine:
         if waiting.future is None:
             waiting.call()
         elif not waiting.future.done():
-            outcome(waiting.future, cause)
+            if cause.shape is None and cause.kind == kinds.STEP_COMPLETED:
+                outcome(waiting.future, cause)
+            else:
+                with activation.suspended():  # decoding may import the classes of what was recorded
+                    outcome(waiting.future, cause)
 
     def _request_cancel(self, reason: str) -> None:
         self._cancel = reason
@@ -227,6 +233,10 @@ class Machine:
     def _conclude(self, root: BodyTask[Any]) -> Entry:
         """Make the entry of how the body ended."""
         self._state = "ended"
+        with activation.suspended():  # validation and tracebacks are ours, not the body's
+            return self._conclusion(root)
+
+    def _conclusion(self, root: BodyTask[Any]) -> Entry:
         error = _error_of(root)
         if error is None:
             try:
@@ -282,6 +292,8 @@ class Machine:
 
     def branch(self) -> Branch:
         """The branch of the task that runs now."""
+        if self._closed:
+            raise DivergenceSignal
         task = asyncio.current_task(self.loop)
         if task is None:
             raise InternalError("a command was asked outside of any task.", where=self._where())

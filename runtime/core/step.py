@@ -106,8 +106,8 @@ class StepContext:
         if isinstance(fn, StepDefinition):
             options = fn.step_options if options is _DEFAULTS else options
             fn = fn.function
-        elif not callable(fn):
-            raise _not_callable(name, fn)
+        elif asyncio.iscoroutine(fn):
+            raise _not_a_function(name, fn)
         call = prepare(name, fn, args, kwargs, options)
         if unique:
             machine.claim_name(_checked(name))
@@ -379,14 +379,12 @@ def _named(arguments: tuple[Any, ...], method: str, example: str) -> tuple[str, 
     )
 
 
-def _not_callable(name: str, fn: object) -> DefinitionError:
-    called = asyncio.iscoroutine(fn)
-    if called:
-        fn.close()  # type: ignore[attr-defined]  # it will never be awaited, and would warn about it
+def _not_a_function(name: str, called: Coroutine[Any, Any, Any]) -> DefinitionError:
+    called.close()  # nobody will await it, and it would warn about that
     return DefinitionError(
-        f"step.run({name!r}, …) got {type(fn).__name__} instead of a function.",
+        f"step.run({name!r}, …) got a coroutine instead of a function.",
         where=site(),
-        why="it was already called in the body" if called else "",
+        why="the function was already called in the body",
         fix=f'pass the function and its arguments: await step.run("{name}", fn, argument)',
     )
 

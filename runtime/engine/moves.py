@@ -228,9 +228,8 @@ class Moves:
             engine.feed(machine, batch, machine.entry(kinds.TIMER_FIRED, batch.now, **fields))
         elif pending.kind == kinds.STEP:
             if pending.retrying and pending.command not in engine.in_flight.get(row.run, ()):
-                number = pending.attempt + 1
-                batch.add(machine.entry(kinds.STEP_STARTED, batch.now, attempt=number, **fields))
-                self._perform(machine, pending.command, number, batch)
+                batch.add(machine.entry(kinds.STEP_STARTED, batch.now, attempt=pending.attempt, **fields))
+                self._perform(machine, pending.command, pending.attempt, batch)
         else:
             detail = pending.child_run_id or None
             engine.feed(machine, batch, machine.entry(kinds.WAIT_TIMED_OUT, batch.now, detail=detail, **fields))
