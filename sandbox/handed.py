@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import CellType, CodeType, FunctionType, MethodType
+from types import CellType, CodeType, CoroutineType, FunctionType, MethodType
 from typing import Any, Final
 
 from perdure.errors import SandboxViolation
@@ -79,6 +79,13 @@ def unwrap(function: Callable[..., Any] | StepClosure) -> StepCallable:
     """
     memo: dict[int, Any] = {}
     opened = _open(function, memo)
+    if isinstance(opened, CoroutineType):
+        opened.close()  # nobody will await it, and it would warn about that
+        raise SandboxViolation(
+            "a step got a coroutine instead of a function.",
+            why="the function was already called in the body",
+            fix='pass the function and its arguments: await step.run("name", fn, argument)',
+        )
     if not callable(opened):
         raise SandboxViolation(
             f"a step can't call {type(opened).__name__}.", fix="hand over a function: `await step.run(\"name\", fn, …)`"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from types import CellType, FunctionType
 from typing import Any
@@ -54,11 +54,14 @@ def prepare(
     Raises:
         NotSerializable: an argument has no lossless encoding. A captured variable may: it is then passed as it is.
     """
-    real = unwrap(function)
+    with activation.suspended():  # looking into functions and rebuilding them is ours, not the body's
+        real = unwrap(function)
+        if options.on_error is not None:
+            options = replace(options, on_error=unwrap(options.on_error).function)
     captured = dict(real.captured)
     if not captured and not kwargs:
         return StepCall(name, real.function, encode_arguments(args), options)
-    with activation.suspended():  # looking into classes and rebuilding functions is ours, not the body's
+    with activation.suspended():
         return _prepare_closure(name, real.function, captured, args, kwargs, options)
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine, Generator
 from typing import Any, Protocol, TypeVar
 
 from perdure.core.branch import Branch
+from perdure.core.divergence import DivergenceSignal
 from perdure.errors import SandboxViolation
 
 T = TypeVar("T")
@@ -44,8 +45,9 @@ class BodyTask(asyncio.Task[T]):
         if coroutine is not None:
             try:
                 coroutine.close()
-            except RuntimeError:
-                # The body awaited while it was being closed; it can't get an answer any more, and replay runs it anew.
+            except (Exception, DivergenceSignal):
+                # The body awaited or raised while it was being closed. It gets no answer any more, and whatever it
+                # did is forgotten: replay runs it anew.
                 pass
 
 

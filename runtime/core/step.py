@@ -106,8 +106,6 @@ class StepContext:
         if isinstance(fn, StepDefinition):
             options = fn.step_options if options is _DEFAULTS else options
             fn = fn.function
-        elif asyncio.iscoroutine(fn):
-            raise _not_a_function(name, fn)
         call = prepare(name, fn, args, kwargs, options)
         if unique:
             machine.claim_name(_checked(name))
@@ -376,16 +374,6 @@ def _named(arguments: tuple[Any, ...], method: str, example: str) -> tuple[str, 
         f"step.{method} takes one or two arguments, not {len(arguments)}.",
         where=site(),
         fix=f'write step.{method}({example}) or step.{method}("name", {example})',
-    )
-
-
-def _not_a_function(name: str, called: Coroutine[Any, Any, Any]) -> DefinitionError:
-    called.close()  # nobody will await it, and it would warn about that
-    return DefinitionError(
-        f"step.run({name!r}, …) got a coroutine instead of a function.",
-        where=site(),
-        why="the function was already called in the body",
-        fix=f'pass the function and its arguments: await step.run("{name}", fn, argument)',
     )
 
 

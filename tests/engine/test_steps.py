@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import pytest
 
 from perdure import (
-    DefinitionError,
     FatalError,
     NotSerializable,
     RetryableError,
     RetryPolicy,
     RunFailed,
+    SandboxViolation,
     StepFailed,
     StepTimeout,
     current_step,
@@ -347,7 +347,7 @@ async def test_handing_over_a_call_instead_of_a_function_says_so(open_runtime):
         run = await runtime.start("called", None)
         with pytest.raises(RunFailed) as caught:
             await run.result(timeout="10s")
-    assert isinstance(caught.value.__cause__, DefinitionError)
+    assert isinstance(caught.value.__cause__, SandboxViolation)
     assert "pass the function and its arguments" in str(caught.value.__cause__)
 
 
