@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Final
 
 from perdure.errors import SandboxViolation
-from perdure.sandbox import audit, watchdog
+from perdure.sandbox import audit, fuel, watchdog
 from perdure.sandbox.environment import Environment
 
 _get_ident: Final[Callable[[], int]] = threading.get_ident
@@ -86,6 +86,7 @@ def leave() -> None:
     violation = None
     if not _stack:
         watchdog.end()
+        fuel.release()
         if _outermost.decimals is not None:
             decimal.setcontext(_outermost.decimals)
         if _outermost.collecting:

@@ -153,14 +153,14 @@ class Checker(RestrictingNodeTransformer):
             self.scopes.pop()
 
     def visit_all(self, nodes: Sequence[Node]) -> list[Any]:
-        """Visit statements or expressions; a visit may give several in place of one, or none."""
+        """Visit statements or expressions; a visit may give several in place of one."""
         visited: list[Any] = []
         for node in nodes:
             result = self.visit(node)
             if isinstance(result, list):
                 visited.extend(result)
-            elif result is not None:
-                visited.append(result)
+            else:
+                visited.append(node if result is None else result)  # None: denied, and there is a finding
         return visited
 
     def outer_parts(self, node: FunctionNode) -> None:

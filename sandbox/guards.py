@@ -9,6 +9,7 @@ This file knows objects at run time. It must not know trees, nor where a body ca
 from __future__ import annotations
 
 import datetime
+import functools
 import sys
 import types
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from typing import Any, Final, NoReturn
 from perdure.errors import BudgetExceeded, PolicyViolation, SandboxViolation
 from perdure.sandbox import formatting, fuel, libraries, values, vocabulary
 from perdure.sandbox.sets import in_order
+from perdure.sandbox.stand_ins.datetime import METHODS
 
 STEP_FIX: Final = 'move it into a step: `await step.run("name", …)`'
 _UNCATCHABLE: Final = (BudgetExceeded, SandboxViolation, PolicyViolation)
@@ -88,7 +90,6 @@ def discard(coroutine: Any) -> None:
 # ── attributes ───────────────────────────────────────────────────────────────────────────────────
 
 _CLOCKS: Final = frozenset({"now", "today", "utcnow", "fromtimestamp", "utcfromtimestamp"})
-_ZONED: Final = frozenset({"timestamp", "astimezone"})
 
 
 def _refuse(name: str, why: str, fix: str = STEP_FIX) -> NoReturn:
@@ -113,20 +114,19 @@ def watched(holder: Any, name: str) -> Any:
         if name not in ("format", "format_map"):
             return getattr(holder, name)
         return formatting.format_method(subject, name, read_for_format)
-    if isinstance(subject, datetime.datetime) and name in _ZONED and subject.tzinfo is None:
-        _refuse(
-            name,
-            "a naive datetime is taken as local time, which depends on the machine's zone",
-            "give it a zone: datetime(…, tzinfo=timezone.utc)",
-        )
-    if isinstance(subject, datetime.datetime) and name == "strftime":
-        return getattr(holder, name)
+    if isinstance(subject, datetime.datetime) and name in METHODS:
+        return functools.partial(METHODS[name], subject)
+    if name == "register" and isinstance(subject, type):
+        _refuse(name, "it changes what isinstance says, for all runs", "define a class of your own")
     is_date = issubclass(kind, datetime.date) or (isinstance(subject, type) and issubclass(subject, datetime.date))
     if is_date and name in _CLOCKS:
         owner = subject if isinstance(subject, type) else kind
         real = datetime.datetime if issubclass(owner, datetime.datetime) else datetime.date
         return getattr(libraries.resolve_object(real), name)
-    return getattr(holder, name)
+    value = getattr(holder, name)
+    if isinstance(value, types.ModuleType):
+        _refuse(name, "it leads to a module past the checks", "import the module by name")
+    return value
 
 
 def read_for_format(holder: object, name: str) -> object:
@@ -158,7 +158,8 @@ def class_of(value: Any) -> type:
     kind = type(value)
     if issubclass(kind, type):
         _refuse("__class__", "the class of a class leads into the interpreter", "compare classes themselves")
-    return kind
+    given = libraries.resolve_object(kind)
+    return given if isinstance(given, type) else kind
 
 
 _private: dict[tuple[type, str], bool] = {}

@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from types import CellType, CodeType, CoroutineType, FunctionType, MethodType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from perdure.errors import SandboxViolation
 from perdure.sandbox import values
@@ -32,14 +31,13 @@ class StepClosure:
         return f"<step closure {getattr(self._function, '__name__', 'partial')}>"
 
 
-@dataclass(frozen=True, slots=True)
-class StepCallable:
+class StepCallable(NamedTuple):
     """What a step calls: the real function, and the variables of the body that it sees."""
 
     function: Callable[..., Any]
     #: Contents, now, of the free variables that belong to the body; filled ones only. A function that was not made in
     #: a body has none, and what a body itself closes over is not its own.
-    captured: Mapping[str, Any] = field(default_factory=dict)
+    captured: Mapping[str, Any] = {}
 
 
 def partial(function: Any, /, *arguments: Any, **keywords: Any) -> Any:
@@ -77,6 +75,9 @@ def unwrap(function: Callable[..., Any] | StepClosure) -> StepCallable:
     Raises:
         SandboxViolation: it is no callable.
     """
+    inner = function._function if type(function) is StepClosure else function
+    if type(inner) is FunctionType and not values.is_restricted(inner):
+        return StepCallable(inner)  # by far the most common: an ordinary function of a module
     memo: dict[int, Any] = {}
     opened = _open(function, memo)
     if isinstance(opened, CoroutineType):

@@ -121,8 +121,6 @@ def _inside(environment: FixedEnvironment, call: Callable[[], Any]) -> Any:
             return call()
         except RecursionError as error:
             raise fuel.too_deep(error) from None
-        finally:
-            fuel.release()
 
 
 def _entrance(function: FunctionType, environment: FixedEnvironment) -> Callable[..., Any]:

@@ -206,13 +206,14 @@ class Policy(Expressions):
             node.finalbody.insert(0, rewriting.statement("finally", node.finalbody[0]))
         return node
 
-    def visit_TryStar(self, node: ast.AST) -> None:
+    def visit_TryStar(self, node: ast.AST) -> ast.AST:
         self.refuse(
             node,
             "except-star",
             "`except*` is not allowed in a body: it confuses exception types on several CPython versions",
             "catch ExceptionGroup with `except` and look through its `.exceptions`",
         )
+        return node
 
     def visit_ExceptHandler(self, node: ast.ExceptHandler) -> ast.AST:
         self.check_name(node, node.name)

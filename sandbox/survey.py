@@ -185,6 +185,9 @@ class Survey:
                 self.report(unit, node, refusal)
 
     def _add_annotations(self, function: object, via: tuple[str, ...]) -> None:
+        """Add the classes that a step or body takes and gives: the body will hold instances of them."""
+        if values.is_opaque(function):
+            function = getattr(function, "function", None)
         annotations = getattr(function, "__annotations__", None)
         for annotation in (annotations or {}).values() if isinstance(annotations, dict) else ():
             for kind in values.annotated_classes(annotation):
@@ -217,7 +220,7 @@ class Survey:
         found, value = self.lookup(unit, reference)
         if reference.usage == "step":
             if found:
-                self._add_annotations(getattr(value, "__wrapped__", value), unit.via)
+                self._add_annotations(value, unit.via)
             return
         if not reference.free and reference.name in unit.file.rebound:
             self.report(unit, reference.node, judgement.rebound(reference.name))
@@ -229,7 +232,7 @@ class Survey:
     def follow_value(self, unit: Unit, reference: Reference, value: object, chain: tuple[str, ...]) -> None:
         """Follow a value that a name stands for; `chain` are the attributes that are read from it."""
         if values.is_opaque(value):
-            self._add_annotations(getattr(value, "__wrapped__", value), unit.via)
+            self._add_annotations(value, unit.via)
         elif isinstance(value, ModuleType) and values.is_user_module(value):
             if chain and hasattr(value, chain[0]):
                 self.watched.append((vars(value), chain[0], getattr(value, chain[0])))

@@ -23,13 +23,14 @@ DENIED_ATTRIBUTES: Final = frozenset(INSPECT_ATTRIBUTES) | {
     "ag_suspended", "co_consts", "co_names", "co_positions", "co_lines", "co_freevars", "co_cellvars", "co_varnames",
     "cr_suspended", "f_generator", "fdel", "fget", "fset", "func_closure", "func_code", "func_globals", "gi_suspended",
     "cell_contents", "mro", "tb_lasti", "tb_lineno", "with_traceback",
+    "get_context", "get_coro", "get_loop", "get_stack", "print_stack",
     "model_parametrized_name", "model_rebuild", "parse_file", "parse_raw", "update_forward_refs",
 }  # fmt: skip
 
 #: Attributes that are harmless on most objects and not on some: the guard looks at the object.
 WATCHED_ATTRIBUTES: Final = frozenset({
-    "astimezone", "ctime", "format", "format_map", "fromtimestamp", "localtime", "now", "obj", "strftime", "timestamp",
-    "timetuple", "today", "utcfromtimestamp", "utcnow",
+    "astimezone", "format", "format_map", "fromtimestamp", "now", "obj", "parser", "register", "strftime", "timestamp",
+    "today", "utcfromtimestamp", "utcnow",
 })  # fmt: skip
 
 #: Special names that may be read anywhere, through the guard.
