@@ -26,17 +26,19 @@ def compile_function(
     """
     node.args.defaults = []
     node.args.kw_defaults = [None] * len(node.args.kwonlyargs)
-    inner: ast.stmt
+    inner: list[ast.stmt]
     if isinstance(node, ast.Lambda):
-        inner = ast.copy_location(ast.Return(node), node)
+        inner = [ast.copy_location(ast.Return(node), node)]
     else:
         node.decorator_list = []
-        inner = node
+        # A module's function calls itself by its global name; the factory must not make that a local one.
+        is_global = node.name not in free
+        inner = [ast.copy_location(ast.Global([node.name]), node), node] if is_global else [node]
     # A function around it makes the free names free again.
     arguments = ast.arguments(
         posonlyargs=[], args=[ast.arg(name) for name in free], kwonlyargs=[], kw_defaults=[], defaults=[]
     )
-    factory = ast.FunctionDef(name=FACTORY, args=arguments, body=[inner], decorator_list=[])
+    factory = ast.FunctionDef(name=FACTORY, args=arguments, body=inner, decorator_list=[])
     factory.type_params = []  # type: ignore[attr-defined]  # required from Python 3.12 on
     module = ast.Module(body=[ast.copy_location(factory, node)], type_ignores=[])
     ast.fix_missing_locations(module)

@@ -17,6 +17,7 @@ from typing import Any
 from perdure.errors import DefinitionError
 from perdure.sandbox import values
 from perdure.sandbox.findings import Finding, in_order, tell
+from perdure.sandbox.pinned import plain_functions
 from perdure.sandbox.reach import LIVE, Realm
 from perdure.sandbox.scopes import DEFS
 from perdure.sandbox.source import Source, digest_of
@@ -31,12 +32,21 @@ class Restricted:
         findings: what was found so far, in line order; after `link` all of it.
     """
 
-    def __init__(self, original: FunctionType, *, strict: bool, step_parameter: str | None, realm: Realm) -> None:
+    def __init__(
+        self,
+        original: FunctionType,
+        *,
+        strict: bool,
+        step_parameter: str | None,
+        realm: Realm,
+        pinned: Sequence[Source] = (),
+    ) -> None:
         self.original = original
         self.strict = strict
         self.findings: tuple[Finding, ...] = ()
         self._step_parameter = step_parameter
         self._realm = realm
+        self._pinned = tuple(pinned)  # the recorded closure that it was made from
         self._told: set[tuple[Any, ...]] = set()
         self._survey: Survey | None = None
         self._sources: tuple[Source, ...] = ()
@@ -74,7 +84,7 @@ class Restricted:
         self._tell(survey.findings)
         self._realm.link(survey)
         self._survey = survey
-        self._sources = survey.sources()
+        self._sources = self._pinned or survey.sources()
         self._digest = ""
 
     def _is_current(self) -> bool:
@@ -144,10 +154,9 @@ def restrict_pinned(
         PolicyViolation: the recorded code is refused by today's policy.
         DefinitionError: a module of the closure is not imported.
     """
-    from perdure.sandbox.pinned import plain_functions
-
     overlay, body = plain_functions(sources)
-    restricted = Restricted(body, strict=strict, step_parameter=step_parameter, realm=Realm(overlay))
+    realm = Realm(overlay)
+    restricted = Restricted(body, strict=strict, step_parameter=step_parameter, realm=realm, pinned=sources)
     restricted.link()
     return restricted
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import ast
 import builtins
 import copy
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import CellType, FunctionType, ModuleType
@@ -257,7 +258,9 @@ class Survey:
         wrapped = [
             item for item in inner if isinstance(item, FunctionType) and values.is_user_function(item)
         ]
-        if not wrapped or judgement.refusal_of(wrapper) is not None:
+        # `wraps` makes a wrapper say that it is the author's; its globals don't lie.
+        maker = sys.modules.get(wrapper.__globals__.get("__name__", ""))
+        if not wrapped or maker is None or judgement.refusal_of(maker) is not None:
             return False
         for item in wrapped:
             self.follow_value(unit, reference, item, ())
