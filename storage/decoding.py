@@ -90,7 +90,9 @@ def _reader(node: Any, sets: Sets) -> Reader:
     """Compile one shape. Every reader but the plain one gives None for a null."""
     if node is None:
         return _as_it_is
-    read = _scalar(node) if isinstance(node, str) else _container(node, sets)
+    if isinstance(node, str):
+        return _scalar(node)
+    read = _container(node, sets)
 
     def read_or_none(body: Any) -> Any:
         return None if body is None else read(body)
@@ -113,7 +115,7 @@ def _scalar(name: str) -> Reader:
 
     def read_scalar(body: Any) -> object:
         try:
-            return known(body)
+            return None if body is None else known(body)
         except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, OSError) as error:
             raise _Unreadable(f"is no {name}: {body!r:.80}: {error}") from error
 

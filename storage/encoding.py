@@ -47,6 +47,7 @@ Written: TypeAlias = tuple[str, Shape]
 #: Writes a value that sits below so many containers.
 Writer: TypeAlias = Callable[[Any, int], Written]
 
+_new: Final = tuple.__new__  # half the time of calling the class
 _NO_ARGUMENTS: Final = Encoded("[]", None)
 
 
@@ -57,7 +58,7 @@ def encode(value: object) -> Encoded:
         NotSerializable: a part has no lossless encoding; its `path` says which, its `fix` what to do.
     """
     try:
-        return Encoded(*_write(value, 0))
+        return _new(Encoded, (_WRITERS.get(type(value)) or _write_other)(value, 0))
     except Refused as refused:
         raise refused.error() from None
 
@@ -73,7 +74,7 @@ def encode_arguments(arguments: tuple[object, ...]) -> Encoded:
     if all_scalars(map(type, arguments)):
         text = flat_text(arguments)
         if text is not None:
-            return Encoded(text, None)
+            return _new(Encoded, (text, None))
     return encode(list(arguments))
 
 
@@ -122,12 +123,19 @@ def _scalar_writer(scalar: Scalar) -> Writer:
 
 
 def _write_list(value: list[Any] | tuple[Any, ...], depth: int) -> Written:
-    if all_scalars(map(type, value)):
+    if all_scalars(map(type, value)) or (depth + 1 < DEPTH_MAX and _is_table(value)):
         text = flat_text(value)
         if text is not None:
             return text, None
     bodies, shapes = _write_items(value, depth, value)
     return _bracketed(bodies), list_of(shapes, bodies)
+
+
+def _is_table(value: list[Any] | tuple[Any, ...]) -> bool:
+    """Whether every item is a dictionary of names and scalars, such as rows of a query."""
+    return set(map(type, value)) == {dict} and all(
+        all_strings(map(type, row)) and all_scalars(map(type, row.values())) for row in value
+    )
 
 
 def _bracketed(bodies: Iterable[str]) -> str:

@@ -11,9 +11,10 @@ import dataclasses
 import enum
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
+from weakref import WeakKeyDictionary
 
 from perdure.storage.classes import ClassGone, Reference, find_class
-from perdure.storage.records import is_model, is_url
+from perdure.storage.records import is_model, is_url, slots_of
 
 #: Makes an instance from `name → value`.
 Maker: TypeAlias = Callable[[dict[str, Any]], object]
@@ -94,10 +95,9 @@ def dataclass_maker(reference: Reference, also: Sequence[str], missing: Sequence
     """
 
     def make(state: dict[str, Any]) -> object:
-        cls = _resolve(reference, "a dataclass", dataclasses.is_dataclass)
+        cls = _resolve(reference, "a dataclass", _is_dataclass)
         instance = object.__new__(cls)
-        fields = cls.__dataclass_fields__
-        if state.keys() == fields.keys() and hasattr(instance, "__dict__") and not _has_slot(cls, fields):
+        if state.keys() == _dict_fields(cls):
             instance.__dict__.update(state)
             return instance
         for field in dataclasses.fields(cls):
@@ -118,9 +118,22 @@ def dataclass_maker(reference: Reference, also: Sequence[str], missing: Sequence
     return make
 
 
-def _has_slot(cls: type, fields: Mapping[str, Any]) -> bool:
-    """Whether a slot of a base class holds one of the fields, beside the `__dict__`."""
-    return any(name in fields for base in cls.__mro__ for name in base.__dict__.get("__slots__", ()))
+def _is_dataclass(cls: type) -> bool:
+    return "__dataclass_fields__" in cls.__dict__ or dataclasses.is_dataclass(cls)
+
+
+_known_fields: Final[WeakKeyDictionary[type, frozenset[str]]] = WeakKeyDictionary()
+
+
+def _dict_fields(cls: type) -> frozenset[str]:
+    """Name the fields of a dataclass whose instances keep all of them in `__dict__`; none of another."""
+    fields = _known_fields.get(cls)
+    if fields is None:
+        fields = frozenset(field.name for field in dataclasses.fields(cls))
+        if len(slots_of(cls)) > len(slots_of(cls, tuple(fields))) or not cls.__dictoffset__:
+            fields = frozenset()
+        _known_fields[cls] = fields
+    return fields
 
 
 # ── pydantic models ──────────────────────────────────────────────────────────────────────────────

@@ -33,36 +33,33 @@ all_strings: Final[Callable[[Iterable[object]], bool]] = frozenset({str}).issupe
 quote: Final[Callable[[str], str]] = _json_encoder.encode_basestring
 
 
-def _make_dump() -> Callable[[object], str]:
-    """Give the quickest way to JSON text.
+def _make_encoder() -> Callable[[object, int], Iterable[str]]:
+    """Give the quickest way to JSON text, in pieces.
 
     `JSONEncoder.encode` makes a new C encoder on each call, which costs more than the work itself on small values, so
     that one is kept; where there is none (it is private to `json`), the public way does the same.
     """
     make = getattr(_json_encoder, "c_make_encoder", None)
     if make is None:
-        return json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+        public = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        return lambda value, indent: public.encode(value)
     # No cycle check: callers pass containers of scalars only.
-    encode = make(None, _refuse, quote, None, ":", ",", False, False, False)
-    join = "".join
-
-    def dump(value: object) -> str:
-        return join(encode(value, 0))
-
-    return dump
+    encoder: Callable[[object, int], Iterable[str]]
+    encoder = make(None, _refuse, quote, None, ":", ",", False, False, False)
+    return encoder
 
 
 def _refuse(value: object) -> object:
     raise TypeError(f"{type(value).__name__} is not plain")
 
 
-_dump: Final = _make_dump()
+_pieces: Final = _make_encoder()
 
 
 def flat_text(container: object) -> str | None:
-    """Write a list, tuple or dictionary whose items are scalars (and keys strings); None when one isn't quite plain."""
+    """Write a list, tuple or dictionary of scalars, or a list of such dictionaries; None when it isn't quite plain."""
     try:
-        text = _dump(container)
+        text = "".join(_pieces(container, 0))
     except ValueError:
         return None  # nan, an infinity, or an integer that this process refuses to write
     if not text.isascii() and not is_unicode(text):

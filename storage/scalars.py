@@ -107,6 +107,8 @@ _PYDANTIC: Final = ".TzInfo"  # a suffix of the name: the offset is of the class
 
 
 def _moment_name(kind: str, value: dt.datetime | dt.time) -> str:
+    if not value.fold and (value.tzinfo is None or value.tzinfo is dt.UTC):
+        return kind  # nearly always
     pydantic = _PYDANTIC if _is_pydantic_offset(value.tzinfo) else ""
     return kind + pydantic + (_FOLD if value.fold else "")
 
@@ -118,7 +120,7 @@ def _is_pydantic_offset(zone: dt.tzinfo | None) -> bool:
 
 def _write_moment(value: dt.datetime | dt.time) -> str:
     zone = value.tzinfo
-    if zone is None:
+    if zone is None or zone is dt.UTC:
         return value.isoformat()
     kind = type(zone)
     if kind is ZoneInfo:
@@ -136,15 +138,19 @@ def _write_moment(value: dt.datetime | dt.time) -> str:
 
 
 def _read_datetime(text: str) -> dt.datetime:
-    moment, space, name = text.partition(" ")
+    if " " not in text:
+        return dt.datetime.fromisoformat(text)
+    moment, _, name = text.partition(" ")
     value = dt.datetime.fromisoformat(moment)
-    return value.replace(tzinfo=_zone(value.tzinfo, name)) if space else value
+    return value.replace(tzinfo=_zone(value.tzinfo, name))
 
 
 def _read_time(text: str) -> dt.time:
-    moment, space, name = text.partition(" ")
+    if " " not in text:
+        return dt.time.fromisoformat(text)
+    moment, _, name = text.partition(" ")
     value = dt.time.fromisoformat(moment)
-    return value.replace(tzinfo=_zone(value.tzinfo, name)) if space else value
+    return value.replace(tzinfo=_zone(value.tzinfo, name))
 
 
 def _zone(offset: dt.tzinfo | None, name: str) -> dt.tzinfo:
