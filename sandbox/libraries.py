@@ -40,7 +40,7 @@ from perdure.sandbox.stand_ins.facade import Facade
 from perdure.sandbox.stand_ins.hashing import stable_hash
 from perdure.sandbox.stand_ins.printing import print_line
 
-__all__ = ["Refusal", "allow", "refusal", "resolve", "resolve_object", "static_refusal"]
+__all__ = ["Refusal", "allow", "refusal", "resolve", "resolve_leniently", "resolve_object", "static_refusal"]
 
 _STAND_INS: Final[Mapping[str, Mapping[str, object]]] = {
     "asyncio": asyncio.STAND_INS,
@@ -109,7 +109,7 @@ def resolve(module: ModuleType) -> object | None:
     if name in allow_list.WHOLE or name in allow_list.MEMBERS or name in allow_list.PARENTS:
         return _facade(name, module)
     if _is_vouched(name):
-        return _vouched_facade(name, module)
+        return _open_facade(name, module)
     return None
 
 
@@ -134,16 +134,41 @@ def _canonical(module: ModuleType) -> str:
     return _ALIASES.get(module.__name__, module.__name__)
 
 
-def _vouched_facade(name: str, module: ModuleType) -> Facade:
+def resolve_leniently(module: ModuleType) -> object | None:
+    """Give a facade for a module that nobody vouched for, where that is only a suspicion; None when it is refused.
+
+    What it re-exports keeps its own verdict: modules and refused functions behind it stay out of reach.
+    """
+    found = resolve(module)
+    if found is not None:
+        return found
+    refused = refusal(module)
+    return None if refused is not None and refused.certain else _open_facade(module.__name__, module)
+
+
+def _open_facade(name: str, module: ModuleType) -> Facade:
+    """Make a facade with every member of a module whose own verdict is not a certain refusal."""
     found = _facades.get(name)
     if found is None:
-
-        def late(member: str) -> object | None:
-            value = getattr(module, member, None)
-            return resolve(value) if isinstance(value, ModuleType) else value
-
-        found = _facades[name] = Facade(name, {}, late)
+        found = _facades[name] = Facade(name, {}, functools.partial(_open_member, module))
     return found
+
+
+def _open_member(module: ModuleType, member: str) -> object | None:
+    value = getattr(module, member, None)
+    if isinstance(value, ModuleType):
+        return resolve(value) or (_open_facade(value.__name__, value) if _same_root(module, value) else None)
+    resolved = resolve_object(value)
+    if resolved is not None:
+        return resolved
+    refused = refusal(value)
+    if refused is not None and refused.certain:
+        raise refused.error()
+    return value
+
+
+def _same_root(module: ModuleType, other: ModuleType) -> bool:
+    return module.__name__.partition(".")[0] == other.__name__.partition(".")[0]
 
 
 def _is_vouched(name: str) -> bool:
