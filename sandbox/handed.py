@@ -69,15 +69,22 @@ def note_twin(twin: FunctionType, original: FunctionType) -> None:
         pending += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
 
 
+def handed_over(function: Any) -> Any:
+    """Give what a body put in a step's place, as it stands there; `unwrap` opens it further."""
+    return function._function if type(function) is StepClosure else function
+
+
+def is_ordinary(function: object) -> bool:
+    """Tell whether this is a module's own function, which needs no opening: by far the most common step."""
+    return type(function) is FunctionType and "%realm" not in function.__globals__
+
+
 def unwrap(function: Callable[..., Any] | StepClosure) -> StepCallable:
     """Open what a body hands to a step.
 
     Raises:
         SandboxViolation: it is no callable.
     """
-    inner = function._function if type(function) is StepClosure else function
-    if type(inner) is FunctionType and not values.is_restricted(inner):
-        return StepCallable(inner)  # by far the most common: an ordinary function of a module
     memo: dict[int, Any] = {}
     opened = _open(function, memo)
     if isinstance(opened, CoroutineType):

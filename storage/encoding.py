@@ -48,6 +48,7 @@ Written: TypeAlias = tuple[str, Shape]
 Writer: TypeAlias = Callable[[Any, int], Written]
 
 _new: Final = tuple.__new__  # half the time of calling the class
+_SHORT: Final = 10**18
 _NO_ARGUMENTS: Final = Encoded("[]", None)
 
 
@@ -71,6 +72,13 @@ def encode_arguments(arguments: tuple[object, ...]) -> Encoded:
     """
     if not arguments:
         return _NO_ARGUMENTS
+    if len(arguments) == 1:
+        # One short integer or text is so common that it is worth not asking the C encoder.
+        (only,) = arguments
+        if type(only) is int and -_SHORT < only < _SHORT:
+            return _new(Encoded, (f"[{only}]", None))
+        if type(only) is str and only.isascii():
+            return _new(Encoded, (f"[{quote(only)}]", None))
     if all_scalars(map(type, arguments)):
         text = flat_text(arguments)
         if text is not None:

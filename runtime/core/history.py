@@ -7,7 +7,6 @@ Knows the order of entries; must not know how a body is run.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 from perdure.storage import entries as kinds
@@ -48,19 +47,24 @@ def split_attempts(entries: Sequence[Entry]) -> list[Sequence[Entry]]:
     return [entries[start:stop] for start, stop in zip(bounds, bounds[1:], strict=False)]
 
 
-@dataclass(slots=True)
 class Stride:
-    """Causes, and what the body must ask for and end with when it is fed them."""
+    """Causes, and what the body must ask for and end with when it is fed them.
 
-    causes: list[Entry]
-    commands: dict[str, Entry] = field(default_factory=dict)  # by identity; see `command_key`
-    ending: Entry | None = None
+    Attributes:
+        causes: one, or after a recovery several.
+        commands: by identity (see `command_key`), in order; a replay takes out what it has matched.
+        ending: how the body ended, if it did.
+        last: position of its last entry.
+    """
 
-    @property
-    def end(self) -> int:
-        """The position after its last entry."""
-        last = self.ending or next(reversed(self.commands.values()), None) or self.causes[-1]
-        return max(last.position, self.causes[-1].position) + 1
+    # Written out: a replay makes one of these for every step.
+    __slots__ = ("causes", "commands", "ending", "last")
+
+    def __init__(self, causes: list[Entry], last: int) -> None:
+        self.causes = causes
+        self.commands: dict[str, Entry] = {}
+        self.ending: Entry | None = None
+        self.last = last
 
 
 def command_key(kind: str, command: str) -> str:
@@ -77,20 +81,22 @@ def strides(entries: Iterable[Entry], deferred: list[Entry]) -> Iterator[Stride]
     stride: Stride | None = None
     diverged = False
     for entry in entries:
-        kind = entry.kind
+        position, kind, command = entry[1], entry[2], entry[4]
         if kind in _COMMANDS:
             if stride is not None:
-                stride.commands[command_key(kind, entry.command)] = entry
+                stride.commands[command if kind != kinds.DROPPED else "-" + command] = entry
+                stride.last = position
         elif kind in _CAUSES:
             if diverged:
                 deferred.append(entry)
                 continue
             if stride is not None:
                 yield stride
-            stride = Stride([entry])
+            stride = Stride([entry], position)
         elif kind in _ENDINGS:
             if stride is not None:
                 stride.ending = entry
+                stride.last = position
         elif kind == kinds.DIVERGED:
             diverged = True
         elif kind == kinds.RECOVERED:
@@ -98,7 +104,7 @@ def strides(entries: Iterable[Entry], deferred: list[Entry]) -> Iterator[Stride]
             if deferred:
                 if stride is not None:
                     yield stride
-                stride = Stride(list(deferred))
+                stride = Stride(list(deferred), position)
                 deferred.clear()
     if stride is not None:
         yield stride

@@ -159,7 +159,7 @@ class Machine:
     def _replay_stride(self, stride: Stride) -> None:
         self._expected = stride.commands
         self._last_recorded = stride.ending
-        self._stride_end = stride.end
+        self._stride_end = stride.last + 1
         try:
             for cause in stride.causes:
                 self._deliver(cause)
@@ -173,14 +173,15 @@ class Machine:
             raise self._divergence
 
     def _deliver(self, cause: Entry) -> None:
+        kind = cause.kind
         self._now = cause.at
         fuel.refill(self.max_ops)
-        outcome = OUTCOMES.get(cause.kind)
+        outcome = OUTCOMES.get(kind)
         if outcome is not None:
             self._answer(cause, outcome)
-        elif cause.kind == kinds.CANCEL_REQUESTED:
+        elif kind == kinds.CANCEL_REQUESTED:
             self._request_cancel(cause.name)
-        elif cause.kind == kinds.CREATED:
+        elif kind == kinds.CREATED:
             self._input = cause
             if cause.due is None:
                 self._begin()
@@ -310,29 +311,28 @@ class Machine:
         detail: Callable[[str], str | None] | None = None,
         call: Any = None,
         timer: bool = False,
+        unique: bool = False,
     ) -> Waiting:
         """Ask for one command: match it with the recorded one, or make it a new entry.
 
         Args:
             body, shape: its encoded arguments, compared on replay.
+            unique: refuse a name that was used before in this attempt.
             detail: makes the entry's detail from the command's identity; called only when a new entry is made.
             call: what the performer needs, kept in memory only; for a timer the callback.
         """
         if self._divergence is not None or self._closed:
             raise DivergenceSignal
+        if unique:
+            self._claim(name)
         command = self.branch().next_command()
-        reused = self._reused.get(command)
-        if reused is not None and reused[0][2] == kind and reused[0][5] == name and reused[0][8:10] == (body, shape):
-            return self._reuse(command, kind, name, reused[1], call, timer)
+        if self._reused:
+            reused = self._reused.get(command)
+            if reused is not None and _same_command(reused[0], kind, name, body, shape):
+                return self._reuse(command, kind, name, reused[1], call, timer)
         if self._expected is not None:
             recorded = self._expected.pop(command, None)
-            if (
-                recorded is None
-                or recorded.body != body
-                or recorded.name != name
-                or recorded.kind != kind
-                or recorded.shape != shape
-            ):
+            if recorded is None or not _same_command(recorded, kind, name, body, shape):
                 asked = Entry(self.facts.run, -1, kind, self._now, command, name, body=body, shape=shape, due=due)
                 self._diverge(recorded, asked)
             position = recorded.position
@@ -371,17 +371,16 @@ class Machine:
         else:
             self._asked.append(self.entry(kinds.DROPPED, self._now, command=waiting.command, name=waiting.name))
 
-    def claim_name(self, name: str) -> None:
+    def _claim(self, name: str) -> None:
         """Refuse a name that `step.run` used before in this attempt: names find results again."""
-        first = self._names.get(name)
-        here = site() if self._expected is None or first is not None else ""
-        if first is not None:
+        if name in self._names:
+            here, first = site(), self._names[name]
             raise DuplicateStepName(
                 f"step.run used the name {name!r} twice in one run.",
-                where=f"{here}, first {first or 'earlier in this run'}" if here else first,
+                where=f"{here}, first {first or 'earlier in this run'}",
                 fix=f'make it differ, for instance with a counter: f"{name}-{{index}}"',
             )
-        self._names[name] = here
+        self._names[name] = site() if self._expected is None else ""
 
     def _diverge(self, recorded: Entry | None, replayed: Entry) -> NoReturn:
         if recorded is None and self._expected:
@@ -447,6 +446,10 @@ class Machine:
         call = self.waiting[command].call
         assert isinstance(call, StepCall)
         return call
+
+
+def _same_command(recorded: Entry, kind: str, name: str, body: str | None, shape: str | None) -> bool:
+    return recorded.body == body and recorded.name == name and recorded.kind == kind and recorded.shape == shape
 
 
 def _error_of(task: BodyTask[Any]) -> BaseException | None:

@@ -18,7 +18,8 @@ from perdure.core.sites import site
 from perdure.declare.options import Delivery, Retries, StepOptions
 from perdure.declare.step import StepDefinition
 from perdure.durations import Duration, duration_us, moment_text, moment_us
-from perdure.errors import DefinitionError, PerdureError
+from perdure.errors import DefinitionError
+from perdure.sandbox.handed import handed_over
 from perdure.storage import entries as kinds
 from perdure.storage.encoding import encode
 
@@ -29,6 +30,7 @@ T = TypeVar("T")
 OnParentClose = Literal["cancel", "abandon"]
 
 _DEFAULTS = StepOptions()
+_NO_KEYWORDS: Mapping[str, Any] = {}
 
 
 class StepContext:
@@ -89,8 +91,11 @@ class StepContext:
             NotSerializable: an argument or the result has no lossless encoding.
             StepTimeout, StepInterrupted, StepFailed: as said; else what `fn` raised, as its own class.
         """
-        where = site() if self._machine.living else ""
-        return self._run(name, fn, args, {}, _DEFAULTS.overridden(retries, timeout, delivery, on_error), where, True)
+        if retries is None and timeout is None and delivery is None and on_error is None:
+            options = _DEFAULTS
+        else:
+            options = _DEFAULTS.overridden(retries, timeout, delivery, on_error)
+        return self._run(name, fn, args, _NO_KEYWORDS, options, site() if self._machine.living else "", True)
 
     async def _run(
         self,
@@ -103,17 +108,25 @@ class StepContext:
         unique: bool,
     ) -> Any:
         machine = self._machine
-        if isinstance(fn, StepDefinition):
+        fn = handed_over(fn)
+        if type(fn) is StepDefinition:
             options = fn.step_options if options is _DEFAULTS else options
             fn = fn.function
+        if type(name) is not str or not name:
+            raise _no_name(name)
         call = prepare(name, fn, args, kwargs, options)
-        if unique:
-            machine.claim_name(_checked(name))
         body, shape = call.arguments
         waiting = machine.ask(
-            kinds.STEP, name, body, shape, call=call, detail=lambda _: _step_detail(call, where or site())
+            kinds.STEP, name, body, shape, call=call, unique=unique, detail=lambda _: _step_detail(call, where or site())
         )
-        return await self._outcome(waiting)
+        # As _outcome does, without one more coroutine: most of a replay is this line.
+        future = waiting.future
+        try:
+            return await future  # type: ignore[misc]  # only timers have none
+        except asyncio.CancelledError:
+            if future.cancelled():  # type: ignore[union-attr]
+                machine.drop(waiting)
+            raise
 
     def call(
         self, definition: StepDefinition[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -345,9 +358,6 @@ class StepContext:
             if waiting.future.cancelled():
                 self._machine.drop(waiting)
             raise
-        except PerdureError as error:
-            error.__traceback__ = None  # the body's own line is what the author wants to see first
-            raise
 
 
 @types.coroutine
@@ -357,12 +367,16 @@ def _let_others_run() -> Generator[None, None, None]:
 
 def _checked(name: object) -> str:
     if not isinstance(name, str) or not name:
-        raise DefinitionError(
-            f"{name!r} is no name.",
-            where=site(),
-            fix='the first argument is the name, a text: await step.run("charge", charge_card, order)',
-        )
+        raise _no_name(name)
     return name
+
+
+def _no_name(name: object) -> DefinitionError:
+    return DefinitionError(
+        f"{name!r} is no name.",
+        where=site(),
+        fix='the first argument is the name, a text: await step.run("charge", charge_card, order)',
+    )
 
 
 def _named(arguments: tuple[Any, ...], method: str, example: str) -> tuple[str, Any]:
