@@ -228,7 +228,8 @@ def resolve_object(value: object) -> object | None:
 def _look_up(value: object) -> object | None:
     found = _known.get(id(value))
     if found is None:
-        _index_imported()
+        with suspended():  # packages with lazy members import them now, whoever asks first
+            _index_imported()
         found = _known.get(id(value))
     return found[1] if found is not None and found[0] is value else None
 
