@@ -154,14 +154,18 @@ _known_main: tuple[types.ModuleType | None, str] = (None, "")
 
 
 def _main_name() -> str:
-    """Give the name under which others import the running script; `__main__` in an interactive session."""
     global _known_main
     main = sys.modules.get("__main__")
     if main is None or main is not _known_main[0]:  # the name is asked for at every value of a class
-        spec, file = getattr(main, "__spec__", None), getattr(main, "__file__", None)
-        if spec is not None and spec.name not in _MAIN:
-            name = spec.name
-        else:
-            name = PurePath(file).stem if file else "__main__"
-        _known_main = (main, name)
+        _known_main = (main, _importable_name(main))
     return _known_main[1]
+
+
+def _importable_name(main: types.ModuleType | None) -> str:
+    """Give the name under which others import the running script; `__main__` in an interactive session."""
+    spec = getattr(main, "__spec__", None)
+    if spec is not None and spec.name not in _MAIN:
+        name: str = spec.name
+        return name
+    file = getattr(main, "__file__", None)
+    return PurePath(file).stem if file else "__main__"

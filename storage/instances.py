@@ -174,8 +174,9 @@ def model_maker(reference: Reference, node: Mapping[str, Any]) -> Maker:
         put = object.__setattr__
         put(instance, "__dict__", own)
         put(instance, "__pydantic_fields_set__", given)
-        put(instance, "__pydantic_extra__", extra)
-        put(instance, "__pydantic_private__", private)
+        if not cls.__pydantic_root_model__:  # it has neither: both are attributes of the class
+            put(instance, "__pydantic_extra__", extra)
+            put(instance, "__pydantic_private__", private)
         return instance
 
     return make
