@@ -47,17 +47,20 @@ class Closure:
             )
         )
 
-    def line_at(self, site: str) -> str:
-        """The text of a source line named as `file.py:12`; empty when the closure does not have it."""
+    def unit_at(self, site: str) -> Unit | None:
+        """The function that has a source line named as `file.py:12`."""
         file, _, number = site.rpartition(":")
         if not number.isdigit():
-            return ""
+            return None
         for unit in self.units:
-            lines = unit.source.splitlines()
-            index = int(number) - unit.line
-            if basename(unit.file) == file and 0 <= index < len(lines):
-                return lines[index].strip()
-        return ""
+            if basename(unit.file) == file and 0 <= int(number) - unit.line < len(unit.source.splitlines()):
+                return unit
+        return None
+
+    def line_at(self, site: str) -> str:
+        """The text of a source line named as `file.py:12`; empty when the closure does not have it."""
+        unit = self.unit_at(site)
+        return "" if unit is None else unit.source.splitlines()[int(site.rpartition(":")[2]) - unit.line].strip()
 
     def mentions(self, name: str) -> bool:
         """Whether the source can give a command this name: as a text, an f-string, or a function that it calls."""
