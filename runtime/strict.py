@@ -1,6 +1,6 @@
 """The same names as `perdure`, strict: every finding of the policy is an error, at import, all at once.
 
-    from perdure.strict import workflow, step
+from perdure.strict import workflow, step
 """
 
 from __future__ import annotations
@@ -8,12 +8,62 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import perdure
-from perdure.declare.workflow import strict_workflow as workflow
+from perdure.declare.workflow import strict_workflow
 
 if TYPE_CHECKING:
-    from perdure import *  # noqa: F403
+    # One by one, because type checkers take a star import for private.
+    from perdure import (  # isort: skip
+        BlockingRunHandle as BlockingRunHandle,
+        BlockingRuntime as BlockingRuntime,
+        BudgetExceeded as BudgetExceeded,
+        ChildCancelled as ChildCancelled,
+        ChildFailed as ChildFailed,
+        Context as Context,
+        CurrentStep as CurrentStep,
+        DefinitionError as DefinitionError,
+        DeterminismWarning as DeterminismWarning,
+        Divergence as Divergence,
+        DuplicateStepName as DuplicateStepName,
+        FatalError as FatalError,
+        HistoryEntry as HistoryEntry,
+        HookRefused as HookRefused,
+        InternalError as InternalError,
+        InvalidInput as InvalidInput,
+        LedgerCorrupt as LedgerCorrupt,
+        LedgerError as LedgerError,
+        LedgerFull as LedgerFull,
+        LedgerLocked as LedgerLocked,
+        LedgerReadOnly as LedgerReadOnly,
+        LedgerTooNew as LedgerTooNew,
+        MemoryLedger as MemoryLedger,
+        NotSerializable as NotSerializable,
+        PerdureError as PerdureError,
+        PolicyViolation as PolicyViolation,
+        RetryableError as RetryableError,
+        RetryPolicy as RetryPolicy,
+        RunCancelled as RunCancelled,
+        RunFailed as RunFailed,
+        RunHandle as RunHandle,
+        RunStatus as RunStatus,
+        Runtime as Runtime,
+        RunTimeout as RunTimeout,
+        SandboxViolation as SandboxViolation,
+        StepContext as StepContext,
+        StepFailed as StepFailed,
+        StepInterrupted as StepInterrupted,
+        StepTimeout as StepTimeout,
+        UnknownRun as UnknownRun,
+        UnknownWorkflow as UnknownWorkflow,
+        Verdict as Verdict,
+        WorkflowError as WorkflowError,
+        allow as allow,
+        current_step as current_step,
+        step as step,
+    )
 
-__all__ = [name for name in perdure.__all__ if not name.startswith("_")]  # noqa: PLE0604
+workflow = strict_workflow
+
+__all__ = [name for name in perdure.__all__ if not name.startswith("_")]
 
 
 def __getattr__(name: str) -> Any:
