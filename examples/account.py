@@ -93,7 +93,7 @@ class Account:
         return _claim(text, twice, bool(per_order))
 
     def _books(self) -> Claim:
-        """Shipped means paid, reserved, one label, one pickup; anything else means that neither money nor goods are kept."""
+        """Shipped means paid, reserved, one label, one pickup; anything else keeps neither money nor goods."""
         kept = Counter(order for charge, (order, _) in self.shop.charged.items() if charge not in self.shop.refunded)
         reserved = Counter(self.shop.stock.values())
         labels, pickups = Counter(self.shop.labels), Counter(self.shop.pickups)

@@ -23,7 +23,7 @@ UNAVAILABLE_PERCENT = 12
 UNAVAILABLE_AT_MOST = 3  # in a row, so that a patient caller always gets through
 CONFIRMED_AFTER_S = 0.6
 
-#: Of each hundred orders, by number: whose stock is gone, whose card is declined, who never pays, who can't be reached.
+#: Of each hundred orders: whose stock is gone, whose card is declined, who never pays, who can't be reached.
 FATES = {
     "out-of-stock": range(3),
     "card-declined": range(3, 8),

@@ -1,0 +1,37 @@
+"""What README and the documentation show is so: their code runs, and prints what they say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pages import ROOT, agrees, blocks, run_page
+
+PAGES = ["README.md", *sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md") if page.name != "errors.md")]
+WITHOUT_CODE = {"docs/threat-model.md"}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_does_what_it_shows(page: str, tmp_path: Path) -> None:
+    executed = run_page(page, tmp_path)
+    assert executed or page in WITHOUT_CODE, f"{page} shows nothing that runs"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_of_a_page_lead_somewhere(page: str) -> None:
+    import re
+
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text):
+        if not target.startswith("http"):
+            assert ((ROOT / page).parent / target).exists(), f"{page} links to {target}, which is not there"
+
+
+def test_the_runner_of_pages_notices_what_is_wrong(tmp_path: Path) -> None:
+    assert agrees("run …\nended", "run 17\nended\n")
+    assert not agrees("run …\nended", "run 17\nfailed\n")
+    assert not agrees("", "a surprise")
+    (block,) = blocks("<!-- file: a.py -->\n```python\nx = 1\n```\n")
+    assert (block.directive, block.argument, block.text) == ("file", "a.py", "x = 1\n")
+    (unmarked,) = blocks("Some words.\n\n```python\nx = 1\n```\n")
+    assert unmarked.directive == ""

@@ -1,0 +1,43 @@
+"""The reference leaves nothing out, and lists nothing that is not there."""
+
+from __future__ import annotations
+
+import re
+
+from pages import ROOT
+
+import perdure
+from perdure.cli.main import app
+from perdure.storage.entries import KINDS
+
+REFERENCE = (ROOT / "docs/reference.md").read_text(encoding="utf-8")
+LEDGER = (ROOT / "docs/ledger.md").read_text(encoding="utf-8")
+
+
+def documented() -> set[str]:
+    headings = re.findall(r"^### `(\w+)`$", REFERENCE, re.MULTILINE)
+    errors = re.findall(r"^\| `(\w+)` \|", REFERENCE, re.MULTILINE)
+    return {*headings, *errors}
+
+
+def test_every_public_name_has_an_entry_in_the_reference() -> None:
+    assert documented() == set(perdure.__all__)
+
+
+def test_every_command_has_an_entry_in_the_reference() -> None:
+    listed = set(re.findall(r"^\| `(?:perdure )?([\w-]+) (?:LEDGER|MODULE)", REFERENCE, re.MULTILINE))
+    commands = {command.name for command in app.registered_commands}
+    assert listed == commands
+
+
+def test_every_option_of_a_signature_is_named_in_the_reference() -> None:
+    import inspect
+
+    for function in (perdure.workflow, perdure.step, perdure.Runtime.start, perdure.Runtime.runs, perdure.Runtime):
+        for name in inspect.signature(function).parameters:
+            if name not in ("self", "function"):
+                assert re.search(rf"\b{name}\b", REFERENCE), f"{name} of {function} is missing"
+
+
+def test_every_kind_of_entry_is_in_the_page_on_the_ledger() -> None:
+    assert {kind for kind in KINDS if f"`{kind}`" not in LEDGER} == set()
