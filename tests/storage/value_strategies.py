@@ -149,7 +149,11 @@ def _times() -> st.SearchStrategy[dt.time]:
 def plain_scalars() -> st.SearchStrategy[Any]:
     """None, booleans, integers, finite floats, text without lone surrogates."""
     return (
-        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=12)
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats(allow_nan=False, allow_infinity=False)
+        | st.text(max_size=12)
     )
 
 
