@@ -85,7 +85,7 @@ class Runtime:
 
         self._thread = EngineThread(make)
         self._thread.start()
-        recover(self._thread)
+        await asyncio.wrap_future(recover(self._thread))
         return self
 
     async def __aexit__(

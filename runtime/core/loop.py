@@ -84,6 +84,11 @@ class BodyLoop(asyncio.AbstractEventLoop):
         self._sweep_at = 64
         self._closed = False
 
+    @property
+    def busy(self) -> bool:
+        """Whether something else is ready to run."""
+        return bool(self._ready)
+
     def run_ready(self) -> None:
         """Run callbacks in order until nothing is ready: the body then waits, or has ended."""
         ready = self._ready

@@ -81,8 +81,9 @@ class Machine:
         self.difference: Difference | None = None  # what `_divergence` says in words
         self._now = 0
         self._input: Any = None
-        self._last_recorded: Entry | None = None  # the ending of the stride that is replayed
-        self._stride_end = 0  # the position after the stride that is replayed
+        self._stride = Stride([], -1)  # the one that is replayed
+        self._coming: Stride | None = None  # the one after it
+        self._walk: Iterator[Stride] = iter(())
         self._replayed_length = 0  # entries of the run that is replayed
         self._step = StepContext(self)
         self.loop = BodyLoop(self)
@@ -98,9 +99,12 @@ class Machine:
         """
         if entries:
             self._replayed_length = entries[-1].position + 1
+        walk = strides(entries, self.deferred)
+        self._walk = walk
+        self._coming = next(walk, None)
         with self._active():
-            for stride in strides(entries, self.deferred):
-                self._replay_stride(stride)
+            while self._coming is not None:
+                self._replay_stride()
         if entries:
             self.length = entries[-1].position + 1
             self.last_at = max(self.last_at, entries[-1].at)
@@ -156,21 +160,60 @@ class Machine:
             finally:
                 asyncio_events._set_running_loop(outer)
 
-    def _replay_stride(self, stride: Stride) -> None:
-        self._expected = stride.commands
-        self._last_recorded = stride.ending
-        self._stride_end = stride.last + 1
+    def _replay_stride(self) -> None:
+        stride = self._take_stride()
         try:
             for cause in stride.causes:
                 self._deliver(cause)
-            if self._divergence is None and stride.commands:
-                self._differ(next(iter(stride.commands.values())), self._would_end())
+            # `replayed` may have gone on to later strides meanwhile; the latest one is where the body stands now.
+            if self._divergence is None and self._expected:
+                self._differ(next(iter(self._expected.values())), self._would_end())
             if self._divergence is None:
-                self._check_ending(stride.ending)
+                self._check_ending(self._stride.ending)
         finally:
             self._expected = None
         if self._divergence is not None:
             raise self._divergence
+
+    def _take_stride(self) -> Stride:
+        stride = self._coming
+        assert stride is not None
+        self._stride = stride
+        self._expected = stride.commands
+        self._coming = next(self._walk, None)
+        return stride
+
+    def replayed(self, name: str, body: str | None, shape: str | None) -> Entry | None:
+        """Answer a step at once when the ledger's next cause is its result: a shortcut for sequential stretches.
+
+        When nothing else is ready to run and the stride has no other commands, the body would only suspend here, and
+        the next cause would wake it at this very place. Going on without the detour through the loop is the same walk.
+        Gives None, and changes nothing, whenever that is not so; `ask` is the long way.
+        """
+        expected, coming = self._expected, self._coming
+        if not expected or coming is None or len(expected) != 1 or self._reused or self.loop.busy or self._closed:
+            return None
+        cause = coming.causes[0]
+        if cause.kind != kinds.STEP_COMPLETED or len(coming.causes) != 1:
+            return None
+        branch = self.branch()
+        command = f"{branch.path}/{branch.commands}"
+        recorded = expected.get(command)
+        if (
+            recorded is None
+            or cause.command != command
+            or recorded.body != body
+            or recorded.name != name
+            or recorded.kind != kinds.STEP
+            or recorded.shape != shape
+            or self._stride.ending is not None
+        ):
+            return None
+        branch.commands += 1
+        self._take_stride()
+        self._now = cause.at
+        fuel.refill(self.max_ops)
+        return cause
 
     def _deliver(self, cause: Entry) -> None:
         kind = cause.kind
@@ -311,20 +354,16 @@ class Machine:
         detail: Callable[[str], str | None] | None = None,
         call: Any = None,
         timer: bool = False,
-        unique: bool = False,
     ) -> Waiting:
         """Ask for one command: match it with the recorded one, or make it a new entry.
 
         Args:
             body, shape: its encoded arguments, compared on replay.
-            unique: refuse a name that was used before in this attempt.
             detail: makes the entry's detail from the command's identity; called only when a new entry is made.
             call: what the performer needs, kept in memory only; for a timer the callback.
         """
         if self._divergence is not None or self._closed:
             raise DivergenceSignal
-        if unique:
-            self._claim(name)
         command = self.branch().next_command()
         if self._reused:
             reused = self._reused.get(command)
@@ -371,7 +410,7 @@ class Machine:
         else:
             self._asked.append(self.entry(kinds.DROPPED, self._now, command=waiting.command, name=waiting.name))
 
-    def _claim(self, name: str) -> None:
+    def claim(self, name: str) -> None:
         """Refuse a name that `step.run` used before in this attempt: names find results again."""
         if name in self._names:
             here, first = site(), self._names[name]
@@ -386,12 +425,12 @@ class Machine:
         if recorded is None and self._expected:
             recorded = next(iter(self._expected.values()))
         if recorded is None:
-            recorded = self._last_recorded
+            recorded = self._stride.ending
         self._differ(recorded, replayed, site())
         raise DivergenceSignal
 
     def _differ(self, recorded: Entry | None, replayed: Entry | None, where: str = "") -> None:
-        position = recorded.position if recorded is not None else self._stride_end
+        position = recorded.position if recorded is not None else (self._stride.last + 1)
         self.difference = Difference(recorded, replayed, position, self._replayed_length, where)
         self._divergence = divergence_of(self.facts, self.difference)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
 from perdure.errors import ChildCancelled, ChildFailed, StepFailed, StepTimeout
+from perdure.sandbox import activation
 from perdure.sandbox.sets import OrderedFrozenSet, OrderedSet
 from perdure.storage import entries as kinds
 from perdure.storage.encoding import decode
@@ -18,9 +19,17 @@ Outcome: TypeAlias = Callable[["asyncio.Future[Any]", Entry], None]
 SETS = (OrderedSet, OrderedFrozenSet)
 
 
-def give_value(future: asyncio.Future[Any], cause: Entry) -> None:
+def value_of(cause: Entry) -> Any:
     """A result, always decoded from the ledger's form, on first execution too."""
-    future.set_result(decode(cause.body or "null", cause.shape, sets=SETS))
+    if cause.shape is None:
+        return decode(cause.body or "null", None, sets=SETS)
+    with activation.suspended():  # decoding may import the classes of what was recorded
+        return decode(cause.body or "null", cause.shape, sets=SETS)
+
+
+def give_value(future: asyncio.Future[Any], cause: Entry) -> None:
+    """The recorded result."""
+    future.set_result(value_of(cause))
 
 
 def give_nothing(future: asyncio.Future[Any], cause: Entry) -> None:

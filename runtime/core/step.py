@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from perdure.core.calls import StepCall, prepare
 from perdure.core.children import ChildHandle, child_input, child_run_id, workflow_id
+from perdure.core.outcomes import value_of
 from perdure.core.sites import site
 from perdure.declare.options import Delivery, Retries, StepOptions
 from perdure.declare.step import StepDefinition
@@ -116,8 +117,14 @@ class StepContext:
             raise _no_name(name)
         call = prepare(name, fn, args, kwargs, options)
         body, shape = call.arguments
+        if unique:
+            machine.claim(name)
+        if not machine.living:
+            known = machine.replayed(name, body, shape)
+            if known is not None:
+                return value_of(known)
         waiting = machine.ask(
-            kinds.STEP, name, body, shape, call=call, unique=unique, detail=lambda _: _step_detail(call, where or site())
+            kinds.STEP, name, body, shape, call=call, detail=lambda _: _step_detail(call, where or site())
         )
         # As _outcome does, without one more coroutine: most of a replay is this line.
         future = waiting.future

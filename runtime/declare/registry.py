@@ -60,6 +60,10 @@ class Registry:
             raise self._unknown(f"workflow {id!r} has no version {version!r}; it has {', '.join(versions)}.")
         return definition
 
+    def knows(self, id: str, version: str) -> bool:
+        """Whether this version is registered."""
+        return version in self._by_id.get(id, {})
+
     def all(self) -> list[Definition]:
         """List every definition, in order of registration within each id."""
         return [definition for versions in self._by_id.values() for definition in versions.values()]

@@ -4,44 +4,55 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
 
 from perdure.engine.batch import Batch
 from perdure.engine.engine import Engine
 from perdure.engine.thread import EngineThread
-from perdure.errors import UnknownWorkflow
-from perdure.storage.ledger import RunFilter
+from perdure.storage.ledger import RunFilter, RunRow
 
 logger = logging.getLogger("perdure")
 
 _RESUMED_PER_BATCH = 50
+_DIVERGED_AT_ONCE_MAX = 200
 
 
-def recover(thread: EngineThread) -> None:
-    """Resume in the background, a few runs a batch, so that new requests are served in between."""
-    thread.call(lambda engine, batch: _begin(thread, engine))
+def recover(thread: EngineThread) -> Future[None]:
+    """Resume in the background, a few runs a batch, so that new requests are served in between.
+
+    The future is done when diverged runs were tried again: whoever opens a runtime after mending the code should not
+    see them as diverged still.
+    """
+    return thread.call(lambda engine, batch: _begin(thread, engine, batch))
 
 
-def _begin(thread: EngineThread, engine: Engine) -> None:
-    unregistered: Counter[str] = Counter()
-    runs: list[int] = []
-    rows = [*engine.ledger.interrupted(), *engine.ledger.runs(RunFilter(statuses=("diverged",), limit=None))]
-    for row in rows:
-        try:
-            engine.registry.get(row.workflow, row.version)
-        except UnknownWorkflow:
-            unregistered[f"{row.workflow} v{row.version}"] += 1
-        else:
-            runs.append(row.run)
-    for name, count in unregistered.items():
-        logger.warning("%d open runs of %s wait: no such workflow is registered here.", count, name)
+def _begin(thread: EngineThread, engine: Engine, batch: Batch) -> None:
+    diverged = _registered(engine, engine.ledger.runs(RunFilter(statuses=("diverged",), limit=None)))
+    _resume(engine, batch, diverged[:_DIVERGED_AT_ONCE_MAX])
+    runs = _registered(engine, engine.ledger.interrupted()) + diverged[_DIVERGED_AT_ONCE_MAX:]
     if runs:
         logger.info("Resuming %d runs that were cut off.", len(runs))
     for start in range(0, len(runs), _RESUMED_PER_BATCH):
-        some = tuple(runs[start : start + _RESUMED_PER_BATCH])
+        some = runs[start : start + _RESUMED_PER_BATCH]
         thread.call(lambda engine, batch, some=some: _resume(engine, batch, some))
 
 
-def _resume(engine: Engine, batch: Batch, runs: tuple[int, ...]) -> None:
+def _registered(engine: Engine, rows: Iterable[RunRow]) -> list[int]:
+    """The runs whose workflow is known here; others are named in the log and wait."""
+    unregistered: Counter[str] = Counter()
+    runs: list[int] = []
+    for row in rows:
+        if engine.registry.knows(row.workflow, row.version):
+            runs.append(row.run)
+        else:
+            unregistered[f"{row.workflow} v{row.version}"] += 1
+    for name, count in unregistered.items():
+        logger.warning("%d open runs of %s wait: no such workflow is registered here.", count, name)
+    return runs
+
+
+def _resume(engine: Engine, batch: Batch, runs: Sequence[int]) -> None:
     for run in runs:
         engine.moves.resume(run, batch)
         engine.families.settle(batch)
