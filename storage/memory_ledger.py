@@ -9,7 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from perdure.errors import InternalError
+from perdure.storage.absorption import Load
 from perdure.storage.batch import prepare
+from perdure.storage.columns import Columns
 from perdure.storage.due_window import DueWindow
 from perdure.storage.entries import DefinitionRow, Entry
 from perdure.storage.ledger import RunFilter, RunRow, SqlResult, Waiter
@@ -129,8 +131,14 @@ class MemoryLedger:
         return self._definitions.get(digest)
 
     def sql(self, query: str, parameters: Sequence[Any] = ()) -> SqlResult:
-        """Not yet."""
-        raise NotImplementedError
+        """Run one read-only query over the documented views, made anew of what there is."""
+        columns = Columns(None)
+        try:
+            load = Load(self._entries, self._rows, dict.fromkeys(self._rows), self._definitions)
+            columns.absorption.absorb(load, {})
+            return columns.sql(query, parameters)
+        finally:
+            columns.close()
 
     def close(self) -> None:
         """Refuse further batches; what there is may still be read."""

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Container, Iterator, Mapping
-from hashlib import blake2b
 from typing import Any
 
 from perdure.storage import entries as kinds
+from perdure.storage.hashed import hashed
 from perdure.storage.ledger import RunRow, Waiter
 
 _encode = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
@@ -36,8 +36,7 @@ def _with_plain_numbers(value: object) -> object:
 
 def match_key(event_type: str, match: str) -> int:
     """Hash a type and a canonical match mapping to a signed 64-bit number."""
-    digest = blake2b(f"{event_type}\0{match}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return int.from_bytes(digest, "big", signed=True)
+    return hashed(f"{event_type}\0{match}")
 
 
 class KeySets:

@@ -1,0 +1,216 @@
+"""The columns behind the journal: what is asked of the tables, in SQL.
+
+Answers are as of the last absorption; the ledger adds what came since. One thread at a time, but for `sql`.
+
+This file knows queries. It must not know that there is a journal, nor how rows are written (absorption.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from perdure.errors import LedgerCorrupt
+from perdure.storage.absorption import Absorption
+from perdure.storage.database import Database
+from perdure.storage.entries import DefinitionRow, Entry
+from perdure.storage.hashed import hashed
+from perdure.storage.ledger import RunFilter, RunRow, SqlResult, Waiter
+from perdure.storage.migrations import STEPS, check_version, migrate
+from perdure.storage.tables import ENTRY_SELECTION, RUN_SELECTION, TABLES, SqlRow, idempotency_hash, row_of
+from perdure.storage.views import VIEWS
+
+
+class Columns:
+    """The tables of one ledger.
+
+    Args:
+        path: of the DuckDB file; None for tables in memory.
+        read_only: leave the file as it is; what `absorption` writes is kept in memory, and queries see both.
+    """
+
+    def __init__(self, path: Path | None, *, read_only: bool = False, threads: int = 1) -> None:
+        self._path = path
+        self._database = Database(path, read_only=read_only, threads=threads)
+        try:
+            self._cursor = self._database.cursor()
+            with self._database.in_our_words("opening the ledger"):
+                if read_only:
+                    self._look_through()
+                else:
+                    migrate(self._cursor, self._version("ledger", may_be_empty=True), path or "memory")
+                for name, query in VIEWS.items():
+                    self._cursor.execute(f"CREATE OR REPLACE VIEW {name} AS {query}")
+            self.absorption = Absorption(self._database, "tail" if read_only else "ledger")
+        except BaseException:
+            self._database.close()
+            raise
+
+    def _version(self, catalog_and_schema: str, may_be_empty: bool) -> int:
+        catalog, _, _ = catalog_and_schema.rpartition(".")
+        prefix = f"{catalog}." if catalog else ""
+        where = "database_name = 'kept'" if catalog else "database_name = current_database()"
+        tables = self._all(f"SELECT schema_name, table_name FROM duckdb_tables() WHERE {where} AND NOT temporary")
+        if ("ledger", "meta") not in tables:
+            if tables or not may_be_empty:
+                raise LedgerCorrupt(
+                    "the file is a DuckDB database, but not a ledger.",
+                    where=str(self._path),
+                    why="it has no table ledger.meta",
+                    fix="name another file; a ledger wants one of its own",
+                )
+            return 0
+        found = self._all(f"SELECT value FROM {prefix}ledger.meta WHERE key = 'schema'")
+        return int(found[0][0]) if found else 0
+
+    def _look_through(self) -> None:
+        """Make `ledger.*` show the file's tables and, over them, those that a reader adds in memory."""
+        version = self._version("kept.ledger", may_be_empty=False)
+        check_version(version, self._path or "memory")
+        if version < len(STEPS):
+            raise LedgerCorrupt(
+                f"the ledger has schema version {version}, which can't be read without bringing it up to date.",
+                where=str(self._path),
+                fix="open it once for writing with this release, or read a copy that was opened so",
+            )
+        self._cursor.execute("CREATE SCHEMA ledger")
+        self._cursor.execute("CREATE SCHEMA tail")
+        newer = {"runs": "run", "waits": "run", "meta": "key", "definitions": "digest"}
+        for name in TABLES:
+            self._cursor.execute(f"CREATE TABLE tail.{name} AS FROM kept.ledger.{name} LIMIT 0")
+            key = newer.get(name)
+            # Of a run that went on in the journal, waits are replaced as its row is, even by none.
+            table = "runs" if name == "waits" else name
+            hidden = f"WHERE {key} NOT IN (SELECT {key} FROM tail.{table})" if key else ""
+            self._cursor.execute(
+                f"CREATE VIEW ledger.{name} AS FROM (FROM kept.ledger.{name} {hidden}) UNION ALL FROM tail.{name}"
+            )
+
+    def _all(self, query: str, parameters: Sequence[Any] = ()) -> list[SqlRow]:
+        with self._database.in_our_words("reading the ledger"):
+            rows: list[SqlRow] = self._cursor.execute(query, list(parameters)).fetchall()
+            return rows
+
+    def _pairs(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, Any]]:
+        return [(first, second) for first, second in self._all(query, parameters)]
+
+    def meta(self) -> dict[str, str]:
+        """What the ledger notes about itself."""
+        return dict(self._pairs("SELECT key, value FROM ledger.meta"))
+
+    def rows(self, where: str, parameters: Sequence[Any] = ()) -> list[RunRow]:
+        """Run rows by a condition, and an order if it names one."""
+        found = self._all(f"SELECT {RUN_SELECTION} FROM ledger.runs WHERE {where}", parameters)
+        return [row_of(values) for values in found]
+
+    def run(self, run_id: str) -> RunRow | None:
+        """Find a run by its id."""
+        return _first(self.rows("run_id_hash = ? AND run_id = ?", [hashed(run_id), run_id]))
+
+    def numbered(self, runs: Collection[int]) -> list[RunRow]:
+        """Find runs by their numbers."""
+        if len(runs) == 1:
+            return self.rows("run = ?", list(runs))
+        numbers = sorted(runs)
+        return self.rows("run BETWEEN ? AND ? AND list_contains(?, run)", [numbers[0], numbers[-1], numbers])
+
+    def run_by_key(self, workflow: str, idempotency_key: str) -> RunRow | None:
+        """Find the newest run that was started under a key."""
+        where = "idempotency_hash = ? AND workflow = ? AND idempotency_key = ? ORDER BY run DESC LIMIT 1"
+        return _first(self.rows(where, [idempotency_hash(workflow, idempotency_key), workflow, idempotency_key]))
+
+    def runs(self, wanted: RunFilter, without: Collection[int]) -> list[RunRow]:
+        """List runs, newest first, but for some."""
+        where, parameters = _condition(wanted, without)
+        limit = "" if wanted.limit is None else f" LIMIT {int(wanted.limit)}"
+        return self.rows(f"{where} ORDER BY run DESC{limit}", parameters)
+
+    def count(self, wanted: RunFilter, without: Collection[int]) -> dict[str, int]:
+        """Count runs by status, but for some."""
+        where, parameters = _condition(wanted.unpaged(), without)
+        return dict(self._pairs(f"SELECT status, count(*) FROM ledger.runs WHERE {where} GROUP BY status", parameters))
+
+    def children(self, run_id: str) -> list[RunRow]:
+        """List the runs that this one started."""
+        return self.rows("parent_hash = ? AND parent_run_id = ? ORDER BY run", [hashed(run_id), run_id])
+
+    def entries(self, run: int, start: int, stop: int | None) -> list[Entry]:
+        """Read a run's entries from `start` up to `stop`, which is left out."""
+        last = 2**31 - 1 if stop is None else stop - 1
+        where = 'run = ? AND "position" BETWEEN ? AND ? ORDER BY "position"'
+        return list(map(Entry._make, self._all(f"SELECT {ENTRY_SELECTION} FROM ledger.entries WHERE {where}",
+                                               [run, start, last])))  # fmt: skip
+
+    def resumable(self, after: int, limit: int) -> list[tuple[int, str]]:
+        """List `(run, resumption)` of runs with a number above `after` that a restart may have to resume."""
+        query = "SELECT run, resumption FROM ledger.runs WHERE resumption IS NOT NULL AND run > ? ORDER BY run LIMIT ?"
+        return [(run, need) for run, need in self._all(query, [after, limit])]
+
+    def due(self, limit: int, without: Collection[int]) -> list[tuple[int, int]]:
+        """List the earliest `(time, run)`, but for some runs."""
+        skipped = " AND NOT list_contains(?, run)" if without else ""
+        query = f"SELECT next_due_us, run FROM ledger.runs WHERE next_due_us IS NOT NULL{skipped} ORDER BY ALL LIMIT ?"
+        return [(time, run) for time, run in self._all(query, [*([sorted(without)] if without else []), limit])]
+
+    def key_sets(self) -> list[tuple[str, str]]:
+        """The distinct `(type, match)` shapes of waits: one match for each set of keys."""
+        query = "SELECT event_type, min(match) FROM ledger.waits GROUP BY event_type, json_keys(match)"
+        return [(event_type, match) for event_type, match in self._all(query)]
+
+    def waiters(self, event_type: str, wanted: Mapping[int, str]) -> list[tuple[int, int, Waiter]]:
+        """List `(run, position, waiter)` of waits of a type with one of these matches, by match key."""
+        if not wanted:
+            return []
+        places = ", ".join("?" * len(wanted))
+        where = f"event_type = ? AND match_hash IN ({places})"
+        found = self._all(
+            f'SELECT run, "position", run_id, command, match FROM ledger.waits WHERE {where}', [event_type, *wanted]
+        )
+        matches = set(wanted.values())
+        return [
+            (run, at, Waiter(run, run_id, command)) for run, at, run_id, command, match in found if match in matches
+        ]
+
+    def definition(self, digest: str) -> DefinitionRow | None:
+        """Find a definition by its digest."""
+        found = self._all("FROM ledger.definitions WHERE digest = ?", [digest])
+        return DefinitionRow(*found[0]) if found else None
+
+    def last_run(self) -> int:
+        """The greatest run number."""
+        return int(self._all("SELECT coalesce(max(run), 0) FROM ledger.runs")[0][0])
+
+    def sql(self, query: str, parameters: Sequence[Any]) -> SqlResult:
+        """Run a user's query."""
+        return self._database.query(query, parameters)
+
+    def close(self) -> None:
+        """Give the file back."""
+        self.absorption.close()
+        self._cursor.close()
+        self._database.close()
+
+
+def _first(rows: list[RunRow]) -> RunRow | None:
+    return rows[0] if rows else None
+
+
+def _condition(wanted: RunFilter, without: Collection[int]) -> tuple[str, list[Any]]:
+    """The same as `RunFilter.admits`, in SQL."""
+    conditions, parameters = ["true"], list[Any]()
+    for condition, value in (
+        ("workflow = ?", wanted.workflow),
+        ("version = ?", wanted.version),
+        ("list_contains(?, status)", list(wanted.statuses) or None),
+        ("created_us >= ?", wanted.since),
+        ("run < ?", wanted.before_run),
+        ("NOT list_contains(?, run)", sorted(without) or None),
+    ):
+        if value is not None:
+            conditions.append(condition)
+            parameters.append(value)
+    for name, text in wanted.tags.items():
+        conditions.append("tags[?] = ?")
+        parameters += [name, text]
+    return " AND ".join(conditions), parameters

@@ -1,0 +1,55 @@
+"""What a record of the journal says: lines of ASCII text.
+
+    [7,0,"created",…]<TAB>digest         an entry: its line as the chain covers it (chain.py), and its digest
+    {"definition":[…]}                   a definition's fields
+    {"reserved":4096}                    run numbers up to this one may have been given out
+
+This file knows text. It must not know how records are kept.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from perdure.storage.batch import Batch
+from perdure.storage.chain import entry_of
+from perdure.storage.entries import DefinitionRow, Entry
+
+
+@dataclass(slots=True)
+class Payload:
+    """A record, read back."""
+
+    entries: list[Entry] = field(default_factory=list)
+    definitions: list[DefinitionRow] = field(default_factory=list)
+    reserved: int = 0
+
+
+def write_batch(batch: Batch, definitions: Iterable[DefinitionRow]) -> bytes:
+    """Write a batch."""
+    digests = (entry.digest for entries in batch.entries.values() for entry in entries)
+    lines = [line + b"\t" + digest.hex().encode() for line, digest in zip(batch.lines, digests, strict=True)]
+    lines += [json.dumps({"definition": definition}).encode() for definition in definitions]
+    return b"\n".join(lines)
+
+
+def write_reservation(reserved: int) -> bytes:
+    """Write that run numbers up to this one may have been given out."""
+    return json.dumps({"reserved": reserved}).encode()
+
+
+def read(payload: bytes) -> Payload:
+    """Read a record. Raises ValueError when it isn't one of ours."""
+    found = Payload()
+    for line in payload.split(b"\n"):
+        if line.startswith(b"["):
+            text, _, digest = line.partition(b"\t")
+            found.entries.append(entry_of(text, bytes.fromhex(digest.decode())))
+        else:
+            facts = json.loads(line)
+            if "definition" in facts:
+                found.definitions.append(DefinitionRow(*facts["definition"]))
+            found.reserved = max(found.reserved, facts.get("reserved", 0))
+    return found

@@ -1,0 +1,113 @@
+"""What a ledger has in memory: overlays of what is not in the columns yet, and the rows of runs that move.
+
+Two threads meet here, the one that appends and the one that absorbs, so all of it is behind one lock, held for moments.
+Only the appending one changes the newest overlay, so it may read what it was given without the lock.
+
+This file knows what is at hand. It must not know the journal or the tables.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable
+
+from perdure.storage.batch import Batch
+from perdure.storage.entries import DefinitionRow
+from perdure.storage.ledger import ENDED, RunRow
+from perdure.storage.overlay import Overlay
+from perdure.storage.waits import KeySets
+
+#: Open runs whose rows stay after they were absorbed, so that a run that moves costs no query per batch.
+HOT_RUNS_MAX = 4096
+
+
+class Recent:
+    """Overlays and hot rows of one ledger.
+
+    Attributes:
+        key_sets: the sets of keys that waits have named, in the columns too.
+    """
+
+    def __init__(self) -> None:
+        self.key_sets = KeySets()
+        self._lock = threading.Lock()
+        self._fresh = Overlay(self.key_sets)
+        self._absorbing: Overlay | None = None
+        self._hot: OrderedDict[int, RunRow] = OrderedDict()
+        self._hot_numbers: dict[str, int] = {}
+
+    @property
+    def size(self) -> int:
+        """Bytes gathered since the last absorption began."""
+        return self._fresh.size
+
+    def overlays(self) -> list[Overlay]:
+        """The overlays, newest first. Whoever asks the columns too takes these first."""
+        with self._lock:
+            return [self._fresh] if self._absorbing is None else [self._fresh, self._absorbing]
+
+    def moved(self) -> dict[int, RunRow]:
+        """The newest rows of all runs in the overlays."""
+        return {run: row for overlay in reversed(self.overlays()) for run, row in overlay.load.rows.items()}
+
+    def row(self, run: int) -> RunRow | None:
+        """A run's newest row, if it is at hand."""
+        with self._lock:
+            row = self._fresh.row(run)
+            if row is None and self._absorbing is not None:
+                row = self._absorbing.row(run)
+            return self._hot.get(run) if row is None else row
+
+    def run(self, run_id: str) -> RunRow | None:
+        """Likewise, by the run's id."""
+        with self._lock:
+            row = self._fresh.run(run_id)
+            if row is None and self._absorbing is not None:
+                row = self._absorbing.run(run_id)
+            if row is None and run_id in self._hot_numbers:
+                row = self._hot[self._hot_numbers[run_id]]
+            return row
+
+    def take(self, batch: Batch, definitions: Iterable[DefinitionRow], sequence: int, size: int) -> None:
+        """Add a batch that the journal has."""
+        with self._lock:
+            self._fresh.take(batch, definitions, sequence, size)
+
+    def note(self, sequence: int, size: int) -> None:
+        """Take note of a record of the journal that holds no batch."""
+        with self._lock:
+            self._fresh.note(sequence, size)
+
+    def begin_absorption(self) -> Overlay | None:
+        """The overlay to be absorbed, the same as before if that failed; None when there is nothing."""
+        with self._lock:
+            if self._absorbing is None and not self._fresh.empty:
+                self._absorbing, self._fresh = self._fresh, Overlay(self.key_sets)
+            return self._absorbing
+
+    def end_absorption(self) -> None:
+        """Let go of the overlay that the columns have now, but for the rows of open runs."""
+        with self._lock:
+            assert self._absorbing is not None
+            for row in self._absorbing.load.rows.values():
+                self._warm(row)
+            self._absorbing = None
+
+    def warm(self, rows: Iterable[RunRow]) -> None:
+        """Keep rows at hand that were read from the columns."""
+        with self._lock:
+            for row in rows:
+                self._warm(row)
+
+    def _warm(self, row: RunRow) -> None:
+        if row.status in ENDED:
+            if self._hot.pop(row.run, None) is not None:
+                del self._hot_numbers[row.run_id]
+            return
+        self._hot[row.run] = row
+        self._hot.move_to_end(row.run)
+        self._hot_numbers[row.run_id] = row.run
+        while len(self._hot) > HOT_RUNS_MAX:
+            _, cold = self._hot.popitem(last=False)
+            del self._hot_numbers[cold.run_id]

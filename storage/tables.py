@@ -1,0 +1,192 @@
+"""The ledger's physical tables, and how entries and rows become their rows and come back.
+
+Tables live in the schema `ledger`, so that the names of the documented views (views.py) are free. Times are
+microseconds since 1970 UTC in columns that end in `_us`; a column that ends in `_hash` is what look-ups search by.
+There is no key constraint and no index: run numbers grow, so DuckDB's zone maps find a run's entries, and an index
+would cost several times the space and the loading time.
+
+This file knows columns. It must not know how they are searched (columns.py) or how they are written (absorption.py).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, Final
+
+from perdure.storage.entries import Entry
+from perdure.storage.hashed import hashed
+from perdure.storage.ledger import Pending, RunRow
+from perdure.storage.resumption import resumption
+from perdure.storage.waits import match_key, waits_of
+
+#: A row as DuckDB takes and gives it.
+SqlRow = tuple[Any, ...]
+
+#: JSON deeper than this is not shown as VARIANT: DuckDB 2.0 parses recursively, and 1600 levels crash the process.
+DEPTH_MAX: Final = 200
+
+ENTRY_COLUMNS: Final = {
+    "run": "BIGINT",
+    "position": "INTEGER",
+    "kind": "VARCHAR",
+    "at_us": "BIGINT",
+    "command": "VARCHAR",
+    "name": "VARCHAR",
+    "attempt": "INTEGER",
+    "due_us": "BIGINT",
+    "body": "VARCHAR",
+    "shape": "VARCHAR",
+    "detail": "VARCHAR",
+    "digest": "BLOB",
+    "asked": "INTEGER",  # position of the command's own entry, for whatever answers it
+    "shown": "BOOLEAN",  # whether `value` shows the body
+    "value": "VARIANT",  # the body for queries; NULL for one that VARIANT can't hold
+}
+
+RUN_COLUMNS: Final = {
+    "run": "BIGINT",
+    "run_id": "VARCHAR",
+    "run_id_hash": "BIGINT",
+    "workflow": "VARCHAR",
+    "version": "VARCHAR",
+    "definition": "VARCHAR",
+    "status": "VARCHAR",
+    "attempt": "INTEGER",
+    "created_us": "BIGINT",
+    "updated_us": "BIGINT",
+    "finished_us": "BIGINT",
+    "tags": "MAP(VARCHAR, VARCHAR)",
+    "idempotency_key": "VARCHAR",
+    "idempotency_hash": "BIGINT",  # of workflow and key
+    "parent_run_id": "VARCHAR",
+    "parent_hash": "BIGINT",
+    "parent_command": "VARCHAR",
+    "due_us": "BIGINT",
+    "timeout_us": "BIGINT",
+    "cancel_requested": "BOOLEAN",
+    "error": "VARCHAR",
+    "length": "INTEGER",
+    "digest": "BLOB",
+    "pending": "VARCHAR",  # JSON: a list of lists, the fields of `Pending`
+    "next_due_us": "BIGINT",
+    "resumption": "VARCHAR",  # see resumption.py
+}
+
+WAIT_COLUMNS: Final = {
+    "run": "BIGINT",
+    "run_id": "VARCHAR",
+    "position": "INTEGER",
+    "command": "VARCHAR",
+    "event_type": "VARCHAR",
+    "match": "VARCHAR",
+    "match_hash": "BIGINT",  # of type and match
+}
+
+DEFINITION_COLUMNS: Final = {
+    "digest": "VARCHAR",
+    "workflow": "VARCHAR",
+    "version": "VARCHAR",
+    "python": "VARCHAR",
+    "source": "VARCHAR",
+    "at_us": "BIGINT",
+}
+
+META_COLUMNS: Final = {"key": "VARCHAR", "value": "VARCHAR"}
+
+TABLES: Final = {
+    "entries": ENTRY_COLUMNS,
+    "runs": RUN_COLUMNS,
+    "waits": WAIT_COLUMNS,
+    "definitions": DEFINITION_COLUMNS,
+    "meta": META_COLUMNS,
+}
+
+
+def create_statement(name: str, columns: dict[str, str], temporary: bool = False) -> str:
+    """The statement that makes one table."""
+    body = ", ".join(f'"{column}" {kind}' for column, kind in columns.items())
+    return f"CREATE {'TEMP ' if temporary else ''}TABLE {name} ({body})"
+
+
+# ── entries ──────────────────────────────────────────────────────────────────────────────────────
+
+#: What is loaded; `value` is made from it by DuckDB.
+LOADED_ENTRY_COLUMNS: Final = {name: kind for name, kind in ENTRY_COLUMNS.items() if name != "value"}
+ENTRY_SELECTION: Final = (
+    'run, "position", kind, at_us, command, name, attempt, due_us, body, shape, detail, digest'  # as in Entry
+)
+
+
+def entry_row(entry: Entry, asked: int | None) -> SqlRow:
+    """An entry as it is loaded."""
+    return (*entry, asked, entry.body is not None and not _too_deep(entry.body))
+
+
+def _too_deep(body: str) -> bool:
+    if body.count("[") + body.count("{") <= DEPTH_MAX:
+        return False
+    depth, quoted, escaped = 0, False, False
+    for character in body:
+        if quoted:
+            quoted = escaped or character != '"'
+            escaped = character == "\\" and not escaped
+        elif character == '"':
+            quoted = True
+        elif character in "[{":
+            depth += 1
+            if depth > DEPTH_MAX:
+                return True
+        elif character in "]}":
+            depth -= 1
+    return False
+
+
+# ── runs ─────────────────────────────────────────────────────────────────────────────────────────
+
+#: What is loaded: as the table, but the tags are JSON text.
+LOADED_RUN_COLUMNS: Final = {**RUN_COLUMNS, "tags": "VARCHAR"}
+RUN_SELECTION: Final = (
+    "run, run_id, workflow, version, definition, status, attempt, created_us, updated_us, finished_us, tags, "
+    "idempotency_key, parent_run_id, parent_command, due_us, timeout_us, cancel_requested, error, length, digest, "
+    "pending"  # as in RunRow
+)
+
+
+def idempotency_hash(workflow: str, key: str) -> int:
+    """What a run is found by when it was started under a key."""
+    return hashed(f"{workflow}\0{key}")
+
+
+def run_row(row: RunRow) -> SqlRow:
+    """A run's row as it is loaded."""
+    pending = [
+        [p.command, p.kind, p.name, p.position, p.due, p.attempt, p.retrying, p.event_type, p.match, p.child_run_id]
+        for p in row.pending.values()
+    ]
+    return (
+        row.run, row.run_id, hashed(row.run_id), row.workflow, row.version, row.definition, row.status, row.attempt,
+        row.created_at, row.updated_at, row.finished_at, json.dumps(row.tags), row.idempotency_key,
+        None if row.idempotency_key is None else idempotency_hash(row.workflow, row.idempotency_key),
+        row.parent_run_id, None if row.parent_run_id is None else hashed(row.parent_run_id), row.parent_command,
+        row.due, row.timeout_at, row.cancel_requested, row.error, row.length, row.digest,
+        json.dumps(pending) if pending else None, row.next_due, resumption(row),
+    )  # fmt: skip
+
+
+def row_of(values: Sequence[Any]) -> RunRow:
+    """Read back what RUN_SELECTION gives."""
+    row = RunRow(*values[:-1])
+    row.tags = row.tags or {}
+    row.digest = bytes(row.digest)
+    if values[-1] is not None:
+        row.pending = {fields[0]: Pending(*fields) for fields in json.loads(values[-1])}
+    return row
+
+
+def wait_rows(row: RunRow) -> list[SqlRow]:
+    """The event waits of a run, one row each."""
+    return [
+        (row.run, row.run_id, row.pending[command].position, command, event_type, match, match_key(event_type, match))
+        for command, event_type, match in waits_of(row)
+    ]

@@ -1,0 +1,71 @@
+"""The documented views: what `sql()` and people with a DuckDB shell see. Stable; columns are only ever added.
+
+All times are TIMESTAMP in UTC. VARIANT columns take a path: `SELECT result.amount FROM steps WHERE name = 'charge'`.
+
+runs         one row per run
+    run_id, workflow, version, status, attempt, created_at, updated_at, finished_at, error, tags (MAP), idempotency_key,
+    parent_run_id, waiting_until (when the clock next moves it), timeout_at, cancel_requested, entries (how many),
+    definition (digest), run (its number, in order of creation)
+steps        one row per step that a run asked for, in each attempt of the run
+    run_id, workflow, name, command (identity), status (running, retrying, completed, failed, dropped; abandoned when
+    the run ended or started over without it), attempts, scheduled_at, completed_at (also of a failure), arguments
+    (VARIANT), result (VARIANT), error (VARIANT: type, message, traceback), run, position (of the step's entry)
+entries      one row per entry
+    run_id, position, kind, at, command, name, attempt, due, value (VARIANT: the body), body (JSON text, exact), shape,
+    detail (JSON text), digest (hexadecimal), run
+events       one row per event that a run received
+    run_id, workflow, name (of the wait), type, payload (VARIANT), received_at, run, position
+definitions  one row per definition
+    digest, workflow, version, python, source (JSON text), registered_at
+
+`value`, `arguments`, `result` and `payload` are for queries: VARIANT sorts keys and turns integers beyond 128 bits into
+doubles, and is NULL for what it can't hold. `body` is exact.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+#: What is pending of the step `s`, as the list in `runs.pending` (see tables.py), or NULL.
+_PENDING: Final = (
+    """list_filter(CAST(CAST(r.pending AS JSON) AS JSON[]), lambda p: (p ->> 3)::INTEGER = s."position")[1]"""
+)
+
+VIEWS: Final = {
+    "runs": """
+        SELECT run_id, workflow, version, status, attempt, make_timestamp(created_us) AS created_at,
+            make_timestamp(updated_us) AS updated_at, make_timestamp(finished_us) AS finished_at, error, tags,
+            idempotency_key, parent_run_id, make_timestamp(next_due_us) AS waiting_until,
+            make_timestamp(timeout_us) AS timeout_at, cancel_requested, length AS entries, definition, run
+        FROM ledger.runs
+    """,
+    "steps": f"""
+        SELECT r.run_id, r.workflow, s.name, s.command,
+            CASE a.kind WHEN 'step_completed' THEN 'completed' WHEN 'step_failed' THEN 'failed' WHEN 'dropped' THEN
+                'dropped' ELSE CASE {_PENDING} ->> 6 WHEN 'true' THEN 'retrying' WHEN 'false' THEN 'running'
+                ELSE 'abandoned' END END AS status,
+            CASE WHEN a.attempt > 0 THEN a.attempt ELSE coalesce(({_PENDING} ->> 5)::INTEGER, 1) END AS attempts,
+            make_timestamp(s.at_us) AS scheduled_at, make_timestamp(a.at_us) AS completed_at, s.value AS arguments,
+            CASE WHEN a.kind = 'step_completed' THEN a.value END AS result,
+            CASE WHEN a.kind = 'step_failed' THEN a.value END AS error, s.run, s."position"
+        FROM (FROM ledger.entries WHERE kind = 'step') AS s
+        JOIN ledger.runs AS r ON r.run = s.run
+        LEFT JOIN (FROM ledger.entries WHERE kind IN ('step_completed', 'step_failed', 'dropped')) AS a
+            ON a.run = s.run AND a.asked = s."position"
+    """,
+    "entries": """
+        SELECT r.run_id, e."position", e.kind, make_timestamp(e.at_us) AS "at", e.command, e.name, e.attempt,
+            make_timestamp(e.due_us) AS due, e.value, e.body, e.shape, e.detail, lower(hex(e.digest)) AS digest, e.run
+        FROM ledger.entries AS e JOIN ledger.runs AS r ON r.run = e.run
+    """,
+    "events": """
+        SELECT r.run_id, r.workflow, w.name, w.detail ->> '$.type' AS "type", e.value AS payload,
+            make_timestamp(e.at_us) AS received_at, e.run, e."position"
+        FROM (FROM ledger.entries WHERE kind = 'event_received') AS e
+        JOIN ledger.runs AS r ON r.run = e.run
+        LEFT JOIN (FROM ledger.entries WHERE kind = 'wait_event') AS w ON w.run = e.run AND w."position" = e.asked
+    """,
+    "definitions": """
+        SELECT digest, workflow, version, python, source, make_timestamp(at_us) AS registered_at FROM ledger.definitions
+    """,
+}
