@@ -23,7 +23,7 @@ import uuid
 from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 from zoneinfo import ZoneInfo
 
 from perdure.storage.plain import integer_from, integer_text, is_unicode, quote
@@ -102,6 +102,8 @@ def _read_bytes(text: str) -> bytes:
 
 # ── time ─────────────────────────────────────────────────────────────────────────────────────────
 
+Moment = TypeVar("Moment", dt.datetime, dt.time)
+
 _FOLD: Final = ".fold"  # a suffix of the name: fold=1
 _PYDANTIC: Final = ".TzInfo"  # a suffix of the name: the offset is of the class that pydantic's parser gives
 
@@ -138,19 +140,28 @@ def _write_moment(value: dt.datetime | dt.time) -> str:
 
 
 def _read_datetime(text: str) -> dt.datetime:
-    if " " not in text:
-        return dt.datetime.fromisoformat(text)
-    moment, _, name = text.partition(" ")
-    value = dt.datetime.fromisoformat(moment)
-    return value.replace(tzinfo=_zone(value.tzinfo, name))
+    return _read_moment(text, dt.datetime.fromisoformat)
 
 
 def _read_time(text: str) -> dt.time:
-    if " " not in text:
-        return dt.time.fromisoformat(text)
-    moment, _, name = text.partition(" ")
-    value = dt.time.fromisoformat(moment)
-    return value.replace(tzinfo=_zone(value.tzinfo, name))
+    return _read_moment(text, dt.time.fromisoformat)
+
+
+_SIGNS: Final = frozenset("+-")
+_FINE_OFFSET: Final = len("+00:00:00.000001")  # read here, because CPython takes one below a second for UTC
+
+
+def _read_moment(text: str, read: Callable[[str], Moment]) -> Moment:
+    if " " not in text and text[-_FINE_OFFSET : 1 - _FINE_OFFSET] not in _SIGNS:
+        return read(text)
+    moment, space, name = text.partition(" ")
+    if moment[-_FINE_OFFSET : 1 - _FINE_OFFSET] in _SIGNS:
+        value = read(moment[:-_FINE_OFFSET])
+        clock = _read_timedelta("0 days " + moment[1 - _FINE_OFFSET :])
+        value = value.replace(tzinfo=dt.timezone(-clock if moment[-_FINE_OFFSET] == "-" else clock))
+    else:
+        value = read(moment)
+    return value.replace(tzinfo=_zone(value.tzinfo, name)) if space else value
 
 
 def _zone(offset: dt.tzinfo | None, name: str) -> dt.tzinfo:

@@ -210,6 +210,13 @@ def test_moments_parsed_by_pydantic_keep_their_kind_of_offset() -> None:
     assert again(moment) == moment
 
 
+def test_offsets_below_a_second_come_back() -> None:
+    for microseconds in (1, -1, 999_999, 1_000_000, 1_000_001, -86_399_999_999):
+        zone = dt.timezone(dt.timedelta(microseconds=microseconds))
+        for value in (zone, dt.datetime(2024, 1, 1, 0, 0, 0, 7, tzinfo=zone), dt.time(1, tzinfo=zone)):
+            assert identical(again(value), value)
+
+
 def test_urls_come_back() -> None:
     url = pydantic.HttpUrl("http://example.org/a b")
     assert again(url) == url
