@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import re
+from pathlib import Path
 
+import pytest
 from pages import ROOT
 
 import perdure
 from perdure.cli.main import app
+from perdure.storage.duckdb_ledger import DuckDBLedger
 from perdure.storage.entries import KINDS
 
 REFERENCE = (ROOT / "docs/reference.md").read_text(encoding="utf-8")
@@ -31,8 +35,6 @@ def test_every_command_has_an_entry_in_the_reference() -> None:
 
 
 def test_every_option_of_a_signature_is_named_in_the_reference() -> None:
-    import inspect
-
     for function in (perdure.workflow, perdure.step, perdure.Runtime.start, perdure.Runtime.runs, perdure.Runtime):
         for name in inspect.signature(function).parameters:
             if name not in ("self", "function"):
@@ -41,3 +43,18 @@ def test_every_option_of_a_signature_is_named_in_the_reference() -> None:
 
 def test_every_kind_of_entry_is_in_the_page_on_the_ledger() -> None:
     assert {kind for kind in KINDS if f"`{kind}`" not in LEDGER} == set()
+
+
+@pytest.mark.parametrize("view", ["runs", "steps", "entries", "events", "definitions"])
+def test_every_column_of_a_view_is_in_the_page_on_the_ledger(view: str, tmp_path: Path) -> None:
+    ledger = DuckDBLedger(tmp_path / "empty.duckdb")
+    try:
+        columns = ledger.sql(f"SELECT * FROM {view}").columns
+    finally:
+        ledger.close()
+    row = re.search(rf"^\| `{view}` \|.*$", LEDGER, re.MULTILINE)
+    assert row is not None
+    assert set(columns) == set(re.findall(r"`(\w+)`", row[0].split("|")[3])) - STATUSES_OF_STEPS
+
+
+STATUSES_OF_STEPS = {"running", "retrying", "completed", "failed", "dropped", "abandoned"}
