@@ -25,35 +25,95 @@ if TYPE_CHECKING:
     from perdure.engine.current_step import current_step as current_step
     from perdure.errors import (
         BudgetExceeded as BudgetExceeded,
+    )
+    from perdure.errors import (
         ChildCancelled as ChildCancelled,
+    )
+    from perdure.errors import (
         ChildFailed as ChildFailed,
+    )
+    from perdure.errors import (
         DefinitionError as DefinitionError,
+    )
+    from perdure.errors import (
         DeterminismWarning as DeterminismWarning,
+    )
+    from perdure.errors import (
         Divergence as Divergence,
+    )
+    from perdure.errors import (
         DuplicateStepName as DuplicateStepName,
+    )
+    from perdure.errors import (
         FatalError as FatalError,
+    )
+    from perdure.errors import (
         HookRefused as HookRefused,
+    )
+    from perdure.errors import (
         InternalError as InternalError,
+    )
+    from perdure.errors import (
         InvalidInput as InvalidInput,
+    )
+    from perdure.errors import (
         LedgerCorrupt as LedgerCorrupt,
+    )
+    from perdure.errors import (
         LedgerError as LedgerError,
+    )
+    from perdure.errors import (
         LedgerFull as LedgerFull,
+    )
+    from perdure.errors import (
         LedgerLocked as LedgerLocked,
+    )
+    from perdure.errors import (
         LedgerReadOnly as LedgerReadOnly,
+    )
+    from perdure.errors import (
         LedgerTooNew as LedgerTooNew,
+    )
+    from perdure.errors import (
         NotSerializable as NotSerializable,
+    )
+    from perdure.errors import (
         PerdureError as PerdureError,
+    )
+    from perdure.errors import (
         PolicyViolation as PolicyViolation,
+    )
+    from perdure.errors import (
         RetryableError as RetryableError,
+    )
+    from perdure.errors import (
         RunCancelled as RunCancelled,
+    )
+    from perdure.errors import (
         RunFailed as RunFailed,
+    )
+    from perdure.errors import (
         RunTimeout as RunTimeout,
+    )
+    from perdure.errors import (
         SandboxViolation as SandboxViolation,
+    )
+    from perdure.errors import (
         StepFailed as StepFailed,
+    )
+    from perdure.errors import (
         StepInterrupted as StepInterrupted,
+    )
+    from perdure.errors import (
         StepTimeout as StepTimeout,
+    )
+    from perdure.errors import (
         UnknownRun as UnknownRun,
+    )
+    from perdure.errors import (
         UnknownWorkflow as UnknownWorkflow,
+    )
+    from perdure.errors import (
         WorkflowError as WorkflowError,
     )
     from perdure.replay.check import Verdict as Verdict
@@ -85,11 +145,11 @@ _HOMES = {
     "Verdict": "perdure.replay.check",
     "allow": "perdure.sandbox",
     "MemoryLedger": "perdure.storage.memory_ledger",
-    **{name: "perdure.errors" for name in _ERRORS},
+    **dict.fromkeys(_ERRORS, "perdure.errors"),
 }
 
 __version__ = "0.1.0"
-__all__ = [*sorted(_HOMES), "__version__"]  # noqa: PLE0604  # every one of them is a text
+__all__ = [*sorted(_HOMES), "__version__"]  # every one of them is a text
 
 
 def __getattr__(name: str) -> Any:

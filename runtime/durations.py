@@ -70,7 +70,8 @@ def moment_us(value: datetime | str) -> int:
         moment = value
     else:
         raise DefinitionError(
-            f"{type(value).__name__} is no point in time.", fix="pass an aware datetime or an ISO-8601 text with an offset"
+            f"{type(value).__name__} is no point in time.",
+            fix="pass an aware datetime or an ISO-8601 text with an offset",
         )
     if moment.tzinfo is None:
         raise DefinitionError(

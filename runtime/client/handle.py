@@ -46,7 +46,8 @@ class RunHandle:
             timeout: how long to wait, a duration; None waits for as long as it takes.
 
         Raises:
-            RunFailed, RunCancelled: as it ended; `__cause__` of RunFailed is the body's own exception where it can be rebuilt.
+            RunFailed, RunCancelled: as it ended; `__cause__` of RunFailed is the body's own exception where it can be
+                rebuilt.
             RunTimeout: the run passed its own timeout, or this wait did (the run goes on).
             Divergence: the run stopped because code and ledger disagree; it goes on once that is mended.
         """
@@ -55,6 +56,7 @@ class RunHandle:
         if row.status == "completed":
             return decode(entry.body or "null", entry.shape)
         _raise_end(row, entry)
+        return None
 
     async def wait(self, status: str | tuple[str, ...] | None = None, timeout: Duration | None = None) -> RunStatus:
         """Wait until the run has a status, or one of several; by default until it has ended.
@@ -130,7 +132,7 @@ class RunHandle:
         )
 
 
-class _TryAgain(Exception):  # noqa: N818  # a signal between two batches, never seen outside
+class _TryAgain(Exception):  # a signal between two batches, never seen outside
     pass
 
 

@@ -22,7 +22,8 @@ class Log:
     """A structured log that does not repeat on replay.
 
     Lines are handed to the logger `perdure.run.<workflow>` after they are known to be new and what they follow from is
-    durable; keyword arguments become fields (`record.fields`), beside `record.run_id`. Nothing is recorded in the ledger.
+    durable; keyword arguments become fields (`record.fields`), beside `record.run_id`. Nothing is recorded in the
+    ledger.
     """
 
     __perdure_opaque__ = True

@@ -6,6 +6,7 @@ Knows the order of entries; must not know how a body is run.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
@@ -44,7 +45,7 @@ def split_attempts(entries: Sequence[Entry]) -> list[Sequence[Entry]]:
     if not cuts:
         return [entries]
     bounds = [0, *cuts, len(entries)]
-    return [entries[start:stop] for start, stop in zip(bounds, bounds[1:], strict=False)]
+    return [entries[start:stop] for start, stop in itertools.pairwise(bounds)]
 
 
 class Stride:

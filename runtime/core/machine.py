@@ -16,7 +16,7 @@ import random
 from asyncio import events as asyncio_events
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn, cast
 
 from perdure.core.branch import Branch
 from perdure.core.calls import StepCall
@@ -35,7 +35,7 @@ from perdure.sandbox.sets import OrderedFrozenSet, OrderedSet
 from perdure.storage import entries as kinds
 from perdure.storage.encoding import decode
 from perdure.storage.entries import Entry
-from perdure.storage.failures import encode_failure
+from perdure.storage.failures import decode_failure, encode_failure
 
 State = Literal["waiting to begin", "running", "ended"]
 SETS = (OrderedSet, OrderedFrozenSet)
@@ -86,7 +86,7 @@ class Machine:
         self._walk: Iterator[Stride] = iter(())
         self._replayed_length = 0  # entries of the run that is replayed
         self._step = StepContext(self)
-        self.loop = BodyLoop(self)
+        self.loop = BodyLoop(self)  # type: ignore[abstract]  # loop.py adds a refusal for each method it lacks
         self._root: BodyTask[Any] | None = None
 
     # ── walking ──────────────────────────────────────────────────────────────────────────────────
@@ -286,13 +286,15 @@ class Machine:
             try:
                 encoded = self.executable.encode_output(root.result())
                 return self._ending_entry(kinds.COMPLETED, encoded)
-            except Exception as refused:  # the output does not fit or has no encoding: the run failed, with that error
+            except Exception as refused:  # noqa: BLE001  # the output does not fit or has no encoding: the run failed, with that error
                 error = refused
         if isinstance(error, asyncio.CancelledError) and self._cancel is not None:
             if self._cancel == "cancel":
                 return self._ending_entry(kinds.CANCELLED, None)
             error = RunTimeout(
-                "the run passed its timeout.", where=self._where(), fix="raise the workflow's timeout, or find what was slow"
+                "the run passed its timeout.",
+                where=self._where(),
+                fix="raise the workflow's timeout, or find what was slow",
             )
         elif isinstance(error, asyncio.CancelledError):
             error = WorkflowError(
@@ -341,7 +343,7 @@ class Machine:
         task = asyncio.current_task(self.loop)
         if task is None:
             raise InternalError("a command was asked outside of any task.", where=self._where())
-        return task.branch  # type: ignore[attr-defined]  # the loop makes BodyTasks only
+        return cast("BodyTask[Any]", task).branch  # the loop makes no others
 
     def ask(
         self,
@@ -384,7 +386,7 @@ class Machine:
             )
             self._asked.append(entry)
             position = entry.position
-        future = None if timer else asyncio.Future(loop=self.loop)
+        future: asyncio.Future[Any] | None = None if timer else asyncio.Future(loop=self.loop)
         waiting = Waiting(command, kind, name, position, future, call)
         self.waiting[command] = waiting
         return waiting
@@ -508,6 +510,4 @@ def _same_ending(recorded: Entry, replayed: Entry) -> bool:
 
 
 def _error_type(entry: Entry) -> str:
-    from perdure.storage.failures import decode_failure
-
     return decode_failure(entry.body or "", entry.shape).error_type

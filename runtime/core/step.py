@@ -173,7 +173,9 @@ class StepContext:
             The first failure; the items that still run are cancelled.
         """
         if concurrency is not None and (isinstance(concurrency, bool) or concurrency < 1):
-            raise DefinitionError(f"concurrency={concurrency!r} can't be used.", fix="give a whole number of at least 1")
+            raise DefinitionError(
+                f"concurrency={concurrency!r} can't be used.", fix="give a whole number of at least 1"
+            )
         options = _DEFAULTS.overridden(retries, timeout, delivery, on_error)
         where = site() if self._machine.living else ""
         room = None if concurrency is None else asyncio.Semaphore(concurrency)
@@ -314,7 +316,9 @@ class StepContext:
         on_parent_close: OnParentClose,
     ) -> Waiting:
         if on_parent_close not in ("cancel", "abandon"):
-            raise DefinitionError(f"on_parent_close={on_parent_close!r} can't be used.", fix='give "cancel" or "abandon"')
+            raise DefinitionError(
+                f"on_parent_close={on_parent_close!r} can't be used.", fix='give "cancel" or "abandon"'
+            )
         machine = self._machine
         wanted = workflow_id(workflow)
         body, shape = child_input(wanted, input)

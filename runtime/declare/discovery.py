@@ -17,8 +17,8 @@ def find_workflows(source: object) -> list[Definition]:
     """Find definitions in what the user named.
 
     Args:
-        source: definitions, a module, the dotted name of a module, a path to a `.py` file or a folder of them, or a list
-            of such.
+        source: definitions, a module, the dotted name of a module, a path to a `.py` file or a folder of them, or a
+            list of such.
 
     Raises:
         DefinitionError: there is no such module or path.

@@ -34,7 +34,9 @@ class StepDefinition(Generic[P, R]):
         self.given_name = given_name
         self.name = given_name if given_name is not None else function.__name__
         functools.update_wrapper(self, function)
-        del self.__wrapped__  # inspect would look through it, and the sandbox would take it for the function
+        del self.__dict__[
+            "__wrapped__"
+        ]  # inspect would look through it, and the sandbox would take it for the function
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         environment = activation.current()

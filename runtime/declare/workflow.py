@@ -84,7 +84,7 @@ class WorkflowDefinition(Generic[Body]):
     @property
     def site(self) -> str:
         """Where the body is written: `file.py:12`."""
-        code = self.function.__code__  # type: ignore[attr-defined]  # _signature refused what has none
+        code = self.function.__code__
         return f"{code.co_filename}:{code.co_firstlineno}"
 
     @property
@@ -92,7 +92,13 @@ class WorkflowDefinition(Generic[Body]):
         """The source closure as the ledger stores it: a JSON list, the body first."""
         return json.dumps(
             [
-                {"module": unit.module, "qualname": unit.qualname, "file": unit.file, "line": unit.line, "source": unit.source}
+                {
+                    "module": unit.module,
+                    "qualname": unit.qualname,
+                    "file": unit.file,
+                    "line": unit.line,
+                    "source": unit.source,
+                }
                 for unit in self.restricted.sources
             ],
             ensure_ascii=False,
@@ -227,9 +233,7 @@ def workflow(
         DefinitionError: an option or the signature can't be used.
         PolicyViolation: the body or what it reaches breaks the policy; all findings at once.
     """
-    return _declarer(
-        False, id, version, retries, timeout, max_entries, max_ops, input, output, idempotency_key
-    )
+    return _declarer(False, id, version, retries, timeout, max_entries, max_ops, input, output, idempotency_key)
 
 
 def strict_workflow(
@@ -262,7 +266,8 @@ def _declarer(
 ) -> Callable[[Body], WorkflowDefinition[Body]]:
     if callable(id):
         raise DefinitionError(
-            "@workflow needs its parentheses.", fix='write @workflow(id="…", version="1") or @workflow() over the async def'
+            "@workflow needs its parentheses.",
+            fix='write @workflow(id="…", version="1") or @workflow() over the async def',
         )
     options = workflow_options(
         retries=retries, timeout=timeout, max_entries=max_entries, max_ops=max_ops, idempotency_key=idempotency_key

@@ -105,7 +105,7 @@ class Engine:
             return
         try:
             answer = request.call(self, batch)
-        except Exception as error:  # the caller's to handle: it asked for something that can't be had
+        except Exception as error:  # noqa: BLE001  # the caller's to handle: it asked for something that can't be had
             future.set_exception(error)
             return
         batch.acknowledge.append(lambda: future.set_result(answer))
@@ -213,7 +213,7 @@ class Engine:
         """Let a body live through causes, and gather what it asks for."""
         try:
             asked = machine.feed(*causes)
-        except Exception as error:  # our bug, or the run's: only this run is set aside, and the causes are kept
+        except Exception as error:  # noqa: BLE001  # our bug, or the run's: only this run is set aside, and the causes are kept
             logger.exception("Run %s can't go on.", machine.facts.run_id)
             self.moves.set_aside(machine, batch, causes, error)
             return

@@ -255,7 +255,9 @@ class Moves:
         machine = machine or self.machine(row.run, batch)
         if machine is None:
             row_now = engine.ledger.run_numbered(row.run)
-            if row_now is not None and not any(e.kind == kinds.CANCEL_REQUESTED and e.run == row.run for e in batch.entries):
+            if row_now is not None and not any(
+                e.kind == kinds.CANCEL_REQUESTED and e.run == row.run for e in batch.entries
+            ):
                 batch.add(self.bare_entry(row_now, batch, kinds.CANCEL_REQUESTED, name=reason))
             return True
         if not machine.cancel_requested and not machine.ended:
@@ -295,7 +297,13 @@ class Moves:
         )
         body, shape = encode_failure(error)
         entry = machine.entry(
-            kinds.STEP_FAILED, batch.now, command=pending.command, name=pending.name, attempt=number, body=body, shape=shape
+            kinds.STEP_FAILED,
+            batch.now,
+            command=pending.command,
+            name=pending.name,
+            attempt=number,
+            body=body,
+            shape=shape,
         )
         self._engine.feed(machine, batch, entry)
 
@@ -313,7 +321,12 @@ class Moves:
         if machine is not None:
             return None if machine.ended else machine
         row = engine.ledger.run_numbered(run)
-        if row is None or row.status in ENDED or (row.status == "diverged" and not try_diverged) or run in batch.lengths:
+        if (
+            row is None
+            or row.status in ENDED
+            or (row.status == "diverged" and not try_diverged)
+            or run in batch.lengths
+        ):
             return None
         try:
             definition = engine.registry.get(row.workflow, row.version)

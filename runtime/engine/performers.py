@@ -110,7 +110,7 @@ class ThreadedPerformers:
             if self._closed or asyncio.current_task().cancelling():  # type: ignore[union-attr]  # it is a task
                 return  # nobody wants the outcome: the body dropped the step, or the runtime closes
             outcome = await self._failed(attempt, RuntimeError("the step cancelled itself (CancelledError)"))
-        except BaseException as error:  # recorded as the step's failure, and raised in the body
+        except BaseException as error:  # noqa: BLE001  # recorded as the step's failure, and raised in the body
             outcome = await self._failed(attempt, error)
         self._report(outcome)
 
@@ -122,9 +122,7 @@ class ThreadedPerformers:
                 if _is_async(function):
                     return await function(*args, **kwargs)
                 context = copy_context()
-                result = await self._loop.run_in_executor(
-                    self._pool, lambda: context.run(function, *args, **kwargs)
-                )
+                result = await self._loop.run_in_executor(self._pool, lambda: context.run(function, *args, **kwargs))
                 return await result if inspect.isawaitable(result) else result
         except TimeoutError:
             if not scope.expired():
@@ -148,7 +146,7 @@ class ThreadedPerformers:
                 self._loop.call_soon_threadsafe(self._follow, attempt, self._finish(attempt, result))
                 return
             outcome = _completed(attempt, result)
-        except BaseException as error:  # recorded as the step's failure, and raised in the body
+        except BaseException as error:  # noqa: BLE001  # recorded as the step's failure, and raised in the body
             if attempt.call.options.on_error is not None and _delay_us(attempt, error) is None:
                 self._loop.call_soon_threadsafe(self._follow, attempt, self._finish_failed(attempt, error))
                 return
@@ -161,7 +159,7 @@ class ThreadedPerformers:
             outcome = _completed(attempt, await result)
         except asyncio.CancelledError:
             return  # dropped or closing, as in _on_loop
-        except BaseException as error:  # recorded as the step's failure, and raised in the body
+        except BaseException as error:  # noqa: BLE001  # recorded as the step's failure, and raised in the body
             outcome = await self._failed(attempt, error)
         self._report(outcome)
 
@@ -179,7 +177,6 @@ class ThreadedPerformers:
             except Exception:  # the step's own error is the one that counts
                 logger.exception("on_error of step %r raised.", attempt.call.name)
         return outcome
-
 
     def _seen_from_inside(self, attempt: Attempt) -> CurrentStep:
         limit_us = attempt.call.options.timeout_us

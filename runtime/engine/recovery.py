@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
+from functools import partial
 
 from perdure.engine.batch import Batch
 from perdure.engine.engine import Engine
@@ -34,8 +35,7 @@ def _begin(thread: EngineThread, engine: Engine, batch: Batch) -> None:
     if runs:
         logger.info("Resuming %d runs that were cut off.", len(runs))
     for start in range(0, len(runs), _RESUMED_PER_BATCH):
-        some = runs[start : start + _RESUMED_PER_BATCH]
-        thread.call(lambda engine, batch, some=some: _resume(engine, batch, some))
+        thread.call(partial(_resume, runs=runs[start : start + _RESUMED_PER_BATCH]))
 
 
 def _registered(engine: Engine, rows: Iterable[RunRow]) -> list[int]:

@@ -44,7 +44,9 @@ async def tree(input: list, step, ctx) -> list:
     return await branch(input, "top")
 
 
-parts = st.recursive(st.integers(0, 9) | st.none(), lambda below: st.lists(st.lists(below, max_size=3), min_size=1, max_size=3))
+parts = st.recursive(
+    st.integers(0, 9) | st.none(), lambda below: st.lists(st.lists(below, max_size=3), min_size=1, max_size=3)
+)
 programs = st.lists(parts, max_size=4)
 
 
@@ -192,7 +194,14 @@ def test_a_dropped_command_is_recorded_and_its_late_answer_is_not_wanted():
     driver = Driver(body)
     assert [waiting.kind for waiting in driver.machine.waiting.values()] == ["sleep", "step"]
     driver.answer("0/0")
-    assert [entry.kind for entry in driver.entries] == ["created", "sleep", "step", "timer_fired", "dropped", "completed"]
+    assert [entry.kind for entry in driver.entries] == [
+        "created",
+        "sleep",
+        "step",
+        "timer_fired",
+        "dropped",
+        "completed",
+    ]
     assert driver.replayed().ended
 
 

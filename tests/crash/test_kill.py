@@ -1,5 +1,4 @@
-"""`kill -9` at random instants: nothing acknowledged is lost, nothing recorded is done again, every run ends as it would
-have without the crash."""
+"""`kill -9` at random instants: nothing acknowledged is lost, nothing recorded is done again, every run ends as without."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from pydantic import BaseModel
 
 from perdure import (
     DefinitionError,
@@ -18,7 +19,6 @@ from perdure import (
     UnknownWorkflow,
 )
 from perdure.strict import step, workflow
-from pydantic import BaseModel
 
 FAST = RetryPolicy(max_attempts=3, base_delay="1ms", jitter=0)
 calls: list[object] = []
@@ -293,7 +293,9 @@ async def test_runs_are_listed_newest_first_and_filtered(open_runtime):
         await waiting.wait("sleeping", timeout="5s")
         assert [status.run_id for status in await runtime.runs()] == [waiting.run_id, done.run_id]
         assert [status.run_id for status in await runtime.runs(status="completed")] == [done.run_id]
-        assert [status.run_id for status in await runtime.runs(workflow="long", tags={"tenant": "2"})] == [waiting.run_id]
+        assert [status.run_id for status in await runtime.runs(workflow="long", tags={"tenant": "2"})] == [
+            waiting.run_id
+        ]
         assert await runtime.runs(tags={"tenant": "3"}) == []
         assert len(await runtime.runs(limit=1)) == 1
         with pytest.raises(DefinitionError, match="no status"):
@@ -318,7 +320,9 @@ async def test_log_and_print_do_not_repeat_on_replay(open_runtime, capsys, caplo
             await runtime.handle("r").result(timeout="10s")
             await runtime.handle("r").replay()
     assert capsys.readouterr().out == "hello r\nbye\n"
-    messages = [(record.getMessage(), record.run_id) for record in caplog.records if record.name == "perdure.run.talking"]
+    messages = [
+        (record.getMessage(), record.run_id) for record in caplog.records if record.name == "perdure.run.talking"
+    ]
     assert messages == [("before number=1", "r"), ("between", "r")]
 
 
@@ -358,7 +362,7 @@ def test_blocking_use_has_the_same_methods(open_runtime, tmp_path):
         assert run.result(timeout="10s") == "z"
         assert run.status() == "completed"
         assert run.replay().ok
-        assert [entry.kind for entry in run.history()][0] == "created"
+        assert next(entry.kind for entry in run.history()) == "created"
         other = runtime.start("long", None)
         other.wait("sleeping", timeout="5s")
         assert other.cancel() is True

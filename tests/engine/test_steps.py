@@ -108,7 +108,7 @@ async def test_a_second_call_of_a_decorated_step_is_numbered(open_runtime):
         await double(1)
         await double(2)
         await double.options(name="again")(3)
-        return None
+        return
 
     async with open_runtime(body) as runtime:
         run = await runtime.start("numbered", 0)

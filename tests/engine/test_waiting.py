@@ -44,7 +44,7 @@ async def test_a_sleeping_run_says_until_when(open_runtime):
 
 async def test_a_sleep_that_fell_due_while_nothing_ran_ends_at_the_next_start(open_runtime):
     async with open_runtime(sleeper) as runtime:
-        run = await runtime.start("sleeper", "50ms", run_id="r")
+        await runtime.start("sleeper", "50ms", run_id="r")
     await asyncio.sleep(0.06)
     async with open_runtime(sleeper) as runtime:
         assert await runtime.handle("r").result(timeout="10s") == "awake"
