@@ -114,6 +114,9 @@ if TYPE_CHECKING:
         UnknownWorkflow as UnknownWorkflow,
     )
     from perdure.errors import (
+        ValueUnreadable as ValueUnreadable,
+    )
+    from perdure.errors import (
         WorkflowError as WorkflowError,
     )
     from perdure.replay.check import Verdict as Verdict
@@ -125,7 +128,8 @@ _ERRORS = (
     "DuplicateStepName", "FatalError", "HookRefused", "InternalError", "InvalidInput", "LedgerCorrupt", "LedgerError",
     "LedgerFull", "LedgerLocked", "LedgerReadOnly", "LedgerTooNew", "NotSerializable", "PerdureError",
     "PolicyViolation", "RetryableError", "RunCancelled", "RunFailed", "RunTimeout", "SandboxViolation", "StepFailed",
-    "StepInterrupted", "StepTimeout", "UnknownRun", "UnknownWorkflow", "WorkflowError",
+    "StepInterrupted", "StepTimeout", "UnknownRun", "UnknownWorkflow", "ValueUnreadable",
+    "WorkflowError",
 )  # fmt: skip
 
 _HOMES = {

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
         StepTimeout as StepTimeout,
         UnknownRun as UnknownRun,
         UnknownWorkflow as UnknownWorkflow,
+        ValueUnreadable as ValueUnreadable,
         Verdict as Verdict,
         WorkflowError as WorkflowError,
         allow as allow,
