@@ -1,0 +1,1 @@
+"""The commands: `perdure …` and `replay-check`. One file a command; nothing imports this package."""

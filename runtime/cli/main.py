@@ -1,0 +1,79 @@
+"""`perdure`: all commands under one name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+import perdure
+from perdure.cli.cancel import cancel_run
+from perdure.cli.command import Command, examples
+from perdure.cli.list import list_workflows
+from perdure.cli.replay_check import HELP_END, check_ledger
+from perdure.cli.run import run_worker
+from perdure.cli.runs import list_runs
+from perdure.cli.send import send_event
+from perdure.cli.show import show_run
+from perdure.cli.sql import query_ledger
+from perdure.cli.start import start_run
+from perdure.cli.verify import verify_ledger
+
+_COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
+    ("run", run_worker, examples(
+        "perdure run orders.duckdb --workflows orders.py",
+        "perdure run orders.duckdb --workflows shop.workflows --until-idle",
+    )),
+    ("list", list_workflows, examples("perdure list orders.py", "perdure list workflows/ --json")),
+    ("runs", list_runs, examples(
+        "perdure runs orders.duckdb --status failed --since 7d",
+        "perdure runs orders.duckdb --workflow fulfill-order --tag tenant=42 --json",
+    )),
+    ("show", show_run, examples("perdure show orders.duckdb order-1", "perdure show orders.duckdb order-1 --at 7")),
+    ("start", start_run, examples(
+        """perdure start orders.duckdb fulfill-order -w orders.py --input '{"order_id": "o1", "cents": 4200}' --wait""",
+        "perdure start orders.duckdb nightly -w jobs.py --key 2026-01-31 --delay 10m",
+    )),
+    ("send", send_event, examples(
+        """perdure send orders.duckdb payment.completed -w orders.py --payload '{"order_id": "o1"}'""",
+    )),
+    ("cancel", cancel_run, examples("perdure cancel orders.duckdb order-1 --workflows orders.py")),
+    ("sql", query_ledger, examples(
+        """perdure sql orders.duckdb "SELECT name, count(*) FROM steps GROUP BY name" """.rstrip(),
+    )),
+    ("verify", verify_ledger, examples("perdure verify orders.duckdb")),
+    ("replay-check", check_ledger, HELP_END),
+)  # fmt: skip
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"perdure {perdure.__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Durable workflows: run them, look at them, replay them. The ledger comes first.",
+    epilog=examples("perdure runs orders.duckdb", "perdure show orders.duckdb order-1"),
+)
+for _name, _function, _end in _COMMANDS:
+    app.command(_name, cls=Command, epilog=_end)(_function)
+
+
+@app.callback()
+def _perdure(version: Version = False) -> None:
+    pass
+
+
+def main() -> None:
+    """The entry point `perdure`."""
+    app(prog_name="perdure")

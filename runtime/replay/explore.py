@@ -142,12 +142,9 @@ class _Explorer(Machine):
         detail: Callable[[str], str | None] | None = None,
         call: Any = None,
         timer: bool = False,
-        unique: bool = False,
     ) -> Waiting:
         if self._closed or len(self.asked) >= self._limit:
             raise DivergenceSignal
-        if unique:
-            self._claim(name)
         command = self.branch().next_command()
         known = self._reused.get(command)
         if known is not None and known[0][2] == kind and known[0][5] == name and known[0][8:10] == (body, shape):

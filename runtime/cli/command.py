@@ -1,0 +1,39 @@
+"""How every command ends: errors of Perdure as their message on stderr and exit code 2, never a traceback.
+
+Knows exit codes. Must not know any command.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import click
+import typer
+from typer.core import TyperCommand
+
+from perdure.errors import PerdureError
+
+FAILED = 2
+
+
+class Command(TyperCommand):
+    """A command whose `PerdureError`s are shown as messages."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except PerdureError as error:
+            click.echo(str(error), err=True)
+            raise typer.Exit(FAILED) from None
+        except BrokenPipeError:
+            # The reader has seen enough, as in `perdure runs … | head`. Python would complain again when it flushes.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(0) from None
+
+
+def examples(*lines: str) -> str:
+    """Write the end of a help text; the mark keeps its line breaks."""
+    word = "Example:" if len(lines) == 1 else "Examples:"
+    return "\n".join(["\b", word, *(f"  {line}" for line in lines)])

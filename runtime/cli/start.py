@@ -1,0 +1,128 @@
+"""`perdure start LEDGER WORKFLOW`: record a new run, for a worker to begin; with --wait, run it to its end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from perdure.cli.arguments import AsJson, LedgerPath, Tags, Workflows, parse_json, parse_tags
+from perdure.cli.opening import registry_of, some_workflows
+from perdure.cli.output import console, print_json
+from perdure.cli.run import spinning
+from perdure.client.runtime import Runtime
+from perdure.client.status import RunStatus, status_of
+from perdure.declare.registry import Definition, Registry
+from perdure.durations import duration_us
+from perdure.engine.attempts import Attempt, Place
+from perdure.engine.batch import Batch
+from perdure.engine.clock import SystemClock
+from perdure.engine.engine import Engine
+from perdure.engine.moves import Start
+from perdure.errors import InternalError
+from perdure.storage.duckdb_ledger import DuckDBLedger
+
+WorkflowName = Annotated[str, typer.Argument(metavar="WORKFLOW", help="The workflow's id.")]
+Input = Annotated[
+    str | None,
+    typer.Option("--input", "-i", metavar="JSON", help="The input; @file.json reads a file, - standard input."),
+]
+Version = Annotated[str | None, typer.Option("--version", metavar="V", help="The newest by default.")]
+GivenId = Annotated[
+    str | None, typer.Option("--run-id", metavar="ID", help="An id of your own; the same id is the same run.")
+]
+Key = Annotated[str | None, typer.Option("--key", metavar="KEY", help="Idempotency key: the same key is the same run.")]
+Delay = Annotated[
+    str | None, typer.Option("--delay", metavar="DURATION", help="How long it stays queued, such as 10m.")
+]
+Wait = Annotated[bool, typer.Option("--wait", help="Run it to its end here, and print its output.")]
+
+_AT_ONCE_US = 1
+
+
+def start_run(
+    ledger: LedgerPath,
+    workflow: WorkflowName,
+    workflows: Workflows,
+    input: Input = None,
+    version: Version = None,
+    run_id: GivenId = None,
+    key: Key = None,
+    delay: Delay = None,
+    tag: Tags = None,
+    wait: Wait = False,
+    as_json: AsJson = False,
+) -> None:
+    """Start a run.
+
+    A worker (perdure run) does its work; with --wait it is done here, and its output printed.
+    """
+    registry = registry_of(workflows)
+    some_workflows(registry, workflows)
+    value = None if input is None else parse_json(input, "--input")
+    definition = registry.newest(workflow) if version is None else registry.get(workflow, version)
+    wanted = Start(
+        definition,
+        value,
+        run_id=run_id,
+        idempotency_key=key,
+        delay_us=max(_AT_ONCE_US, 0 if delay is None else duration_us(delay, "delay")),
+        tags=parse_tags(tag),
+    )
+    if wait:
+        output = asyncio.run(_run_to_end(ledger, registry, wanted, delay))
+        print_json(output)
+        return
+    status = record_start(ledger, registry, wanted)
+    if as_json:
+        print_json(status.as_json())
+        return
+    console().print(f"Run {status.run_id} is {status.status}.", soft_wrap=True)
+    if status.status == "queued":
+        console(stderr=True).print(f"A worker begins it: perdure run {ledger} --workflows {workflows}", soft_wrap=True)
+
+
+def record_start(path: Path, registry: Registry, wanted: Start) -> RunStatus:
+    """Record a queued run and nothing else: no body runs, so no step's intent is written that nobody would perform."""
+    ledger = DuckDBLedger(path)
+    try:
+        clock = SystemClock()
+        engine = Engine(ledger, registry, clock, _Refusing())
+        batch = Batch(clock.now_us())
+        run_id = engine.moves.start(wanted, batch)
+        if batch.entries:
+            ledger.append(batch.entries, batch.definitions)
+        row = ledger.run(run_id)
+        assert row is not None  # it was appended, or found
+        return status_of(row)
+    finally:
+        ledger.close()
+
+
+class _Refusing:
+    """Performers of a process that only records."""
+
+    def perform(self, attempts: Sequence[Attempt]) -> None:
+        raise InternalError("`perdure start` was asked to perform a step.", fix="send us the command line")
+
+    def cancel(self, place: Place) -> None:
+        raise InternalError("`perdure start` was asked to cancel a step.", fix="send us the command line")
+
+
+async def _run_to_end(path: Path, registry: Registry, wanted: Start, delay: str | None) -> Any:
+    definitions: list[Definition] = registry.all()
+    tags: Mapping[str, str] = wanted.tags
+    async with Runtime(path, workflows=definitions) as runtime:
+        handle = await runtime.start(
+            wanted.definition,
+            wanted.value,
+            run_id=wanted.run_id,
+            idempotency_key=wanted.idempotency_key,
+            delay=delay,
+            tags=tags,
+        )
+        with spinning(f"run {handle.run_id}"):
+            return await handle.result()
