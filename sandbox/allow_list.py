@@ -50,7 +50,7 @@ MEMBERS: Final[Mapping[str, str]] = {
         "MARCH MAY MONDAY Month NOVEMBER OCTOBER SATURDAY SEPTEMBER SUNDAY THURSDAY TUESDAY WEDNESDAY isleap leapdays "
         "monthcalendar monthrange timegm weekday"
     ),
-    "collections": "ChainMap Counter OrderedDict UserDict UserList UserString defaultdict deque namedtuple",
+    "collections": "ChainMap Counter OrderedDict UserDict UserList defaultdict deque namedtuple",
     "contextlib": (
         "AbstractAsyncContextManager AbstractContextManager AsyncExitStack ExitStack aclosing asynccontextmanager "
         "closing contextmanager nullcontext suppress"

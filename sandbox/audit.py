@@ -15,6 +15,7 @@ from __future__ import annotations
 import _strptime  # type: ignore[import-not-found]  # private, and has no stub
 import collections
 import dataclasses
+import encodings
 import encodings.idna
 import os
 import sys
@@ -23,6 +24,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Final
 
+import perdure.errors
 from perdure.errors import SandboxViolation
 
 # The first use of some functions imports their other half; a refusal that only happens once would itself not replay.
@@ -51,10 +53,16 @@ _REPORTS: Final = frozenset({"sys.unraisablehook"})
 _GENERATORS: Final = frozenset({dataclasses.__file__, collections.__file__})
 _GENERATED: Final = frozenset({"compile", "exec", "code.__new__", "function.__new__"})
 
+_OF_IMPORTS: Final = frozenset({"import", "open", "exec", "compile", "marshal.loads", "os.listdir", "os.scandir"})
+
 _DEBUGGERS: Final = frozenset({"bdb", "pdb", "pydevd", "debugpy", "_pydevd_bundle", "_pydevd_frame_eval", "IPython"})
 
-_OURS: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
-_LIBRARY: Final = sysconfig.get_path("stdlib") + os.sep
+_NOT_THE_AUTHORS: Final = (
+    os.path.dirname(os.path.abspath(__file__)) + os.sep,
+    os.path.dirname(os.path.abspath(perdure.errors.__file__)) + os.sep,
+    sysconfig.get_path("stdlib") + os.sep,
+    "<frozen ",
+)
 
 _WHAT: Final = {
     "open": ("a file was opened", "what is in a file may differ the next time"),
@@ -92,6 +100,8 @@ def _is_refused(event: str) -> bool:
 def _is_permitted(event: str, frame: FrameType) -> bool:
     if event in _GENERATED and frame.f_code.co_filename in _GENERATORS:
         return True
+    if event in _OF_IMPORTS and _is_codec_lookup(frame):
+        return True
     trace = sys.gettrace()
     if trace is None:
         return False
@@ -99,6 +109,15 @@ def _is_permitted(event: str, frame: FrameType) -> bool:
     owner = type(getattr(trace, "__self__", trace))
     names = {getattr(trace, "__module__", None) or "", *(kind.__module__ for kind in owner.__mro__)}
     return not _DEBUGGERS.isdisjoint(name.partition(".")[0] for name in names)
+
+
+def _is_codec_lookup(frame: FrameType | None) -> bool:
+    """Tell whether Python is importing a codec, as the first `"ä".encode("cp1252")` of a process does."""
+    while frame is not None:
+        if frame.f_code is encodings.search_function.__code__:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _violation(event: str, arguments: tuple[object, ...], frame: FrameType) -> SandboxViolation:
@@ -116,7 +135,7 @@ def _place(frame: FrameType) -> str:
     at: FrameType | None = frame
     while at is not None:
         file = at.f_code.co_filename
-        if not file.startswith((_OURS, _LIBRARY, "<frozen ")) or "site-packages" in file:
+        if not file.startswith(_NOT_THE_AUTHORS) or "site-packages" in file:
             return f"{file}:{at.f_lineno}, in {at.f_code.co_qualname}"
         at = at.f_back
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"

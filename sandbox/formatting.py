@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from perdure.errors import SandboxViolation
+from perdure.sandbox.sets import OrderedFrozenSet, OrderedSet
 
 _ADDRESS: Final = re.compile(r" at 0x[0-9a-fA-F]+")
 
@@ -30,57 +31,65 @@ PLAIN: Final[frozenset[type]] = frozenset({
 
 
 def shown(value: Any) -> Any:
-    """Give `value` itself, which is about to become text.
+    """Give what is to become text in place of `value`: itself, or a plain set's members in order.
 
     Raises:
-        SandboxViolation: its text would show an address, which differs in every process.
+        SandboxViolation: its text would show an address, or a set's order, which differ from process to process.
     """
-    if type(value) in PLAIN:
+    kind = type(value)
+    if kind in PLAIN:
         return value
+    if kind is set or kind is frozenset:
+        value = (OrderedSet if kind is set else OrderedFrozenSet)(value)
     _refuse_addresses(value, str(value))
+    _refuse_plain_sets(value, 0)
     return value
 
 
 def text(value: object = "") -> str:
-    """`str(value)`, without addresses."""
-    written = str(value)
-    if type(value) not in PLAIN:
-        _refuse_addresses(value, written)
-    return written
+    """`str(value)`, without addresses and with sets in order."""
+    return str(shown(value))
 
 
 def representation(value: object, /) -> str:
-    """`repr(value)`, without addresses."""
-    written = repr(value)
+    """`repr(value)`, without addresses and with sets in order."""
+    given = shown(value)
+    written = repr(given)
     if type(value) not in PLAIN:
-        _refuse_addresses(value, written)
+        _refuse_addresses(given, written)
     return written
 
 
 def ascii_representation(value: object, /) -> str:
-    """`ascii(value)`, without addresses."""
-    written = ascii(value)
-    if type(value) not in PLAIN:
-        _refuse_addresses(value, written)
-    return written
+    """`ascii(value)`, without addresses and with sets in order."""
+    return representation(value).encode("ascii", "backslashreplace").decode("ascii")
 
 
 def formatted(value: object, spec: str = "", /) -> str:
-    """`format(value, spec)`, without addresses."""
-    written = format(value, spec)
+    """`format(value, spec)`, without addresses and with sets in order."""
+    given = shown(value)
+    written = format(given, spec)
     if type(value) not in PLAIN:
-        _refuse_addresses(value, written)
+        _refuse_addresses(given, written)
     return written
 
 
 def percent(template: Any, values: Any) -> Any:
     """`template % values`, without addresses; numbers pass."""
     if isinstance(template, str | bytes) and type(values) not in PLAIN:
-        parts = values.values() if isinstance(values, Mapping) else values if isinstance(values, tuple) else (values,)
-        for part in parts:
-            shown(part)
-            _refuse_addresses(part, repr(part))
+        if isinstance(values, tuple):
+            return template % tuple(_percent_part(each) for each in values)
+        if isinstance(values, Mapping):
+            return template % {key: _percent_part(each) for key, each in values.items()}
+        return template % (_percent_part(values),)
     return template % values
+
+
+def _percent_part(value: Any) -> Any:
+    given = shown(value)
+    if type(value) not in PLAIN:
+        _refuse_addresses(given, repr(given))
+    return given
 
 
 # ── addresses ────────────────────────────────────────────────────────────────────────────────────
@@ -119,6 +128,21 @@ def _parts(value: object) -> Sequence[object]:
     if hasattr(type(value), "model_fields"):
         return list(vars(value).values())
     return ()
+
+
+def _refuse_plain_sets(value: object, depth: int) -> None:
+    """Refuse a plain set inside of a container: its text would show an order that differs from process to process."""
+    kind = type(value)
+    if kind in PLAIN or depth > 8 or kind not in (list, tuple, dict, set, frozenset):
+        return
+    if kind in (set, frozenset) and len(value) > 1:  # type: ignore[arg-type]  # a set has a length
+        raise SandboxViolation(
+            "the text of a plain set can't be used in a body.",
+            why="its order differs from process to process",
+            fix="show sorted(the_set)",
+        )
+    for part in _parts(value):
+        _refuse_plain_sets(part, depth + 1)
 
 
 def _is_transparent(value: object) -> bool:

@@ -35,7 +35,7 @@ from perdure.sandbox import allow_list, formatting, refusals
 from perdure.sandbox.activation import suspended
 from perdure.sandbox.refusals import Refusal
 from perdure.sandbox.sets import OrderedFrozenSet, OrderedSet
-from perdure.sandbox.stand_ins import asyncio, datetime, random, time, uuid, zoneinfo
+from perdure.sandbox.stand_ins import asyncio, datetime, decorating, random, template, time, uuid, zoneinfo
 from perdure.sandbox.stand_ins.facade import Facade
 from perdure.sandbox.stand_ins.hashing import stable_hash
 from perdure.sandbox.stand_ins.printing import print_line
@@ -43,10 +43,12 @@ from perdure.sandbox.stand_ins.printing import print_line
 __all__ = ["Refusal", "allow", "refusal", "resolve", "resolve_leniently", "resolve_object", "static_refusal"]
 
 _STAND_INS: Final[Mapping[str, Mapping[str, object]]] = {
+    **decorating.STAND_INS,
     "asyncio": asyncio.STAND_INS,
     "datetime": {"date": datetime.date, "datetime": datetime.datetime},
     "operator": {"mod": formatting.percent, "imod": formatting.percent},
     "random": random.STAND_INS,
+    "string": template.STAND_INS,
     "time": {function.__name__: function for function in time.STAND_INS},
     "uuid": {function.__name__: function for function in uuid.STAND_INS},
     "zoneinfo": zoneinfo.STAND_INS,

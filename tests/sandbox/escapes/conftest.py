@@ -89,16 +89,18 @@ def contained(canary: str) -> Verdict:
     """Run a payload in the sandbox, prove that nothing got out, and tell how it ended."""
 
     def run(payload: str) -> str:
+        found: object = None
         try:
             module = load(source_of(payload).replace("CANARY", canary), filename="<payload>")
             found = call(module.attack)
+            outcome = "harmless"
         except (PolicyViolation, SandboxViolation, BudgetExceeded) as error:
-            assert error.fix or getattr(error, "findings", ()), f"no fix given: {error}"
-            return type(error).__name__
-        except Exception as error:  # noqa: BLE001  # whatever the payload runs into; it got nothing
-            assert not is_loot(error.args), error
-            return "ordinary"
+            found, outcome = error.args, type(error).__name__
+            has_fix = bool(error.fix or getattr(error, "findings", ()))
+        except Exception as error:  # noqa: BLE001  # whatever the payload runs into; what it carries is looked at below
+            found, outcome = error.args, "ordinary"
+        assert outcome in ("harmless", "ordinary") or has_fix, "a refusal says what to do instead"
         assert not is_loot(found), f"got through: {found!r}"
-        return "harmless"
+        return outcome
 
     return run

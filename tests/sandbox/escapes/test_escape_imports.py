@@ -1,4 +1,5 @@
 """Escapes by import: modules by every road, files read through libraries, and modules behind harmless ones."""
+# ruff: noqa: E501  # payloads are a table, a row each
 
 import pytest
 
@@ -243,7 +244,7 @@ def attack():
 import asyncio
 async def attack():
     process = await asyncio.create_subprocess_exec("cat", "CANARY", stdout=asyncio.subprocess.PIPE)
-    return (await process.stdout.read()).decode()
+    return (await process.communicate())[0].decode()
 """,
     "asyncio thread": """
 import asyncio
@@ -289,7 +290,7 @@ def attack():
 
 _BROKEN_NATIVELY = {
     "json.decoder", "PurePath's parser", "codecs.open", "loader", "spec", "json's codecs", "re's internals",
-    "importlib.resources", "star import",
+    "importlib.resources", "star import", "datetime's sys",
 }  # fmt: skip  # deprecated, or not everywhere
 
 
