@@ -9,7 +9,6 @@ import os
 import sys
 from typing import Any
 
-import click
 import typer
 from typer.core import TyperCommand
 
@@ -21,11 +20,11 @@ FAILED = 2
 class Command(TyperCommand):
     """A command whose `PerdureError`s are shown as messages."""
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:  # older typers take click's Context here, newer ones their own
         try:
             return super().invoke(ctx)
         except PerdureError as error:
-            click.echo(str(error), err=True)
+            typer.echo(str(error), err=True)
             raise typer.Exit(FAILED) from None
         except BrokenPipeError:
             # The reader has seen enough, as in `perdure runs … | head`. Python would complain again when it flushes.

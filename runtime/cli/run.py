@@ -51,7 +51,7 @@ async def _work(path: Path, registry: Registry, stop_when_idle: bool) -> dict[st
     with _stopped_by_signals(stop):
         async with Runtime(path, workflows=registry.all()) as runtime:
             progress = asyncio.create_task(_show_progress(runtime, path))
-            waits = [asyncio.create_task(stop.wait())]
+            waits: list[asyncio.Task[bool]] = [asyncio.create_task(_stopped(stop))]
             if stop_when_idle:
                 waits.append(asyncio.create_task(until_idle(runtime)))
             try:
@@ -63,6 +63,10 @@ async def _work(path: Path, registry: Registry, stop_when_idle: bool) -> dict[st
                     task.cancel()
                 await asyncio.gather(*waits, progress, return_exceptions=True)
             return await _counts(runtime)
+
+
+async def _stopped(stop: asyncio.Event) -> bool:
+    return await stop.wait()
 
 
 async def until_idle(runtime: Runtime, patience_s: float | None = None) -> bool:

@@ -42,7 +42,7 @@ def only_order_differs(body: str | None, new_body: str | None) -> bool:
     """Whether both have the same parts, in another order: of a list, of keys, or of the words that a text joins."""
     if body is None or new_body is None or body == new_body:
         return False
-    return _sorted_parts(_parsed(body)) == _sorted_parts(_parsed(new_body))
+    return bool(_sorted_parts(_parsed(body)) == _sorted_parts(_parsed(new_body)))
 
 
 def _differences(path: str, before: Any, after: Any) -> Iterator[Change]:

@@ -119,7 +119,7 @@ def test_a_file_that_is_no_ledger_is_told(shop: Any) -> None:
 
 def test_an_altered_entry_is_told_by_verify(recorded: Any) -> None:
     with duckdb.connect(str(recorded.ledger)) as connection:
-        connection.execute("UPDATE ledger.entries SET name = 'charge_cart' WHERE run = 1 AND position = 1")
+        connection.execute("UPDATE _ledger.entries SET name = 'charge_cart' WHERE run = 1 AND position = 1")
     result = recorded("verify", recorded.ledger)
     assert result.exit_code == 1
     assert "run r1, entry 1: " in result.stdout
