@@ -102,7 +102,7 @@ class Account:
             due = 1 if outcome == "shipped" else 0
             if any(books[order] != due for books in (kept, reserved, labels, pickups)):
                 wrong.append(order)
-        text = f"the books are straight: every parcel is paid for, {len(self.shop.refunded)} payments were given back"
+        text = f"the books are straight: parcels are paid for, {len(self.shop.refunded)} payments were given back"
         return _claim(text, wrong, True)
 
     def _log(self, log: str) -> Claim:

@@ -33,12 +33,15 @@ from shop import Shop, serve
 HERE = Path(__file__).parent
 PATIENCE_S = 120  # without any news from the worker
 
-RECORDED = "SELECT run_id || ':' || command AS key FROM steps WHERE status IN ('completed', 'failed')"
-UNFINISHED = "SELECT count(*) AS runs FROM runs WHERE status NOT IN ('completed', 'failed', 'cancelled')"
+AT_THE_KILL = """
+  SELECT (SELECT list(run_id || ':' || command) FROM steps WHERE status IN ('completed', 'failed')) AS recorded,
+    (SELECT count(*) FROM runs WHERE status NOT IN ('completed', 'failed', 'cancelled')) AS unfinished"""
 REVENUE = """
-  SELECT result.country::VARCHAR AS country, count(*) AS orders, sum(result.cents::BIGINT) / 100 AS revenue
+  SELECT result.country::VARCHAR AS country, count(*) AS orders,
+    sum(result.cents::BIGINT) / 100 AS revenue
   FROM steps
-  WHERE name = 'charge-card' AND run_id NOT IN (SELECT run_id FROM steps WHERE name = 'refund-card')
+  WHERE name = 'charge-card'
+    AND run_id NOT IN (SELECT run_id FROM steps WHERE name = 'refund-card')
   GROUP BY ALL ORDER BY revenue DESC LIMIT 5"""
 
 
@@ -163,8 +166,8 @@ class Demo:
             if os.name == "posix" and code != -9:
                 raise Failed(f"the worker was to die of SIGKILL, but its exit code is {code}")
         self.console.print(f"  [red]kill -9 {worker.process.pid}[/]  the worker is gone, in the middle of its work")
-        recorded = {row["key"] for row in self.sql(RECORDED)}
-        unfinished = self.sql(UNFINISHED)[0]["runs"]
+        (found,) = self.sql(AT_THE_KILL)
+        recorded, unfinished = set(found["recorded"] or ()), found["unfinished"]
         self.account.killed(f"worker/{worker.process.pid}", recorded)
         self.console.print(
             f"  in the ledger: {len(recorded)} finished steps, and {unfinished} runs that are not at their end"
@@ -198,7 +201,7 @@ class Demo:
             self.bar.update(len(self.account.outcomes))
 
     def show_outcomes(self) -> None:
-        table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 2))
+        table = Table(box=None, padding=(0, 2))
         table.add_column("outcome")
         table.add_column("orders", justify="right")
         for outcome, count in self.account.counted():
