@@ -24,7 +24,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 @pytest.fixture(params=["memory", "duckdb"])
 def open_runtime(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., Any]:
-    """Open a runtime on a ledger that stays the same during the test: `async with open_runtime(workflows) as runtime`."""
+    """Open a runtime on a ledger that stays during the test: `async with open_runtime(workflows) as runtime`."""
     from perdure import MemoryLedger, Runtime
 
     ledger: Any = MemoryLedger() if request.param == "memory" else tmp_path / "ledger.duckdb"

@@ -43,9 +43,9 @@ class BodyTask(asyncio.Task[T]):
         self._log_destroy_pending = False
         coroutine = self.get_coro()
         if coroutine is not None:
-            try:
+            try:  # noqa: SIM105  # the reason needs its lines
                 coroutine.close()
-            except (Exception, DivergenceSignal):  # noqa: BLE001, SIM105  # see below
+            except (Exception, DivergenceSignal):  # noqa: BLE001
                 # The body awaited or raised while it was being closed. It gets no answer any more, and whatever it
                 # did is forgotten: replay runs it anew.
                 pass

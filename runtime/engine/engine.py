@@ -213,7 +213,7 @@ class Engine:
         """Let a body live through causes, and gather what it asks for."""
         try:
             asked = machine.feed(*causes)
-        except Exception as error:  # noqa: BLE001  # our bug, or the run's: only this run is set aside, and the causes are kept
+        except Exception as error:  # our bug, or the run's: only this run is set aside, and the causes are kept
             logger.exception("Run %s can't go on.", machine.facts.run_id)
             self.moves.set_aside(machine, batch, causes, error)
             return
