@@ -16,7 +16,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Final
 
-from perdure.errors import SandboxViolation
+from perdure.errors import BudgetExceeded, SandboxViolation
 from perdure.sandbox import audit, fuel, watchdog
 from perdure.sandbox.environment import Environment
 
@@ -80,18 +80,20 @@ def leave() -> None:
     Raises:
         SandboxViolation: the audit hook stopped something in this activation and the body swallowed its error. What
             the body asked for since then must not be carried out.
+        BudgetExceeded: the watchdog ended something in this activation; the same holds.
     """
     global _owner, _environment, _violation
     _owner, _environment = _stack.pop()
-    violation = None
+    violation: SandboxViolation | BudgetExceeded | None = None
     if not _stack:
-        watchdog.end()
+        late = watchdog.end()
         fuel.release()
         if _outermost.decimals is not None:
             decimal.setcontext(_outermost.decimals)
         if _outermost.collecting:
             gc.enable()
-        violation, _violation = _violation, None
+        # A body that swallowed what the watchdog threw has gone on from a place that no replay finds again.
+        violation, _violation = watchdog.OutOfTime() if late else _violation, None
     _lock.release()
     if violation is not None:
         raise violation

@@ -80,22 +80,6 @@ def iterator(value: Any, *sentinel: Any) -> Any:
     return iter(guards.ordered(value))
 
 
-def set_attribute(holder: Any, name: str, value: Any) -> None:
-    """`setattr` in a body."""
-    check_dynamic_name(name)
-    if vocabulary.is_private(name):
-        guards.check_private(holder, name)
-    setattr(guards.write(holder, name), name, value)
-
-
-def delete_attribute(holder: Any, name: str) -> None:
-    """`delattr` in a body."""
-    check_dynamic_name(name)
-    if vocabulary.is_private(name):
-        guards.check_private(holder, name)
-    delattr(guards.write(holder, name), name)
-
-
 def check_dynamic_name(name: str) -> None:
     """Refuse attribute names that the policy would refuse when written down."""
     if type(name) is not str:
@@ -140,8 +124,6 @@ def base_builtins() -> dict[str, Any]:
         "print": print_line,
         "repr": formatting.representation,
         "set": OrderedSet,
-        "delattr": delete_attribute,
-        "setattr": set_attribute,
         "type": TypeStandIn,
         "%closure": handed.StepClosure,
         "%partial": handed.partial,

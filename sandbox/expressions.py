@@ -27,6 +27,12 @@ def attribute_chain(node: ast.expr) -> tuple[ast.Name, tuple[str, ...]] | None:
     return (node, tuple(reversed(names))) if isinstance(node, ast.Name) else None
 
 
+def _is_sequence(node: ast.expr) -> bool:
+    if isinstance(node, ast.Constant):
+        return isinstance(node.value, str | bytes)
+    return isinstance(node, ast.List | ast.Tuple | ast.JoinedStr)
+
+
 class Expressions(Checker):
     """The visits of expressions."""
 
@@ -277,6 +283,10 @@ class Expressions(Checker):
             isinstance(node.left, ast.Constant) and isinstance(node.left.value, str | bytes)
         )
         node.left, node.right = self.visit(node.left), self.visit(node.right)
+        if isinstance(node.op, ast.Mult) and not isinstance(node.right, ast.Constant) and _is_sequence(node.left):
+            node.right = rewriting.guarded("times", node.right)
+        elif isinstance(node.op, ast.Mult) and not isinstance(node.left, ast.Constant) and _is_sequence(node.right):
+            node.left = rewriting.guarded("times", node.left)
         if text and isinstance(node.op, ast.Mod):
             node.right = rewriting.guarded("shown", node.right)
         return node

@@ -116,8 +116,8 @@ class FixedLoop(asyncio.AbstractEventLoop):
 class FixedEnvironment:
     """The environment of `load`; see the protocol in `environment.py`."""
 
-    def __init__(self, seed: str, max_ops: int = DEFAULT_MAX_OPS) -> None:
-        self.max_ops = max_ops
+    def __init__(self, seed: str, max_ops: int | None = None) -> None:
+        self.max_ops = DEFAULT_MAX_OPS if max_ops is None else max_ops
         self.loop = FixedLoop()  # type: ignore[abstract]  # bodies have no use for sockets and processes
         self._random = random.Random(int.from_bytes(hashlib.blake2b(seed.encode("utf-8", "replace")).digest()))
 

@@ -119,7 +119,6 @@ def refill(max_ops: int) -> None:
 def release() -> None:
     """Stop counting: nobody's body runs. Restricted code that a step calls draws for nothing."""
     _meter.metered = False
-    _meter.left = 0
 
 
 def remaining() -> int:

@@ -23,7 +23,6 @@ from perdure.sandbox.stand_ins.datetime import METHODS
 
 STEP_FIX: Final = 'move it into a step: `await step.run("name", …)`'
 _UNCATCHABLE: Final = (BudgetExceeded, SandboxViolation, PolicyViolation)
-_CLASS_LIKE: Final = (type, types.ModuleType, types.FunctionType, types.MethodType, types.BuiltinFunctionType)
 _ITERATORS: Final = "__next__"
 
 # ── iteration ────────────────────────────────────────────────────────────────────────────────────
@@ -193,19 +192,6 @@ def _is_private_to_author(kind: type, name: str) -> bool:
     return any(values.is_user_class(base) for base in kind.__mro__)
 
 
-def write(holder: Any, name: str) -> Any:
-    """Guard the object whose attribute is about to be assigned or deleted."""
-    if isinstance(holder, _CLASS_LIKE):
-        _refuse(name, "classes, modules and functions are shared by all runs", "keep the state in an object of the run")
-    return holder
-
-
-def write_private(holder: Any, name: str) -> Any:
-    """The same for `_x`."""
-    check_private(holder, name)
-    return write(holder, name)
-
-
 def base(kind: Any) -> Any:
     """Guard a base of a class in a body."""
     module = getattr(kind, "__module__", "")
@@ -232,8 +218,6 @@ GUARDS: Final[dict[str, Callable[..., Any] | Any]] = {
     "%RecursionError": RecursionError,
     "%getattr": watched,
     "%private": private,
-    "%write": write,
-    "%write_private": write_private,
     "%base": base,
     "%object": object,
 }

@@ -59,9 +59,9 @@ def load(source: str, *, filename: str = "<body>") -> LoadedModule:
     policy = Policy(Site(file=filename, lines=lines, function=filename, is_module=True))
     policy.visit(tree)
     findings = [*policy.findings, *_judged(policy, aliases, bound, filename, lines)]
-    tell(in_order(item for item in findings if item.certain), strict=True, name=filename)
+    tell(in_order(findings), strict=True, name=filename)
     code = compiler.compile_module(tree, filename=filename)
-    realm = Realm()
+    realm = Realm(strict=True)
     # A name that no real module can have, so that its classes are told apart from a library's.
     name = filename if filename.startswith("<") else f"<{filename}>"
     values.add_loaded(name)

@@ -11,6 +11,7 @@ stands for is `reach.py`'s business.
 from __future__ import annotations
 
 import ast
+import sys
 
 from perdure.sandbox import rewriting, vocabulary
 from perdure.sandbox.checking import Scope
@@ -58,9 +59,11 @@ class Policy(Expressions):
     def compile_function(self, node: DefNode) -> None:
         """Visit a function's inside and put the meter in."""
         step_only = step_only_functions(node, self.site.step_names)
+        has_docstring = rewriting.is_docstring(node.body[0]) and len(node.body) > 1
+        place = rewriting.first_evaluated(node.body[1 if has_docstring else 0])  # before the visit rewrites it
         with self.scope(Scope("function", bound_names(node), step_only=step_only)):
             node.body = self.visit_all(node.body)
-        rewriting.after_docstring(node.body, "tick")
+        rewriting.after_docstring(node.body, "tick", place)
         if self.site.catch_recursion and not self.scopes:
             self._catch_recursion(node)
 
@@ -170,6 +173,10 @@ class Policy(Expressions):
 
     def visit_For(self, node: ast.For) -> ast.AST:
         node.iter = self.metered(node.iter)
+        if sys.version_info < (3, 13) and isinstance(node.iter, ast.Call):
+            # Before 3.13, Python blames the statement, not the iterable, when that can't be iterated over.
+            node.iter.end_lineno, node.iter.end_col_offset = node.end_lineno, node.end_col_offset
+            node.iter.col_offset = node.col_offset
         node.target = self.visit(node.target)
         node.body = self.visit_all(node.body)
         node.orelse = self.visit_all(node.orelse)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import dis
+import enum
 import functools
 import sys
 import types
@@ -31,6 +32,7 @@ from perdure.sandbox.sets import in_order as in_set_order
 from perdure.sandbox.survey import Survey, Unit, checked
 
 _MISSING: Final = object()
+_SHARED: Final = (type, enum.Enum, ModuleType, FunctionType, MethodType, types.BuiltinFunctionType)
 _GLOBAL_LOADS: Final = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"})
 _HANDED: Final = "%step "
 
@@ -80,14 +82,20 @@ class _Setter:
 
 
 class Realm:
-    """A world of restricted code. `overlay` maps module and name to pinned functions and constants."""
+    """A world of restricted code.
 
-    def __init__(self, overlay: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+    `overlay` maps module and name to pinned functions and constants. Where nobody vouched for a library, a `strict`
+    realm refuses it; another one gives the real thing, because whoever is strict has refused the body before.
+    """
+
+    def __init__(self, overlay: Mapping[str, Mapping[str, Any]] | None = None, *, strict: bool = False) -> None:
+        self.strict = strict
         self.overlay: Mapping[str, Mapping[str, Any]] = overlay or {}
         self.members = Members()
         self.builtins = base_builtins()
         self.builtins.update({
             "%attribute": self.attribute, "%bound": self.bound, "%import": self.imported, "%write": self.write,
+            "%write_private": self.write_private, "setattr": self.set_attribute, "delattr": self.delete_attribute,
             "getattr": self.get_attribute, "hasattr": self.has_attribute,
         })  # fmt: skip
         self._namespaces: dict[int, dict[str, Any]] = {}
@@ -273,10 +281,13 @@ class Realm:
         if known is None or known[0] is not value:
             resolved = libraries.resolve_object(value)
             refusal = libraries.refusal(value) if resolved is None else None
-            if resolved is None and (refusal is None or not refusal.certain):
-                resolved = value  # a suspicion; strict mode has refused the body by now
+            if resolved is None and not self._is_refused(refusal):
+                resolved = value
             known = self._resolved[id(value)] = value, resolved if resolved is not None else _refused(refusal)
         return known[1]
+
+    def _is_refused(self, refusal: libraries.Refusal | None) -> bool:
+        return self.strict or (refusal is not None and refusal.certain)
 
     def _function(self, function: FunctionType) -> Any:
         if values.is_user_function(function):
@@ -311,7 +322,7 @@ class Realm:
         resolved = libraries.resolve(module)
         if resolved is None:
             refusal = libraries.refusal(module)
-            return module if refusal is None or not refusal.certain else _refused(refusal)
+            return _refused(refusal) if self._is_refused(refusal) else module
         return resolved
 
     # ── guards that need the realm ───────────────────────────────────────────────────────────────
@@ -348,10 +359,10 @@ class Realm:
 
     def write(self, holder: Any, name: str) -> Any:
         """Guard the object whose attribute is about to be assigned or deleted."""
-        if isinstance(holder, type | ModuleType | FunctionType | MethodType | types.BuiltinFunctionType):
+        if isinstance(holder, _SHARED):
             raise SandboxViolation(
-                f"`.{name}` of {holder!r} can't be changed in a body.",
-                why="classes, modules and functions are shared by all runs",
+                f"`.{name}` of {getattr(holder, '__name__', holder)} can't be changed in a body.",
+                why="classes, their enum members, modules and functions are shared by all runs",
                 fix="keep the state in an object of the run",
             )
         if name in self.members.properties:
@@ -359,6 +370,23 @@ class Realm:
             if isinstance(member, property) and isinstance(member.fset, FunctionType):
                 return _Setter(self, holder, member)
         return holder
+
+    def write_private(self, holder: Any, name: str) -> Any:
+        """The same for `_x`."""
+        check_private(holder, name)
+        return self.write(holder, name)
+
+    def set_attribute(self, holder: Any, name: str, value: Any) -> None:
+        """`setattr` in a body."""
+        check_dynamic_name(name)
+        guard = self.write_private if vocabulary.is_private(name) else self.write
+        setattr(guard(holder, name), name, value)
+
+    def delete_attribute(self, holder: Any, name: str) -> None:
+        """`delattr` in a body."""
+        check_dynamic_name(name)
+        guard = self.write_private if vocabulary.is_private(name) else self.write
+        delattr(guard(holder, name), name)
 
     def get_attribute(self, holder: Any, name: str, *default: Any) -> Any:
         """`getattr` in a body."""

@@ -8,6 +8,7 @@ This file knows how to build nodes. It must not know when.
 from __future__ import annotations
 
 import ast
+import sys
 from typing import TypeVar
 
 Node = TypeVar("Node", bound=ast.AST)
@@ -50,10 +51,38 @@ def is_docstring(node: ast.stmt) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
-def after_docstring(body: list[ast.stmt], new: str) -> None:
-    """Put a guard first in a block, at the place of the statement that it comes before."""
+# Where a statement or expression looks first; what is not here begins with itself.
+_FIRST_LOOKED_AT = {
+    ast.Assign: "value", ast.AnnAssign: "value", ast.AugAssign: "target", ast.Return: "value", ast.Expr: "value",
+    ast.If: "test", ast.While: "test", ast.For: "iter", ast.AsyncFor: "iter", ast.With: "items", ast.AsyncWith: "items",
+    ast.Raise: "exc", ast.Assert: "test", ast.Match: "subject", ast.Delete: "targets", ast.withitem: "context_expr",
+    ast.FunctionDef: "decorator_list", ast.AsyncFunctionDef: "decorator_list", ast.ClassDef: "decorator_list",
+    ast.BinOp: "left", ast.BoolOp: "values", ast.Compare: "left", ast.Call: "func", ast.Attribute: "value",
+    ast.Subscript: "value", ast.IfExp: "test", ast.Await: "value", ast.NamedExpr: "value", ast.UnaryOp: "operand",
+    ast.Tuple: "elts", ast.List: "elts", ast.Set: "elts", ast.Dict: "keys", ast.Starred: "value", ast.Yield: "value",
+    ast.YieldFrom: "value",
+}  # fmt: skip
+_INLINED = (ast.ListComp, ast.SetComp, ast.DictComp) if sys.version_info >= (3, 12) else ()
+
+
+def first_evaluated(node: ast.AST) -> ast.AST:
+    """Find what a statement evaluates first: that is where Python says that the statement begins."""
+    while True:
+        if isinstance(node, _INLINED):
+            inner = node.generators[0].iter
+        else:
+            inner = getattr(node, _FIRST_LOOKED_AT.get(type(node), ""), None)
+        if isinstance(inner, list):
+            inner = inner[0] if inner else None
+        if not isinstance(inner, ast.AST):
+            return node
+        node = inner
+
+
+def after_docstring(body: list[ast.stmt], new: str, place: ast.AST) -> None:
+    """Put a guard first in a function, at the given place."""
     position = 1 if is_docstring(body[0]) and len(body) > 1 else 0
-    body.insert(position, statement(new, body[position]))
+    body.insert(position, statement(new, place))
 
 
 def guarded_attribute(name: str, node: ast.Attribute, attribute: str) -> ast.Call:

@@ -13,6 +13,7 @@ This file knows seconds and threads. It must not know bodies, nor fuel.
 from __future__ import annotations
 
 import ctypes
+import sys
 import threading
 import time
 from typing import Final
@@ -38,33 +39,37 @@ class OutOfTime(BudgetExceeded):
 
 
 class Watchdog:
-    """Watches one activation at a time; `begin` and `end` only store a number, a thread does the rest."""
+    """Watches one activation at a time; `begin` and `end` only store numbers, a thread does the rest."""
 
     def __init__(self, seconds: float = DEFAULT_SECONDS) -> None:
         self.seconds = seconds  # wall-clock limit of one activation; 0 or less: no limit
         self._began = 0.0  # 0: nobody is inside
         self._thread = 0  # identity of the thread that is inside
-        self._depth = 0
+        self._thrown = False
         self._lock = threading.Lock()
         self._patrol: threading.Thread | None = None
 
     def begin(self) -> None:
-        """Note that this thread enters a body; nested calls count as one."""
-        self._depth += 1
-        if self._depth == 1:
-            self._thread = threading.get_ident()
-            self._began = time.monotonic()
-            if self._patrol is None:
-                self._start()
+        """Note that this thread enters a body."""
+        self._thread = threading.get_ident()
+        self._began = time.monotonic()
+        if self._patrol is None:
+            self._start()
 
-    def end(self) -> None:
-        """Note that this thread has left the body. An exception that is already on its way is called back."""
-        self._depth -= 1
-        if self._depth == 0:
-            with self._lock:
-                thread, self._began = self._thread, 0.0
-                if self._thread < 0:  # thrown, perhaps not delivered yet
-                    _throw_into(-thread, None)
+    def end(self) -> bool:
+        """Note that the thread has left the body; nothing is thrown into it any more. Tell whether anything was."""
+        late = False
+        while self._began:
+            try:
+                with self._lock:
+                    self._began = 0.0
+                if self._thrown:
+                    late, self._thrown = True, False
+                    for _ in range(3):  # what is under way arrives when code jumps backwards: here, and nowhere later
+                        pass
+            except OutOfTime:
+                late = True
+        return late
 
     def _start(self) -> None:
         with self._lock:
@@ -76,15 +81,28 @@ class Watchdog:
         while True:
             # A tenth of the limit: late by that much at most, and a sleeping patrol costs nothing.
             time.sleep(min(1.0, max(0.01, self.seconds / 10)) if self.seconds > 0 else 1.0)
-            if self._began and self.seconds > 0 and time.monotonic() - self._began > self.seconds:
-                self._throw()
+            if self._is_late():
+                with self._lock:
+                    # Again and again until the body has left: a task keeps what is thrown while it runs, and the loop
+                    # goes on with the next one.
+                    if self._is_late() and _is_in_body(self._thread):
+                        _throw_into(self._thread, id(OutOfTime))
+                        self._thrown = True
 
-    def _throw(self) -> None:
-        with self._lock:
-            late = self._began and time.monotonic() - self._began > self.seconds
-            if late and self._thread > 0:
-                _throw_into(self._thread, id(OutOfTime))
-                self._thread = -self._thread  # once per activation
+    def _is_late(self) -> bool:
+        return self._began > 0 and self.seconds > 0 and time.monotonic() - self._began > self.seconds
+
+
+def _is_in_body(thread: int) -> bool:
+    """Tell whether a thread is in restricted code, or in what that called, and not in code of ours around it."""
+    frame = sys._current_frames().get(thread)
+    while frame is not None:
+        if "%realm" in frame.f_globals:
+            return True
+        if frame.f_globals.get("__name__", "").startswith("perdure."):
+            return False
+        frame = frame.f_back
+    return False
 
 
 _watchdog = Watchdog()
