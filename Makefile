@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # Strict editable mode links file by file, so that type checkers find the mapped folders; a new file shows after the
-# install is run again, which is why every target runs it.
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation \
+# install is run again, which is why every target runs it. It warns each time that the links must stay; we know.
+INSTALL := PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation \
 	--config-settings editable_mode=strict --editable
 
 .PHONY: demo test check soak bench clean
