@@ -412,16 +412,16 @@ class Machine:
         else:
             self._asked.append(self.entry(kinds.DROPPED, self._now, command=waiting.command, name=waiting.name))
 
-    def claim(self, name: str) -> None:
+    def claim(self, name: str, where: str) -> None:
         """Refuse a name that `step.run` used before in this attempt: names find results again."""
         if name in self._names:
-            here, first = site(), self._names[name]
+            here, first = where or site(), self._names[name]
             raise DuplicateStepName(
                 f"step.run used the name {name!r} twice in one run.",
                 where=f"{here}, first {first or 'earlier in this run'}",
                 fix=f'make it differ, for instance with a counter: f"{name}-{{index}}"',
             )
-        self._names[name] = site() if self._expected is None else ""
+        self._names[name] = where
 
     def _diverge(self, recorded: Entry | None, replayed: Entry) -> NoReturn:
         if recorded is None and self._expected:

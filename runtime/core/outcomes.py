@@ -39,7 +39,7 @@ def give_nothing(future: asyncio.Future[Any], cause: Entry) -> None:
 
 def raise_failure(future: asyncio.Future[Any], cause: Entry) -> None:
     """The exception that the step raised, as its own class where it can be rebuilt."""
-    failure = decode_failure(cause.body or "null", cause.shape)
+    failure = decode_failure(cause.body or "null", cause.shape, sets=SETS)
     error = failure.exception()
     # A future refuses StopIteration, and a step's cancellation must not look like the body's.
     if error is None or not isinstance(error, Exception) or isinstance(error, (StopIteration, asyncio.CancelledError)):
@@ -78,7 +78,7 @@ def time_out(future: asyncio.Future[Any], cause: Entry) -> None:
 
 def raise_child_failed(future: asyncio.Future[Any], cause: Entry) -> None:
     """A child run failed; its own exception is the cause where it can be rebuilt."""
-    failure = decode_failure(cause.body or "null", cause.shape)
+    failure = decode_failure(cause.body or "null", cause.shape, sets=SETS)
     error = ChildFailed(
         f"child {cause.name!r} failed: {failure.first_line}",
         where=f"child run {cause.detail}",

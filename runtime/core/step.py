@@ -118,7 +118,7 @@ class StepContext:
         call = prepare(name, fn, args, kwargs, options)
         body, shape = call.arguments
         if unique:
-            machine.claim(name)
+            machine.claim(name, where)
         if not machine.living:
             known = machine.replayed(name, body, shape)
             if known is not None:

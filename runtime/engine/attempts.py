@@ -19,6 +19,7 @@ class Attempt:
     command: str
     number: int  # 1 is the first
     call: StepCall
+    serial: int  # of this attempt in this process: an abandoned one that reports late must not be taken for another
 
     @property
     def idempotency_key(self) -> str:
@@ -37,6 +38,7 @@ class Outcome:
     run: int
     command: str
     number: int
+    serial: int
     kind: Literal["completed", "failed", "retrying"]
     value: Encoded
     delay_us: int = 0

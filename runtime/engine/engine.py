@@ -12,6 +12,7 @@ All of it runs on one thread at a time. How entries become commands is `perdure.
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -69,7 +70,8 @@ class Engine:
         self.families = Families(self)
         self.moves = Moves(self)
         #: Steps at work, by run. A run with none only waits, and may be parked.
-        self.in_flight: defaultdict[int, set[str]] = defaultdict(set)
+        self.in_flight: defaultdict[int, dict[str, int]] = defaultdict(dict)  # command → serial of the attempt
+        self._serials = itertools.count(1)
         self.draining = False
         self.unrecorded: list[Message] = []  # taken again next turn: postponed, or of a batch that failed
         self.unrecorded_may_go = True  # False after a failed append: give the disk a moment
@@ -156,11 +158,11 @@ class Engine:
 
     def _dispatch(self, batch: Batch) -> None:
         for place in batch.cancel:
-            self.in_flight[place[0]].discard(place[1])
+            self.in_flight[place[0]].pop(place[1], None)
             self.performers.cancel(place)
         attempts = [each for each in batch.perform if self._may_start(each)]
         for attempt in attempts:
-            self.in_flight[attempt.run].add(attempt.command)
+            self.in_flight[attempt.run][attempt.command] = attempt.serial
         if attempts:
             self.performers.perform(attempts)
 
@@ -224,13 +226,17 @@ class Engine:
         for entry in asked:
             self._gather(machine, entry, batch)
 
+    def attempt(self, machine: Machine, command: str, number: int) -> Attempt:
+        """Make an attempt of a step that waits."""
+        facts = machine.facts
+        return Attempt(facts.run, facts.run_id, command, number, machine.step_call(command), next(self._serials))
+
     def _gather(self, machine: Machine, entry: kinds.Entry, batch: Batch) -> None:
         facts = machine.facts
         kind = entry.kind
         if kind == kinds.STEP:
             if entry.command in machine.waiting:  # else the body dropped it in the same breath
-                call = machine.step_call(entry.command)
-                batch.perform.append(Attempt(facts.run, facts.run_id, entry.command, 1, call))
+                batch.perform.append(self.attempt(machine, entry.command, 1))
         elif kind == kinds.DROPPED:
             batch.perform = [each for each in batch.perform if (each.run, each.command) != (facts.run, entry.command)]
             if entry.command in self.in_flight.get(facts.run, ()):

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from perdure.core.machine import Machine
 from perdure.declare.registry import Definition
-from perdure.engine.attempts import Attempt, Outcome
+from perdure.engine.attempts import Outcome
 from perdure.engine.batch import Batch
 from perdure.engine.residents import facts_of, next_attempt
-from perdure.errors import DefinitionError, Divergence, PerdureError, StepInterrupted, UnknownWorkflow
+from perdure.errors import DefinitionError, Divergence, PerdureError, RunTimeout, StepInterrupted, UnknownWorkflow
 from perdure.storage import entries as kinds
 from perdure.storage.encoding import encode
 from perdure.storage.entries import DefinitionRow, Entry
@@ -142,10 +142,13 @@ class Moves:
         """Record how an attempt of a step went."""
         engine = self._engine
         batch.outcomes.append(outcome)
-        engine.in_flight[outcome.run].discard(outcome.command)
+        at_work = engine.in_flight.get(outcome.run, {})
+        if at_work.get(outcome.command) != outcome.serial:
+            return  # the body dropped it, or it was abandoned: nobody wants to know any more
+        del at_work[outcome.command]
         machine = self.machine(outcome.run, batch)
         if machine is None or outcome.command not in machine.waiting:
-            return  # the run is over, or the body dropped the step: nobody wants to know any more
+            return  # the run is over, or has diverged and asks again once it replays
         waiting = machine.waiting[outcome.command]
         fields: dict[str, Any] = {
             "command": outcome.command, "name": waiting.name, "attempt": outcome.number,
@@ -245,10 +248,7 @@ class Moves:
             return True
         machine = engine.residents.get(row.run)
         if machine is None and row.status in ("queued", "awaiting_retry") and row.due is not None:
-            batch.add(
-                self.bare_entry(row, batch, kinds.CANCEL_REQUESTED, name=reason),
-                self.bare_entry(row, batch, kinds.CANCELLED, attempt=row.attempt),
-            )
+            batch.add(self.bare_entry(row, batch, kinds.CANCEL_REQUESTED, name=reason), self._ending(row, batch, reason))
             batch.ended.append(row.run)
             engine.families.ended(row.run_id, row.parent_run_id, batch.entries[-1], batch)
             return True
@@ -264,6 +264,13 @@ class Moves:
             engine.feed(machine, batch, machine.entry(kinds.CANCEL_REQUESTED, batch.now, name=reason))
             engine.families.cancel_spawned(row.run_id, batch)
         return True
+
+    def _ending(self, row: RunRow, batch: Batch, reason: str) -> Entry:
+        """How a run ends whose body does not run: there is nothing to compensate."""
+        if reason == "cancel":
+            return self.bare_entry(row, batch, kinds.CANCELLED, attempt=row.attempt)
+        body, shape = encode_failure(RunTimeout("the run passed its timeout before its body ran.", where=row.run_id))
+        return self.bare_entry(row, batch, kinds.FAILED, attempt=row.attempt, body=body, shape=shape)
 
     # ── resuming after a restart ─────────────────────────────────────────────────────────────────
 
@@ -310,7 +317,7 @@ class Moves:
     def _perform(self, machine: Machine, command: str, number: int, batch: Batch) -> None:
         facts = machine.facts
         batch.touched.add(facts.run)
-        batch.perform.append(Attempt(facts.run, facts.run_id, command, number, machine.step_call(command)))
+        batch.perform.append(self._engine.attempt(machine, command, number))
 
     # ── bodies in and out of memory ──────────────────────────────────────────────────────────────
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -189,14 +188,13 @@ class ThreadedPerformers:
 
 
 def _completed(attempt: Attempt, result: object) -> Outcome:
-    return Outcome(attempt.run, attempt.command, attempt.number, "completed", encode(result))
+    return Outcome(attempt.run, attempt.command, attempt.number, attempt.serial, "completed", encode(result))
 
 
 def _failed(attempt: Attempt, error: BaseException) -> Outcome:
-    text = "".join(traceback.format_exception(error))
     delay = _delay_us(attempt, error)
     kind = "failed" if delay is None else "retrying"
-    return Outcome(attempt.run, attempt.command, attempt.number, kind, encode_failure(error, text), delay or 0)  # type: ignore[arg-type]
+    return Outcome(attempt.run, attempt.command, attempt.number, attempt.serial, kind, encode_failure(error), delay or 0)  # type: ignore[arg-type]
 
 
 def _delay_us(attempt: Attempt, error: BaseException) -> int | None:

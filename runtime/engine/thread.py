@@ -88,7 +88,7 @@ class EngineThread:
     def _take(self) -> list[Message] | None:
         """Wait for messages or the next due time; None is the end."""
         engine = self.engine
-        if engine.unrecorded and not engine.unrecorded_may_go:
+        if not engine.unrecorded_may_go:
             wait_s = _PAUSE_AFTER_FAILED_APPEND_S
         elif engine.unrecorded:
             wait_s = 0.0
