@@ -293,6 +293,8 @@ def _is_harmless(value: object) -> bool:
 
 def refusal(value: object) -> Refusal | None:
     """Say why a body can't have a module or an object; None when it can."""
+    if value is None:
+        return None
     if isinstance(value, ModuleType):
         if resolve(value) is not None:
             return None
