@@ -17,7 +17,15 @@ from perdure.declare.registry import Definition
 from perdure.engine.attempts import Outcome
 from perdure.engine.batch import Batch
 from perdure.engine.residents import facts_of, next_attempt
-from perdure.errors import DefinitionError, Divergence, PerdureError, RunTimeout, StepInterrupted, UnknownWorkflow
+from perdure.errors import (
+    DefinitionError,
+    InternalError,
+    PerdureError,
+    RunTimeout,
+    StepInterrupted,
+    UnknownWorkflow,
+    WorkflowError,
+)
 from perdure.storage import entries as kinds
 from perdure.storage.encoding import encode
 from perdure.storage.entries import DefinitionRow, Entry
@@ -339,7 +347,7 @@ class Moves:
             definition = engine.registry.get(row.workflow, row.version)
             machine = engine.residents.load(row, definition)
             batch.touched.add(run)  # so that it is parked again when it only waits
-        except (UnknownWorkflow, Divergence) as error:
+        except (WorkflowError, InternalError) as error:  # no such workflow, a divergence, a class that is gone, our bug
             if row.status != "diverged":
                 self._diverged(row, error, batch)
             return None
