@@ -71,7 +71,8 @@ def likely_cause(case: Case) -> Cause:
 
 def _unstable(case: Case) -> Cause | None:
     """Two walks of the same code over the same entries must ask for the same."""
-    if case.first.same_as(case.second):
+    walked = case.first.error is None and case.second.error is None
+    if not walked or case.first.same_as(case.second):
         return None
     evidence = ["replayed twice in a row, the same code asked for different things:"]
     pairs = [*zip(case.first.asked, case.second.asked, strict=False), (case.first.ending, case.second.ending)]
@@ -281,9 +282,11 @@ def _body_changed(case: Case) -> Cause:
     why = "the body is another one than when this was recorded"
     if replayed is not None and replayed.kind in (kinds.FAILED, kinds.RETRYING):
         why = f"the body raises where it used to go on: {shown_command(replayed)}"
-    digests = f"digest {case.digests[0][:8]}… then, {case.digests[1][:8]}… now"
-    evidence = (digests, *case.lines(), *case.diff())
-    return Cause(BODY_CHANGED, why, f"restore the body, or {_new_version(case)}", evidence)
+    evidence = [f"digest {case.digests[0][:8]}… then, {case.digests[1][:8]}… now"]
+    if case.first.error is not None:
+        evidence.append(f"walking on ended in {type(case.first.error).__name__}: {case.first.error}".partition("\n")[0])
+    evidence += [*case.lines(), *case.diff()]
+    return Cause(BODY_CHANGED, why, f"restore the body, or {_new_version(case)}", tuple(evidence))
 
 
 _RULES: Final[tuple[Callable[[Case], Cause | None], ...]] = (

@@ -289,6 +289,22 @@ async def test_a_changed_helper_counts_as_the_body(recorder: Any) -> None:
     assert "+    return cents + 70" in divergence.evidence
 
 
+async def test_a_difference_in_a_later_attempt_of_the_run_is_found_there(recorder: Any) -> None:
+    body = """
+    @workflow(id="checkout", version="3", retries=RetryPolicy(max_attempts=2, base_delay="1ms", jitter=0))
+    async def checkout(input: str, step, ctx) -> str:
+        await quote(input)
+        if ctx.attempt == 1:
+            raise ConnectionError("again")
+        return await charge_card(1250)
+    """
+    entries = await recorder.record(body)
+    divergence = recorder.diverge(body.replace("1250", "1300"))
+    assert divergence.cause == "argument changed"
+    assert divergence.position == position(entries, "step", "charge_card") > position(entries, "restarted", "")
+    assert f"of {len(entries)}" in divergence.where
+
+
 # ── the code is the same ─────────────────────────────────────────────────────────────────────────
 
 VOUCHED = """
