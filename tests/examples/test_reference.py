@@ -10,7 +10,9 @@ import pytest
 from pages import ROOT
 
 import perdure
+from perdure import errors
 from perdure.cli.main import app
+from perdure.replay import causes
 from perdure.storage.duckdb_ledger import DuckDBLedger
 from perdure.storage.entries import KINDS
 
@@ -58,3 +60,12 @@ def test_every_column_of_a_view_is_in_the_page_on_the_ledger(view: str, tmp_path
 
 
 STATUSES_OF_STEPS = {"running", "retrying", "completed", "failed", "dropped", "abandoned"}
+
+
+def test_every_error_code_and_every_cause_has_its_place_in_the_page_on_errors() -> None:
+    page = (ROOT / "docs/errors.md").read_text(encoding="utf-8")
+    for code in re.findall(r"\b[A-Z]+\d{3}\b", str(errors.__doc__)):
+        assert re.search(rf"^#+ .*\b{code}\b", page, re.MULTILINE), f"{code} has no section"
+    for name, cause in vars(causes).items():
+        if name.isupper() and isinstance(cause, str):
+            assert f"`{cause}`" in page, f"the cause {cause!r} is not explained"
