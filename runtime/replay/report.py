@@ -110,7 +110,8 @@ class Report:
             return Text(text + self._also_unchecked(), style="bold red")
         if self.unchecked:
             return Text(f"{_counted(checked, 'run')} replayed.{self._also_unchecked()}", style="bold yellow")
-        return Text(f"All {_counted(checked, 'run')} replayed: code and ledger agree.", style="bold green")
+        every = "All " if checked > 1 else ""
+        return Text(f"{every}{_counted(checked, 'run')} replayed: code and ledger agree.", style="bold green")
 
     def _also_unchecked(self) -> str:
         return f" {_counted(len(self.unchecked), 'run')} could not be checked." if self.unchecked else ""
