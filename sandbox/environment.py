@@ -28,7 +28,7 @@ class Environment(Protocol):
         ...
 
     def emit(self, text: str) -> None:
-        """Take what `print` wrote, whole lines with their newline; replays swallow it."""
+        """Take what one `print` wrote, its `end` included; replays swallow it."""
         ...
 
     def sleep(self, seconds: float) -> Awaitable[None]:
