@@ -81,31 +81,34 @@ def strides(entries: Iterable[Entry], deferred: list[Entry]) -> Iterator[Stride]
     """
     stride: Stride | None = None
     diverged = False
+    commands: dict[str, Entry] = {}
     for entry in entries:
-        position, kind, command = entry[1], entry[2], entry[4]
+        kind = entry[2]
         if kind in _COMMANDS:
-            if stride is not None:
-                stride.commands[command if kind != kinds.DROPPED else "-" + command] = entry
-                stride.last = position
+            commands[entry[4] if kind != kinds.DROPPED else "-" + entry[4]] = entry
         elif kind in _CAUSES:
             if diverged:
                 deferred.append(entry)
                 continue
             if stride is not None:
+                stride.last = entry[1] - 1
                 yield stride
-            stride = Stride([entry], position)
+            stride = Stride([entry], entry[1])
+            commands = stride.commands
         elif kind in _ENDINGS:
             if stride is not None:
                 stride.ending = entry
-                stride.last = position
         elif kind == kinds.DIVERGED:
             diverged = True
         elif kind == kinds.RECOVERED:
             diverged = False
             if deferred:
                 if stride is not None:
+                    stride.last = entry[1] - 1
                     yield stride
-                stride = Stride(list(deferred), position)
+                stride = Stride(list(deferred), entry[1])
+                commands = stride.commands
                 deferred.clear()
     if stride is not None:
+        stride.last = entry[1]
         yield stride

@@ -72,7 +72,8 @@ def check_run(
     """
     reused = Reused()
     divergence: Divergence | None = None
-    for number, attempt in enumerate(split_attempts(entries), start=1):
+    attempts = split_attempts(entries)
+    for number, attempt in enumerate(attempts, start=1):
         facts = facts_of(row, attempt=number)
         machine = Machine(definition, facts, reused)
         machine.set_input(entries[0])
@@ -90,8 +91,9 @@ def check_run(
             machine.close()
         if divergence is not None:
             break
-        reused = Reused(reused)
-        reused.learn(attempt)
+        if number < len(attempts):
+            reused = Reused(reused)
+            reused.learn(attempt)
     return Verdict(row.run_id, row.workflow, row.version, len(entries), divergence)
 
 

@@ -1,0 +1,70 @@
+"""All figures as ratios against something measured in the same run: the disk's `fdatasync`, and DBOS beside us.
+
+Usage: python benchmarks/run.py [--rounds 3] [--memory]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+HERE = Path(__file__).parent
+
+
+def measure(script: str, *arguments: str) -> dict[str, Any]:
+    """Run a script that prints JSON on its last line."""
+    done = subprocess.run(
+        [sys.executable, str(HERE / script), *arguments], capture_output=True, text=True, cwd=HERE, check=False
+    )
+    if done.returncode:
+        raise SystemExit(f"{script} failed:\n{done.stderr[-3000:]}")
+    result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return result
+
+
+def median(rounds: list[dict[str, Any]], name: str) -> float:
+    return statistics.median(each[name] for each in rounds)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3, help="how often both are measured, in turn")
+    parser.add_argument("--memory", action="store_true", help="also pass 100,000 runs through one process")
+    wanted = parser.parse_args()
+    console = Console()
+    ours, peer = [], []
+    with console.status("measuring, Perdure and DBOS in turn …"):
+        for _ in range(wanted.rounds):
+            ours.append(measure("durable.py"))
+            peer.append(measure("peer_dbos.py"))
+    sync = median(ours, "fdatasync_ms")
+    w1, w2, w3 = median(ours, "w1_ms"), median(ours, "w2_steps_per_s"), median(ours, "w3_ms")
+    table = Table(title=f"medians of {wanted.rounds} rounds; a 4 KiB append + fdatasync took {sync:.3f} ms")
+    for name in ("work", "Perdure", "beside it", "ratio", "bar"):
+        table.add_column(name)
+    beside = median(peer, "w1_ms")
+    table.add_row("W1 ms per sequential step", f"{w1:.3f}", f"fdatasync {sync:.3f}", f"{w1 / sync:.2f} ×", "≤ 2 ×")
+    table.add_row("", "", f"DBOS {beside:.3f}", f"{w1 / beside:.2f} ×", "≤ 0.4 ×")
+    beside = median(peer, "w2_steps_per_s")
+    table.add_row("W2 steps/s, 200 runs × 10", f"{w2:,.0f}", f"DBOS {beside:,.0f}", f"{w2 / beside:.1f} ×", "≥ 8 ×")
+    beside = median(peer, "w3_ms")
+    table.add_row("W3 ms from start to result", f"{w3:.3f}", f"DBOS {beside:.3f}", f"{w3 / beside:.2f} ×", "≤ 0.4 ×")
+    replay = median(ours, "w7_steps_per_s")
+    table.add_row("W7 replayed steps/s, from the file", f"{replay:,.0f}", "", "", "≥ 100,000")
+    console.print(table)
+    if wanted.memory:
+        with console.status("100,000 runs through one process …"):
+            seen = measure("durable.py", "memory")["memory_mib"]
+        console.print("resident MiB after so many runs: " + ", ".join(f"{runs:,}: {mib:.0f}" for runs, mib in seen))
+
+
+if __name__ == "__main__":
+    main()
