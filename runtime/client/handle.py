@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from perdure.client.status import HistoryEntry, RunStatus, history_entry, status_of
 from perdure.durations import Duration, duration_text, duration_us
-from perdure.errors import DefinitionError, Divergence, RunCancelled, RunFailed, RunTimeout, UnknownRun
+from perdure.errors import DefinitionError, Divergence, PerdureError, RunCancelled, RunFailed, RunTimeout, UnknownRun
 from perdure.replay.check import Verdict, check_run
 from perdure.storage import entries as kinds
 from perdure.storage.encoding import decode
@@ -55,8 +55,8 @@ class RunHandle:
         entry = await self._runtime.ask(lambda engine, batch: _last_entry(engine.ledger, row))
         if row.status == "completed":
             return decode(entry.body or "null", entry.shape)
-        _raise_end(row, entry)
-        return None
+        error, cause = _end_of(row, entry)
+        raise error from cause
 
     async def wait(self, status: str | tuple[str, ...] | None = None, timeout: Duration | None = None) -> RunStatus:
         """Wait until the run has a status, or one of several; by default until it has ended.
@@ -150,14 +150,15 @@ def _last_entry(ledger: Any, row: RunRow) -> Entry:
     return entry
 
 
-def _raise_end(row: RunRow, entry: Entry) -> NoReturn:
+def _end_of(row: RunRow, entry: Entry) -> tuple[PerdureError, BaseException | None]:
+    """What a run that has no output raises, and what caused it."""
     where = f"{row.workflow} v{row.version}, run {row.run_id}"
     if row.status == "cancelled":
         cancelled = RunCancelled(f"run {row.run_id} was cancelled.", where=where)
         cancelled.run_id = row.run_id
-        raise cancelled
+        return cancelled, None
     if row.status == "diverged":
-        raise Divergence(
+        diverged = Divergence(
             f"run {row.run_id} stopped as diverged: {row.error}",
             run_id=row.run_id,
             position=entry.position,
@@ -165,11 +166,12 @@ def _raise_end(row: RunRow, entry: Entry) -> NoReturn:
             why="its ledger and today's code disagree; nothing is lost",
             fix="restore the code it started with (or register both versions), and start the runtime again",
         )
+        return diverged, None
     failure = decode_failure(entry.body or "null", entry.shape)
     cause = failure.exception()
     if entry.kind == kinds.FAILED and isinstance(cause, RunTimeout):
         cause.run_id = row.run_id
-        raise cause
+        return cause, None
     failed = RunFailed(
         f"run {row.run_id} failed: {failure.first_line}",
         where=where,
@@ -179,4 +181,4 @@ def _raise_end(row: RunRow, entry: Entry) -> NoReturn:
     failed.run_id = row.run_id
     failed.error_type = failure.error_type
     failed.traceback_text = failure.traceback_text
-    raise failed from cause
+    return failed, cause

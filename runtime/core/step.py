@@ -22,7 +22,7 @@ from perdure.durations import Duration, duration_us, moment_text, moment_us
 from perdure.errors import DefinitionError
 from perdure.sandbox.handed import handed_over
 from perdure.storage import entries as kinds
-from perdure.storage.encoding import encode
+from perdure.storage.encoding import Encoded, encode
 
 if TYPE_CHECKING:
     from perdure.core.machine import Machine, Waiting
@@ -96,7 +96,7 @@ class StepContext:
             options = _DEFAULTS
         else:
             options = _DEFAULTS.overridden(retries, timeout, delivery, on_error)
-        return self._run(name, fn, args, _NO_KEYWORDS, options, site() if self._machine.living else "", True)
+        return self._run(name, fn, args, _NO_KEYWORDS, options, self._here(), True)
 
     async def _run(
         self,
@@ -123,9 +123,7 @@ class StepContext:
             known = machine.replayed(name, body, shape)
             if known is not None:
                 return value_of(known)
-        waiting = machine.ask(
-            kinds.STEP, name, body, shape, call=call, detail=lambda _: _step_detail(call, where or site())
-        )
+        waiting = machine.ask(kinds.STEP, name, body, shape, call=call, detail=lambda _: _step_detail(call, where))
         # As _outcome does, without one more coroutine: most of a replay is this line.
         future = waiting.future
         try:
@@ -139,8 +137,7 @@ class StepContext:
         self, definition: StepDefinition[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Coroutine[Any, Any, Any]:
         """Run a decorated step that a body called like a function."""
-        where = site() if self._machine.living else ""
-        return self._call(definition, args, kwargs, where)
+        return self._call(definition, args, kwargs, self._here())
 
     async def _call(
         self, definition: StepDefinition[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], where: str
@@ -177,7 +174,7 @@ class StepContext:
                 f"concurrency={concurrency!r} can't be used.", fix="give a whole number of at least 1"
             )
         options = _DEFAULTS.overridden(retries, timeout, delivery, on_error)
-        where = site() if self._machine.living else ""
+        where = self._here()
         room = None if concurrency is None else asyncio.Semaphore(concurrency)
 
         async def one(index: int, item: Any) -> Any:
@@ -202,51 +199,41 @@ class StepContext:
     # ── time ─────────────────────────────────────────────────────────────────────────────────────
 
     @overload
-    async def sleep(self, name: str, duration: Duration, /) -> None: ...
+    def sleep(self, name: str, duration: Duration, /) -> Coroutine[Any, Any, None]: ...
 
     @overload
-    async def sleep(self, duration: Duration, /) -> None: ...
+    def sleep(self, duration: Duration, /) -> Coroutine[Any, Any, None]: ...
 
-    async def sleep(self, *arguments: Any) -> None:
+    def sleep(self, *arguments: Any) -> Coroutine[Any, Any, None]:
         """Sleep durably: `sleep([name,] duration)`. The run is parked and costs no memory meanwhile."""
         name, duration = _named(arguments, "sleep", '"24h"')
-        await self._sleep(name, duration_us(duration))
+        micros = duration_us(duration)
+        return self._wait(kinds.SLEEP, name, Encoded(str(micros), None), self._here(), lasts_us=micros)
 
     @overload
-    async def sleep_until(self, name: str, when: datetime | str, /) -> None: ...
+    def sleep_until(self, name: str, when: datetime | str, /) -> Coroutine[Any, Any, None]: ...
 
     @overload
-    async def sleep_until(self, when: datetime | str, /) -> None: ...
+    def sleep_until(self, when: datetime | str, /) -> Coroutine[Any, Any, None]: ...
 
-    async def sleep_until(self, *arguments: Any) -> None:
+    def sleep_until(self, *arguments: Any) -> Coroutine[Any, Any, None]:
         """Sleep until an aware `datetime` or an ISO-8601 text: `sleep_until([name,] when)`. The past is now."""
         name, when = _named(arguments, "sleep_until", '"2030-01-31T09:00:00+01:00"')
         due = moment_us(when)
-        waiting = self._machine.ask(
-            kinds.SLEEP, name, json.dumps(moment_text(due)), due=due, detail=lambda _: _site_detail()
-        )
-        await self._outcome(waiting)
+        return self._wait(kinds.SLEEP, name, Encoded(json.dumps(moment_text(due)), None), self._here(), due_us=due)
 
-    async def asyncio_sleep(self, seconds: float) -> None:
+    def asyncio_sleep(self, seconds: float) -> Coroutine[Any, Any, None]:
         """What `asyncio.sleep` does in a body; zero or less lets the other tasks run first, and records nothing."""
         micros = duration_us(max(seconds, 0), "delay")
         if micros == 0:
-            await _let_others_run()
-        else:
-            await self._sleep("asyncio.sleep", micros)
-
-    async def _sleep(self, name: str, micros: int) -> None:
-        machine = self._machine
-        waiting = machine.ask(
-            kinds.SLEEP, name, str(micros), due=machine.now_us() + micros, detail=lambda _: _site_detail()
-        )
-        await self._outcome(waiting)
+            return _let_others_run()
+        return self._wait(kinds.SLEEP, "asyncio.sleep", Encoded(str(micros), None), self._here(), lasts_us=micros)
 
     # ── events ───────────────────────────────────────────────────────────────────────────────────
 
-    async def wait_for_event(
+    def wait_for_event(
         self, name: str, *, type: str, match: Mapping[str, Any] | None = None, timeout: Duration | None = None
-    ) -> Any:
+    ) -> Coroutine[Any, Any, Any]:
         """Wait for an event from `runtime.send_event`; give its payload, or None when the timeout passed first.
 
         Args:
@@ -256,22 +243,19 @@ class StepContext:
 
         Records: the wait, then the payload or the timeout.
         """
-        machine = self._machine
         if not isinstance(type, str) or not type:
             raise DefinitionError(f"type={type!r} is no event type.", fix='give a text such as "payment.completed"')
         wanted = dict(match or {})
-        body, shape = encode({"type": type, "match": wanted})
-        due = None if timeout is None else machine.now_us() + duration_us(timeout, "timeout")
         # The ledger compares payloads as JSON, so the plain form of `match` is what it needs.
-        plain = json.dumps({"type": type, "match": json.loads(encode(wanted).body)}, ensure_ascii=False)
-        waiting = machine.ask(
-            kinds.WAIT_EVENT, _checked(name), body, shape, due=due, detail=lambda _: _with_site(plain)
-        )
-        return await self._outcome(waiting)
+        detail = {"type": type, "match": json.loads(encode(wanted).body)}
+        return self._wait(
+            kinds.WAIT_EVENT, _checked(name), encode({"type": type, "match": wanted}), self._here(),
+            lasts_us=_timeout_us(timeout), detail=detail,
+        )  # fmt: skip
 
     # ── children ─────────────────────────────────────────────────────────────────────────────────
 
-    async def invoke(
+    def invoke(
         self,
         name: str,
         workflow: object,
@@ -279,7 +263,7 @@ class StepContext:
         *,
         timeout: Duration | None = None,
         on_parent_close: OnParentClose = "cancel",
-    ) -> Any:
+    ) -> Coroutine[Any, Any, Any]:
         """Start a child run and wait for its output; one step of this run.
 
         Args:
@@ -291,22 +275,9 @@ class StepContext:
             ChildFailed, ChildCancelled, StepTimeout: as the child ended.
             UnknownWorkflow, InvalidInput: inside ChildFailed, when it could not be started.
         """
-        return await self._outcome(self._ask_child("invoke", name, workflow, input, timeout, on_parent_close))
+        return self._child("invoke", name, workflow, input, timeout, on_parent_close, self._here())
 
-    async def spawn(
-        self,
-        name: str,
-        workflow: object,
-        input: Any = None,
-        *,
-        on_parent_close: OnParentClose = "cancel",
-    ) -> ChildHandle:
-        """Start a child run and go on; the handle gives its result or cancels it. Arguments as in `invoke`."""
-        waiting = self._ask_child("spawn", name, workflow, input, None, on_parent_close)
-        await self._outcome(waiting)
-        return ChildHandle(self, name, child_run_id(self._machine.facts, waiting.command))
-
-    def _ask_child(
+    async def _child(
         self,
         mode: str,
         name: str,
@@ -314,7 +285,8 @@ class StepContext:
         input: Any,
         timeout: Duration | None,
         on_parent_close: OnParentClose,
-    ) -> Waiting:
+        where: str,
+    ) -> Any:
         if on_parent_close not in ("cancel", "abandon"):
             raise DefinitionError(
                 f"on_parent_close={on_parent_close!r} can't be used.", fix='give "cancel" or "abandon"'
@@ -322,43 +294,69 @@ class StepContext:
         machine = self._machine
         wanted = workflow_id(workflow)
         body, shape = child_input(wanted, input)
-        due = None if timeout is None else machine.now_us() + duration_us(timeout, "timeout")
+        lasts_us = _timeout_us(timeout)
 
         def detail(command: str) -> str:
-            return json.dumps(
-                {
-                    "workflow": wanted,
-                    "run_id": child_run_id(machine.facts, command),
-                    "mode": mode,
-                    "on_parent_close": on_parent_close,
-                    "site": site(),
-                }
-            )
+            run_id = child_run_id(machine.facts, command)
+            facts = {"workflow": wanted, "run_id": run_id, "mode": mode, "on_parent_close": on_parent_close}
+            return _detail(facts, where)
 
+        due = None if lasts_us is None else machine.now_us() + lasts_us
         waiting = machine.ask(kinds.CHILD, _checked(name), body, shape, due=due, detail=detail)
-        waiting.call = child_run_id(machine.facts, waiting.command)
-        return waiting
+        run_id = waiting.call = child_run_id(machine.facts, waiting.command)
+        answer = await self._outcome(waiting)
+        return ChildHandle(self, name, run_id) if mode == "spawn" else answer
 
-    async def child_result(self, name: str, run_id: str, timeout: Duration | None) -> Any:
+    def spawn(
+        self,
+        name: str,
+        workflow: object,
+        input: Any = None,
+        *,
+        on_parent_close: OnParentClose = "cancel",
+    ) -> Coroutine[Any, Any, ChildHandle]:
+        """Start a child run and go on; the handle gives its result or cancels it. Arguments as in `invoke`."""
+        return self._child("spawn", name, workflow, input, None, on_parent_close, self._here())
+
+    def child_result(self, name: str, run_id: str, timeout: Duration | None) -> Coroutine[Any, Any, Any]:
         """Wait for a spawned child; what `ChildHandle.result` does."""
-        machine = self._machine
-        due = None if timeout is None else machine.now_us() + duration_us(timeout, "timeout")
-        detail = json.dumps({"run_id": run_id})
-        waiting = machine.ask(
-            kinds.CHILD_RESULT, f"{name}.result", json.dumps(run_id), due=due, call=run_id,
-            detail=lambda _: _with_site(detail),
+        return self._wait(
+            kinds.CHILD_RESULT, f"{name}.result", Encoded(json.dumps(run_id), None), self._here(),
+            lasts_us=_timeout_us(timeout), detail={"run_id": run_id}, call=run_id,
         )  # fmt: skip
-        return await self._outcome(waiting)
 
     async def child_cancel(self, name: str, run_id: str) -> None:
         """Ask for a spawned child's cancellation; what `ChildHandle.cancel` does. Nothing answers it."""
-        detail = json.dumps({"run_id": run_id})
         waiting = self._machine.ask(
-            kinds.CHILD_CANCEL, f"{name}.cancel", json.dumps(run_id), detail=lambda _: _with_site(detail)
+            kinds.CHILD_CANCEL, f"{name}.cancel", json.dumps(run_id), detail=lambda _: _detail({"run_id": run_id}, "")
         )
         self._machine.waiting.pop(waiting.command, None)
 
     # ── waiting ──────────────────────────────────────────────────────────────────────────────────
+
+    def _here(self) -> str:
+        """The body's line that makes this call, noted now because a task of its own has no caller on its stack."""
+        return site() if self._machine.living else ""
+
+    async def _wait(
+        self,
+        kind: str,
+        name: str,
+        arguments: Encoded,
+        where: str,
+        *,
+        lasts_us: int | None = None,
+        due_us: int | None = None,
+        detail: Mapping[str, object] = _NO_KEYWORDS,
+        call: Any = None,
+    ) -> Any:
+        """Ask for something that time or the outside answers; `lasts_us` counts from when it is awaited."""
+        machine = self._machine
+        due = due_us if lasts_us is None else machine.now_us() + lasts_us
+        waiting = machine.ask(
+            kind, name, arguments.body, arguments.shape, due=due, call=call, detail=lambda _: _detail(detail, where)
+        )
+        return await self._outcome(waiting)
 
     async def _outcome(self, waiting: Waiting) -> Any:
         assert waiting.future is not None  # only timers have none, and they are not awaited
@@ -371,9 +369,17 @@ class StepContext:
             raise
 
 
+async def _let_others_run() -> None:
+    await _pause()
+
+
 @types.coroutine
-def _let_others_run() -> Generator[None, None, None]:
+def _pause() -> Generator[None, None, None]:
     yield
+
+
+def _timeout_us(timeout: Duration | None) -> int | None:
+    return None if timeout is None else duration_us(timeout, "timeout")
 
 
 def _checked(name: object) -> str:
@@ -404,7 +410,7 @@ def _named(arguments: tuple[Any, ...], method: str, example: str) -> tuple[str, 
 
 def _step_detail(call: StepCall, where: str) -> str:
     options = call.options
-    detail: dict[str, object] = {"site": where}
+    detail: dict[str, object] = {}
     function = getattr(call.function, "func", call.function)
     qualname = getattr(function, "__qualname__", None)
     if qualname is not None:
@@ -413,12 +419,9 @@ def _step_detail(call: StepCall, where: str) -> str:
         detail["delivery"] = options.delivery
     if options.timeout_us is not None:
         detail["timeout_us"] = options.timeout_us
-    return json.dumps(detail, ensure_ascii=False)
+    return _detail(detail, where)
 
 
-def _site_detail() -> str:
-    return json.dumps({"site": site()})
-
-
-def _with_site(detail: str) -> str:
-    return f'{detail[:-1]}, "site": {json.dumps(site())}}}'
+def _detail(facts: Mapping[str, object], where: str) -> str:
+    """An entry's detail: the facts, and the line that asked."""
+    return json.dumps({**facts, "site": where or site()}, ensure_ascii=False)
