@@ -22,20 +22,19 @@ from perdure.core.branch import Branch
 from perdure.core.calls import StepCall
 from perdure.core.context import Context
 from perdure.core.divergence import Difference, DivergenceSignal, divergence_of
+from perdure.core.endings import ending_of, same_ending
 from perdure.core.facts import Executable, Output, RunFacts
 from perdure.core.history import Reused, Stride, command_key, strides
-from perdure.core.lifecycle import retry_delay_us
 from perdure.core.loop import BodyLoop, BodyTask
 from perdure.core.outcomes import OUTCOMES, Outcome
 from perdure.core.sites import site
 from perdure.core.step import StepContext
-from perdure.errors import BudgetExceeded, Divergence, DuplicateStepName, InternalError, RunTimeout, WorkflowError
+from perdure.errors import BudgetExceeded, Divergence, DuplicateStepName, InternalError
 from perdure.sandbox import activation, fuel
 from perdure.sandbox.sets import OrderedFrozenSet, OrderedSet
 from perdure.storage import entries as kinds
 from perdure.storage.encoding import decode
 from perdure.storage.entries import Entry
-from perdure.storage.failures import decode_failure, encode_failure
 
 State = Literal["waiting to begin", "running", "ended"]
 SETS = (OrderedSet, OrderedFrozenSet)
@@ -278,41 +277,9 @@ class Machine:
         """Make the entry of how the body ended."""
         self._state = "ended"
         with activation.suspended():  # validation and tracebacks are ours, not the body's
-            return self._conclusion(root)
-
-    def _conclusion(self, root: BodyTask[Any]) -> Entry:
-        error = _error_of(root)
-        if error is None:
-            try:
-                encoded = self.executable.encode_output(root.result())
-                return self._ending_entry(kinds.COMPLETED, encoded)
-            except Exception as refused:  # noqa: BLE001  # the output does not fit or has no encoding: the run failed, with that error
-                error = refused
-        if isinstance(error, asyncio.CancelledError) and self._cancel is not None:
-            if self._cancel == "cancel":
-                return self._ending_entry(kinds.CANCELLED, None)
-            error = RunTimeout(
-                "the run passed its timeout.",
-                where=self._where(),
-                fix="raise the workflow's timeout, or find what was slow",
-            )
-        elif isinstance(error, asyncio.CancelledError):
-            error = WorkflowError(
-                "the body let a CancelledError out, though nobody cancelled the run.",
-                where=self._where(),
-                fix="catch it where a task of the body is cancelled",
-            )
-        encoded = encode_failure(error)
-        delay = None
-        if self._cancel is None:
-            seed = self.facts.run_id
-            delay = retry_delay_us(self.executable.options.policy, self.facts.attempt, error, seed)
-        if delay is None:
-            return self._ending_entry(kinds.FAILED, encoded)
-        return self._ending_entry(kinds.RETRYING, encoded, due=self._now + delay)
-
-    def _ending_entry(self, kind: str, encoded: Any, due: int | None = None) -> Entry:
-        body, shape = encoded if encoded is not None else (None, None)
+            kind, value, delay_us = ending_of(root, self.executable, self.facts, self._cancel)
+        body, shape = value if value is not None else (None, None)
+        due = None if delay_us is None else self._now + delay_us
         self.ending = self.entry(kind, self._now, attempt=self.facts.attempt, body=body, shape=shape, due=due)
         return self.ending
 
@@ -325,7 +292,7 @@ class Machine:
                 self._differ(recorded, None)
             return
         replayed = self._conclude(root)
-        if recorded is None or not _same_ending(recorded, replayed):
+        if recorded is None or not same_ending(recorded, replayed):
             self._differ(recorded, replayed)
 
     def _would_end(self) -> Entry | None:
@@ -491,23 +458,3 @@ class Machine:
 
 def _same_command(recorded: Entry, kind: str, name: str, body: str | None, shape: str | None) -> bool:
     return recorded.body == body and recorded.name == name and recorded.kind == kind and recorded.shape == shape
-
-
-def _error_of(task: BodyTask[Any]) -> BaseException | None:
-    if task.cancelled():
-        return asyncio.CancelledError()
-    return task.exception()
-
-
-def _same_ending(recorded: Entry, replayed: Entry) -> bool:
-    failures = (kinds.FAILED, kinds.RETRYING)
-    if recorded.kind in failures and replayed.kind in failures:
-        # Whether to retry is today's policy, and messages may carry what differs between Python versions.
-        return _error_type(recorded) == _error_type(replayed)
-    if recorded.kind != replayed.kind:
-        return False
-    return recorded.body == replayed.body and recorded.shape == replayed.shape
-
-
-def _error_type(entry: Entry) -> str:
-    return decode_failure(entry.body or "", entry.shape).error_type

@@ -247,7 +247,7 @@ async def test_a_replay_that_compared_nothing_would_be_noticed(
     await recorder.record(SEAMS)
     assert not recorder.check(SEAMS.replace(old, new)).ok
     monkeypatch.setattr("perdure.core.machine._same_command", lambda *_: True)
-    monkeypatch.setattr("perdure.core.machine._same_ending", lambda *_: True)
+    monkeypatch.setattr("perdure.core.machine.same_ending", lambda *_: True)
     assert recorder.check(SEAMS.replace(old, new)).ok
 
 

@@ -1,0 +1,69 @@
+"""How a body's end is written down: completed, failed, cancelled, or to be tried again. Pure decisions."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, NamedTuple
+
+from perdure.core.facts import Executable, RunFacts
+from perdure.core.lifecycle import retry_delay_us
+from perdure.errors import RunTimeout, WorkflowError
+from perdure.storage import entries as kinds
+from perdure.storage.encoding import Encoded
+from perdure.storage.entries import Entry
+from perdure.storage.failures import decode_failure, encode_failure
+
+
+class Ending(NamedTuple):
+    """What the last entry of an attempt will say."""
+
+    kind: str  # one of kinds.ENDINGS
+    value: Encoded | None  # the output or the failure
+    delay_us: int | None = None  # before the next attempt
+
+
+def ending_of(task: asyncio.Task[Any], executable: Executable, facts: RunFacts, cancel: str | None) -> Ending:
+    """Look at a body that is done.
+
+    Args:
+        cancel: `"cancel"` or `"timeout"` when somebody asked the run to stop, else None.
+    """
+    error = asyncio.CancelledError() if task.cancelled() else task.exception()
+    if error is None:
+        try:
+            return Ending(kinds.COMPLETED, executable.encode_output(task.result()))
+        except Exception as refused:  # noqa: BLE001  # the output does not fit: that is the run's failure
+            error = refused
+    where = f"{facts.workflow} v{facts.version}, run {facts.run_id}"
+    if isinstance(error, asyncio.CancelledError):
+        if cancel == "cancel":
+            return Ending(kinds.CANCELLED, None)
+        if cancel is not None:
+            error = RunTimeout(
+                "the run passed its timeout.",
+                where=where,
+                fix="raise the workflow's timeout, or find what was slow",
+            )
+        else:
+            error = WorkflowError(
+                "the body let a CancelledError out, though nobody cancelled the run.",
+                where=where,
+                fix="catch it where a task of the body is cancelled",
+            )
+    delay = None
+    if cancel is None:
+        delay = retry_delay_us(executable.options.policy, facts.attempt, error, facts.run_id)
+    return Ending(kinds.FAILED if delay is None else kinds.RETRYING, encode_failure(error), delay)
+
+
+def same_ending(recorded: Entry, replayed: Entry) -> bool:
+    """Whether two ends agree. Of failures only the class counts: messages may carry what differs between versions of
+    Python, and whether to retry is today's policy."""
+    failures = (kinds.FAILED, kinds.RETRYING)
+    if recorded.kind in failures and replayed.kind in failures:
+        return _error_type(recorded) == _error_type(replayed)
+    return recorded.kind == replayed.kind and recorded.body == replayed.body and recorded.shape == replayed.shape
+
+
+def _error_type(entry: Entry) -> str:
+    return decode_failure(entry.body or "", entry.shape).error_type
