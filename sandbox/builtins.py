@@ -129,6 +129,7 @@ def base_builtins() -> dict[str, Any]:
         "%partial": handed.partial,
         "%set": OrderedSet,
         "%shown": formatting.shown,
+        "%text": formatting.text,
         "%times": times,
     })  # fmt: skip
     return found

@@ -8,6 +8,7 @@ This file knows trees, code and function objects. It must not know policy.
 from __future__ import annotations
 
 import ast
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from types import CellType, CodeType, FunctionType
 from typing import Any
@@ -42,7 +43,7 @@ def compile_function(
     factory.type_params = []  # type: ignore[attr-defined]  # required from Python 3.12 on
     module = ast.Module(body=[ast.copy_location(factory, node)], type_ignores=[])
     ast.fix_missing_locations(module)
-    compiled: CodeType = compile(module, filename, "exec", flags=flags, dont_inherit=True)
+    compiled = _compiled(module, filename, flags)
     factory_code = next(_nested(compiled))
     code = next(inner_code for inner_code in _nested(factory_code))
     return renamed(code, code.co_qualname, qualname)
@@ -51,8 +52,15 @@ def compile_function(
 def compile_module(tree: ast.Module, *, filename: str, flags: int = 0) -> CodeType:
     """Compile a whole checked module."""
     ast.fix_missing_locations(tree)
-    compiled: CodeType = compile(tree, filename, "exec", flags=flags, dont_inherit=True)
-    return compiled
+    return _compiled(tree, filename, flags)
+
+
+def _compiled(tree: ast.Module, filename: str, flags: int) -> CodeType:
+    with warnings.catch_warnings():
+        # Python has told the author already, when it compiled the file itself.
+        warnings.simplefilter("ignore", SyntaxWarning)
+        code: CodeType = compile(tree, filename, "exec", flags=flags, dont_inherit=True)
+    return code
 
 
 def _nested(code: CodeType) -> Iterator[CodeType]:

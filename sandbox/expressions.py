@@ -134,7 +134,7 @@ class Expressions(Checker):
             if argument in handed:
                 arguments.append(self._handed(argument))
                 continue
-            visited = self.visit(argument)
+            visited = self._text_maker(argument) if consumes else self.visit(argument)
             if consumes and not isinstance(argument, ast.Starred):
                 visited = self._fed(argument, visited)
             arguments.append(rewriting.guarded("shown", visited) if shows and not arguments else visited)
@@ -142,8 +142,17 @@ class Expressions(Checker):
         for keyword in node.keywords:
             if keyword.arg is not None:
                 self.check_name(keyword, keyword.arg)
-            keyword.value = self._handed(keyword.value) if keyword.value in handed else self.visit(keyword.value)
+            if keyword.value in handed:
+                keyword.value = self._handed(keyword.value)
+            else:
+                keyword.value = self._text_maker(keyword.value) if keyword.arg == "key" else self.visit(keyword.value)
         return node
+
+    def _text_maker(self, node: ast.expr) -> ast.expr:
+        """Visit an argument that is called for each item: `map(str, …)`, `key=str`; that `str` shows no addresses."""
+        if isinstance(node, ast.Name) and node.id == "str" and not self.is_bound("str"):
+            return rewriting.at(ast.Name("%text", ast.Load()), node)
+        return self.expression(node)
 
     def _fed(self, written: ast.expr, visited: ast.expr) -> ast.expr:
         """Meter an argument of something that eats iterables, unless it is plainly none."""
@@ -185,9 +194,8 @@ class Expressions(Checker):
 
     def metered(self, node: ast.expr) -> ast.expr:
         """Compile the iterable of a loop: ordered, and spending an operation per round."""
-        iterable = self.ordered(self.visit(node))
-        fuel = ast.Name("%fuel", ast.Load())
-        return rewriting.at(rewriting.guard("compress", iterable, fuel), node)
+        iterable = self.ordered(self.expression(node))
+        return rewriting.at(rewriting.guard("compress", iterable, ast.Name("%fuel", ast.Load())), node)
 
     def ordered(self, node: ast.expr, *, metered: bool = False) -> ast.expr:
         """Guard a visited expression that is about to be iterated over in C."""
@@ -198,19 +206,22 @@ class Expressions(Checker):
     def visit_comprehension(self, node: ast.comprehension) -> ast.AST:
         raise AssertionError("comprehensions are compiled as a whole")
 
+    def _comprehended(self, generator: ast.comprehension) -> ast.expr:
+        return self.expression(generator.iter) if generator.is_async else self.metered(generator.iter)
+
     def _comprehension(self, node: ComprehensionNode) -> ast.AST:
         first = node.generators[0]
-        outer = self.visit(first.iter) if first.is_async else self.metered(first.iter)
+        outer = self._comprehended(first)
         with self.scope(Scope("comprehension", comprehension_names(node))):
             for generator in node.generators:
                 if generator is first:
                     generator.iter = outer
                 else:
-                    generator.iter = self.visit(generator.iter) if generator.is_async else self.metered(generator.iter)
+                    generator.iter = self._comprehended(generator)
                 generator.target = self.visit(generator.target)
                 generator.ifs = self.visit_all(generator.ifs)
                 if generator.is_async:
-                    generator.ifs.insert(0, rewriting.at(rewriting.guard("tick"), generator.target))
+                    generator.ifs.insert(0, rewriting.spend(generator.target))
             if isinstance(node, ast.DictComp):
                 if getattr(node, "value", None) is None:  # `{**each for …}`, from Python 3.15 on
                     self.not_allowed(node)

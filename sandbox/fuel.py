@@ -1,8 +1,8 @@
 """Fuel: how many operations a body may spend between two waits, counted exactly and at almost no cost.
 
-An operation is a round of a loop or a call of a function. The restricted code draws one from `FUEL` for each: `tick()`
-at the entry of functions and in the body of `while`, `compress(iterable, FUEL)` around the iterable of `for`. `FUEL` is
-a chain of `repeat` objects, so that drawing stays inside C.
+An operation is a round of a loop or a call of a function. The restricted code does `next(FUEL)` at the entry of
+functions and in the body of `while`, and puts `compress(iterable, FUEL)` around the iterable of `for` and around
+iterators that C code is about to drain. `FUEL` is a chain of `repeat` objects, so that drawing stays inside C.
 
 Bodies run in one thread at a time, so one meter serves the process. Restricted code that runs outside a body (a
 helper that a step calls) draws from it as well; out there it is never empty.

@@ -207,9 +207,9 @@ def base(kind: Any) -> Any:
 
 
 GUARDS: Final[dict[str, Callable[..., Any] | Any]] = {
-    "%tick": fuel.tick,
-    "%fuel": fuel.FUEL,
     "%compress": compress,
+    "%next": next,
+    "%fuel": fuel.FUEL,
     "%ordered": ordered,
     "%each": each,
     "%caught": caught,

@@ -63,7 +63,7 @@ class Policy(Expressions):
         place = rewriting.first_evaluated(node.body[1 if has_docstring else 0])  # before the visit rewrites it
         with self.scope(Scope("function", bound_names(node), step_only=step_only)):
             node.body = self.visit_all(node.body)
-        rewriting.after_docstring(node.body, "tick", place)
+        rewriting.tick_first(node.body, place)
         if self.site.catch_recursion and not self.scopes:
             self._catch_recursion(node)
 
@@ -80,8 +80,7 @@ class Policy(Expressions):
         self.outer_parts(node)
         with self.scope(Scope("function", bound_names(node))):
             body = self.visit(node.body)
-        test = rewriting.at(rewriting.guard("tick"), node.body)
-        node.body = ast.copy_location(ast.BoolOp(ast.And(), [test, body]), node.body)
+        node.body = ast.copy_location(ast.BoolOp(ast.And(), [rewriting.spend(node.body), body]), node.body)
         return node
 
     def _no_changes_from_outside(self, function: FunctionNode) -> None:
@@ -182,18 +181,22 @@ class Policy(Expressions):
         node.orelse = self.visit_all(node.orelse)
         return node
 
+    def _round(self, node: ast.AsyncFor | ast.While) -> None:
+        """Visit the body of a loop; each round spends an operation."""
+        place = rewriting.first_evaluated(node.body[0])
+        node.body = self.visit_all(node.body)
+        node.body.insert(0, rewriting.tick(place))
+
     def visit_AsyncFor(self, node: ast.AsyncFor) -> ast.AST:
         node.iter = self.visit(node.iter)
         node.target = self.visit(node.target)
-        node.body = self.visit_all(node.body)
-        node.body.insert(0, rewriting.tick(node.body[0]))
+        self._round(node)
         node.orelse = self.visit_all(node.orelse)
         return node
 
     def visit_While(self, node: ast.While) -> ast.AST:
         node.test = self.visit(node.test)
-        node.body = self.visit_all(node.body)
-        node.body.insert(0, rewriting.tick(node.body[0]))
+        self._round(node)
         node.orelse = self.visit_all(node.orelse)
         return node
 

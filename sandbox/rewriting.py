@@ -36,9 +36,18 @@ def guarded(name: str, node: ast.expr, *constants: str) -> ast.Call:
     return at(guard(name, node, *(ast.Constant(value) for value in constants)), node)
 
 
+def spend(place: ast.AST) -> ast.Call:
+    """The expression that spends one operation, and is true.
+
+    `next(fuel)` costs half of calling a bound `fuel.__next__`. In `for`, `compress(iterable, fuel)` is cheaper still:
+    about 11 ns a round against 30.
+    """
+    return at(guard("next", ast.Name("%fuel", ast.Load())), place)
+
+
 def tick(place: ast.AST) -> ast.Expr:
     """The statement that spends one operation."""
-    return at(ast.Expr(guard("tick")), place)
+    return at(ast.Expr(spend(place)), place)
 
 
 def statement(name: str, place: ast.AST) -> ast.Expr:
@@ -69,7 +78,7 @@ def first_evaluated(node: ast.AST) -> ast.AST:
     """Find what a statement evaluates first: that is where Python says that the statement begins."""
     while True:
         if isinstance(node, _INLINED):
-            inner = node.generators[0].iter
+            inner: object = node.generators[0].iter
         else:
             inner = getattr(node, _FIRST_LOOKED_AT.get(type(node), ""), None)
         if isinstance(inner, list):
@@ -79,10 +88,10 @@ def first_evaluated(node: ast.AST) -> ast.AST:
         node = inner
 
 
-def after_docstring(body: list[ast.stmt], new: str, place: ast.AST) -> None:
-    """Put a guard first in a function, at the given place."""
+def tick_first(body: list[ast.stmt], place: ast.AST) -> None:
+    """Spend an operation first in a function or loop, at the given place."""
     position = 1 if is_docstring(body[0]) and len(body) > 1 else 0
-    body.insert(position, statement(new, place))
+    body.insert(position, tick(place))
 
 
 def guarded_attribute(name: str, node: ast.Attribute, attribute: str) -> ast.Call:

@@ -12,6 +12,7 @@ import ast
 import hashlib
 import linecache
 import textwrap
+import warnings
 from collections.abc import Iterable, Iterator
 from types import CodeType, FunctionType
 from typing import Any, NamedTuple
@@ -37,7 +38,11 @@ class SourceFile:
         self.filename = filename
         self.text = text
         self.lines = text.splitlines()
-        self.tree = ast.parse(text, filename)
+        with warnings.catch_warnings():
+            # Python has told the author already, when it compiled the file itself.
+            warnings.simplefilter("ignore", SyntaxWarning)
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self.tree = ast.parse(text, filename)
         self.rebound = module_rebound_names(self.tree)
         self._functions: dict[int, list[FunctionNode]] = {}
         self.qualnames: dict[ast.AST, str] = {}
