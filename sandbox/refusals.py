@@ -100,7 +100,8 @@ _BY_REASON: Final[tuple[tuple[str, str, str], ...]] = (
     ("functools.lru_cache functools.cache", "a cache outlives the run, and a replay begins with an empty one",
      "keep a dictionary in the body"),
     ("typing.get_type_hints typing.ForwardRef annotationlib", _CODE, "do without it, or move it into a step"),
-    ("string.Formatter collections.UserString", "it reads attributes by name, past the checks", "use an f-string or str.format"),
+    ("string.Formatter collections.UserString", "it reads attributes by name, past the checks",
+     "use an f-string or str.format"),
     ("dataclasses.make_dataclass", _CODE, "write the class with @dataclass"),
     ("pydantic.TypeAdapter pydantic.create_model pydantic.validate_call pydantic.v1 pydantic.deprecated"
      " pydantic.parse_obj_as pydantic.ImportString", _CODE, "define a model at the top of the module, and use that"),

@@ -104,8 +104,8 @@ class Moves:
             batch.add(created)
             return run_id
         row = RunRow(
-            created.run, run_id, definition.id, definition.version, definition.digest, "running", 1, batch.now, batch.now,
-            tags=dict(wanted.tags), parent_run_id=wanted.parent_run_id,
+            created.run, run_id, definition.id, definition.version, definition.digest, "running", 1,
+            batch.now, batch.now, tags=dict(wanted.tags), parent_run_id=wanted.parent_run_id,
         )  # fmt: skip
         machine = Machine(definition, facts_of(row))
         machine.length = 1
@@ -256,7 +256,8 @@ class Moves:
             return True
         machine = engine.residents.get(row.run)
         if machine is None and row.status in ("queued", "awaiting_retry") and row.due is not None:
-            batch.add(self.bare_entry(row, batch, kinds.CANCEL_REQUESTED, name=reason), self._ending(row, batch, reason))
+            requested = self.bare_entry(row, batch, kinds.CANCEL_REQUESTED, name=reason)
+            batch.add(requested, self._ending(row, batch, reason))
             batch.ended.append(row.run)
             engine.families.ended(row.run_id, row.parent_run_id, batch.entries[-1], batch)
             return True

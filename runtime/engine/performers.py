@@ -192,9 +192,11 @@ def _completed(attempt: Attempt, result: object) -> Outcome:
 
 
 def _failed(attempt: Attempt, error: BaseException) -> Outcome:
+    value = encode_failure(error)
     delay = _delay_us(attempt, error)
-    kind = "failed" if delay is None else "retrying"
-    return Outcome(attempt.run, attempt.command, attempt.number, attempt.serial, kind, encode_failure(error), delay or 0)  # type: ignore[arg-type]
+    if delay is None:
+        return Outcome(attempt.run, attempt.command, attempt.number, attempt.serial, "failed", value)
+    return Outcome(attempt.run, attempt.command, attempt.number, attempt.serial, "retrying", value, delay)
 
 
 def _delay_us(attempt: Attempt, error: BaseException) -> int | None:
