@@ -54,7 +54,7 @@ class Absorption:
     """Writes into the tables of one schema, over a cursor of its own.
 
     Args:
-        schema: "ledger", or "tail" for what a reader adds in memory to a file that it must not change.
+        schema: "_ledger", or "tail" for what a reader adds in memory to a file that it must not change.
     """
 
     def __init__(self, database: Database, schema: str) -> None:
@@ -80,7 +80,7 @@ class Absorption:
     def checkpoint(self) -> None:
         """Bring the file itself up to date, so that DuckDB's own log is empty."""
         with self._database.in_our_words("writing a checkpoint"):
-            self._cursor.execute("CHECKPOINT")
+            self._cursor.execute(f"CHECKPOINT {self._database.catalog}")
 
     def close(self) -> None:
         """Give the cursor back."""

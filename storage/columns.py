@@ -39,34 +39,34 @@ class Columns:
                 if read_only:
                     self._look_through()
                 else:
-                    migrate(self._cursor, self._version("ledger", may_be_empty=True), path or "memory")
+                    migrate(self._cursor, self._version(may_be_empty=True), path or "memory")
                 for name, query in VIEWS.items():
                     self._cursor.execute(f"CREATE OR REPLACE VIEW {name} AS {query}")
-            self.absorption = Absorption(self._database, "tail" if read_only else "ledger")
+            self.absorption = Absorption(self._database, "tail" if read_only else "_ledger")
         except BaseException:
             self._database.close()
             raise
 
-    def _version(self, catalog_and_schema: str, may_be_empty: bool) -> int:
-        catalog, _, _ = catalog_and_schema.rpartition(".")
-        prefix = f"{catalog}." if catalog else ""
-        where = "database_name = 'kept'" if catalog else "database_name = current_database()"
-        tables = self._all(f"SELECT schema_name, table_name FROM duckdb_tables() WHERE {where} AND NOT temporary")
-        if ("ledger", "meta") not in tables:
+    def _version(self, may_be_empty: bool) -> int:
+        catalog = self._database.catalog
+        tables = self._all(
+            "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = ? AND NOT temporary", [catalog]
+        )
+        if ("_ledger", "meta") not in tables:
             if tables or not may_be_empty:
                 raise LedgerCorrupt(
                     "the file is a DuckDB database, but not a ledger.",
                     where=str(self._path),
-                    why="it has no table ledger.meta",
+                    why="it has no table _ledger.meta",
                     fix="name another file; a ledger wants one of its own",
                 )
             return 0
-        found = self._all(f"SELECT value FROM {prefix}ledger.meta WHERE key = 'schema'")
+        found = self._all(f"SELECT value FROM {catalog}._ledger.meta WHERE key = 'schema'")
         return int(found[0][0]) if found else 0
 
     def _look_through(self) -> None:
-        """Make `ledger.*` show the file's tables and, over them, those that a reader adds in memory."""
-        version = self._version("kept.ledger", may_be_empty=False)
+        """Make `_ledger.*` show the file's tables and, over them, those that a reader adds in memory."""
+        version = self._version(may_be_empty=False)
         check_version(version, self._path or "memory")
         if version < len(STEPS):
             raise LedgerCorrupt(
@@ -74,17 +74,17 @@ class Columns:
                 where=str(self._path),
                 fix="open it once for writing with this release, or read a copy that was opened so",
             )
-        self._cursor.execute("CREATE SCHEMA ledger")
+        self._cursor.execute("CREATE SCHEMA _ledger")
         self._cursor.execute("CREATE SCHEMA tail")
         newer = {"runs": "run", "waits": "run", "meta": "key", "definitions": "digest"}
         for name in TABLES:
-            self._cursor.execute(f"CREATE TABLE tail.{name} AS FROM kept.ledger.{name} LIMIT 0")
+            self._cursor.execute(f"CREATE TABLE tail.{name} AS FROM kept._ledger.{name} LIMIT 0")
             key = newer.get(name)
             # Of a run that went on in the journal, waits are replaced as its row is, even by none.
             table = "runs" if name == "waits" else name
             hidden = f"WHERE {key} NOT IN (SELECT {key} FROM tail.{table})" if key else ""
             self._cursor.execute(
-                f"CREATE VIEW ledger.{name} AS FROM (FROM kept.ledger.{name} {hidden}) UNION ALL FROM tail.{name}"
+                f"CREATE VIEW _ledger.{name} AS FROM (FROM kept._ledger.{name} {hidden}) UNION ALL FROM tail.{name}"
             )
 
     def _all(self, query: str, parameters: Sequence[Any] = ()) -> list[SqlRow]:
@@ -97,11 +97,11 @@ class Columns:
 
     def meta(self) -> dict[str, str]:
         """What the ledger notes about itself."""
-        return dict(self._pairs("SELECT key, value FROM ledger.meta"))
+        return dict(self._pairs("SELECT key, value FROM _ledger.meta"))
 
     def rows(self, where: str, parameters: Sequence[Any] = ()) -> list[RunRow]:
         """Run rows by a condition, and an order if it names one."""
-        found = self._all(f"SELECT {RUN_SELECTION} FROM ledger.runs WHERE {where}", parameters)
+        found = self._all(f"SELECT {RUN_SELECTION} FROM _ledger.runs WHERE {where}", parameters)
         return [row_of(values) for values in found]
 
     def run(self, run_id: str) -> RunRow | None:
@@ -113,7 +113,7 @@ class Columns:
         if len(runs) == 1:
             return self.rows("run = ?", list(runs))
         numbers = sorted(runs)
-        return self.rows("run BETWEEN ? AND ? AND list_contains(?, run)", [numbers[0], numbers[-1], numbers])
+        return self.rows("run BETWEEN ? AND ? AND list_contains(?, run) ORDER BY run", [numbers[0], numbers[-1], numbers])
 
     def run_by_key(self, workflow: str, idempotency_key: str) -> RunRow | None:
         """Find the newest run that was started under a key."""
@@ -129,7 +129,7 @@ class Columns:
     def count(self, wanted: RunFilter, without: Collection[int]) -> dict[str, int]:
         """Count runs by status, but for some."""
         where, parameters = _condition(wanted.unpaged(), without)
-        return dict(self._pairs(f"SELECT status, count(*) FROM ledger.runs WHERE {where} GROUP BY status", parameters))
+        return dict(self._pairs(f"SELECT status, count(*) FROM _ledger.runs WHERE {where} GROUP BY status", parameters))
 
     def children(self, run_id: str) -> list[RunRow]:
         """List the runs that this one started."""
@@ -139,23 +139,29 @@ class Columns:
         """Read a run's entries from `start` up to `stop`, which is left out."""
         last = 2**31 - 1 if stop is None else stop - 1
         where = 'run = ? AND "position" BETWEEN ? AND ? ORDER BY "position"'
-        return list(map(Entry._make, self._all(f"SELECT {ENTRY_SELECTION} FROM ledger.entries WHERE {where}",
+        return list(map(Entry._make, self._all(f"SELECT {ENTRY_SELECTION} FROM _ledger.entries WHERE {where}",
                                                [run, start, last])))  # fmt: skip
+
+    def entries_between(self, first: int, last: int) -> list[Entry]:
+        """Read all entries of the runs from number `first` to `last`, in order."""
+        where = 'run BETWEEN ? AND ? ORDER BY run, "position"'
+        found = self._all(f"SELECT {ENTRY_SELECTION} FROM _ledger.entries WHERE {where}", [first, last])
+        return list(map(Entry._make, found))
 
     def resumable(self, after: int, limit: int) -> list[tuple[int, str]]:
         """List `(run, resumption)` of runs with a number above `after` that a restart may have to resume."""
-        query = "SELECT run, resumption FROM ledger.runs WHERE resumption IS NOT NULL AND run > ? ORDER BY run LIMIT ?"
+        query = "SELECT run, resumption FROM _ledger.runs WHERE resumption IS NOT NULL AND run > ? ORDER BY run LIMIT ?"
         return [(run, need) for run, need in self._all(query, [after, limit])]
 
     def due(self, limit: int, without: Collection[int]) -> list[tuple[int, int]]:
         """List the earliest `(time, run)`, but for some runs."""
         skipped = " AND NOT list_contains(?, run)" if without else ""
-        query = f"SELECT next_due_us, run FROM ledger.runs WHERE next_due_us IS NOT NULL{skipped} ORDER BY ALL LIMIT ?"
+        query = f"SELECT next_due_us, run FROM _ledger.runs WHERE next_due_us IS NOT NULL{skipped} ORDER BY ALL LIMIT ?"
         return [(time, run) for time, run in self._all(query, [*([sorted(without)] if without else []), limit])]
 
     def key_sets(self) -> list[tuple[str, str]]:
         """The distinct `(type, match)` shapes of waits: one match for each set of keys."""
-        query = "SELECT event_type, min(match) FROM ledger.waits GROUP BY event_type, json_keys(match)"
+        query = "SELECT event_type, min(match) FROM _ledger.waits GROUP BY event_type, json_keys(match)"
         return [(event_type, match) for event_type, match in self._all(query)]
 
     def waiters(self, event_type: str, wanted: Mapping[int, str]) -> list[tuple[int, int, Waiter]]:
@@ -165,7 +171,7 @@ class Columns:
         places = ", ".join("?" * len(wanted))
         where = f"event_type = ? AND match_hash IN ({places})"
         found = self._all(
-            f'SELECT run, "position", run_id, command, match FROM ledger.waits WHERE {where}', [event_type, *wanted]
+            f'SELECT run, "position", run_id, command, match FROM _ledger.waits WHERE {where}', [event_type, *wanted]
         )
         matches = set(wanted.values())
         return [
@@ -174,12 +180,12 @@ class Columns:
 
     def definition(self, digest: str) -> DefinitionRow | None:
         """Find a definition by its digest."""
-        found = self._all("FROM ledger.definitions WHERE digest = ?", [digest])
+        found = self._all("FROM _ledger.definitions WHERE digest = ?", [digest])
         return DefinitionRow(*found[0]) if found else None
 
     def last_run(self) -> int:
         """The greatest run number."""
-        return int(self._all("SELECT coalesce(max(run), 0) FROM ledger.runs")[0][0])
+        return int(self._all("SELECT coalesce(max(run), 0) FROM _ledger.runs")[0][0])
 
     def sql(self, query: str, parameters: Sequence[Any]) -> SqlResult:
         """Run a user's query."""

@@ -27,18 +27,22 @@ class Database:
 
     Args:
         path: None for one in memory.
-        read_only: attach the file as `kept` to an otherwise empty database in memory, so that nothing of it changes.
+        read_only: attach the file so that nothing of it changes; queries begin in an empty database in memory.
         threads: how many cores one query may use. Short look-ups take half as long with one.
     """
 
     def __init__(self, path: Path | None, *, read_only: bool = False, threads: int = 1) -> None:
         self._path = path
+        #: Attached under one name, whatever the file is called: `ledger.duckdb` would be taken for a schema `ledger`.
+        self.catalog = "memory" if path is None else "kept"
+        self._home = "memory" if read_only else self.catalog
         config: dict[str, Any] = {"threads": threads, "python_enable_replacements": False}
         with self.in_our_words("opening the ledger"):
-            self._root = duckdb.connect(":memory:" if path is None or read_only else str(path), config=config)
+            self._root = duckdb.connect(":memory:", config=config)
             try:
-                if read_only:
-                    self._root.execute(f"ATTACH '{str(path).replace(chr(39), chr(39) * 2)}' AS kept (READ_ONLY)")
+                if path is not None:
+                    quoted = str(path).replace("'", "''")
+                    self._root.execute(f"ATTACH '{quoted}' AS kept{' (READ_ONLY)' if read_only else ''}")
                 # From here on no query reads or writes files of its own.
                 self._root.execute("SET enable_external_access = false")
             except BaseException:
@@ -47,7 +51,9 @@ class Database:
 
     def cursor(self) -> Connection:
         """A connection of its own, for one thread."""
-        return self._root.cursor()
+        cursor = self._root.cursor()
+        cursor.execute(f"USE {self._home}")
+        return cursor
 
     def close(self) -> None:
         """Give the file back."""

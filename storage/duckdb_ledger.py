@@ -315,6 +315,11 @@ class DuckDBLedger:
             found += recent[: None if stop is None else stop - recent[0].position]
         return found
 
+    def entries_between(self, first: int, last: int) -> list[Entry]:
+        """Read all entries of the runs from number `first` to `last`, by run and position: for walking through all."""
+        self._absorb()
+        return self._columns.entries_between(first, last)
+
     def interrupted(self) -> Iterator[RunRow]:
         """Go through the runs that a restart has to resume, oldest first."""
         self._absorb()

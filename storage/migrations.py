@@ -33,16 +33,16 @@ Step = Callable[[Connection], None]
 
 #: Written out although tables.py could make them: that follows the newest version, and this must stay as released.
 _VERSION_1: Final = (
-    "CREATE SCHEMA ledger",
+    "CREATE SCHEMA _ledger",
     """
-    CREATE TABLE ledger.entries (
+    CREATE TABLE _ledger.entries (
         "run" BIGINT, "position" INTEGER, "kind" VARCHAR, "at_us" BIGINT, "command" VARCHAR, "name" VARCHAR,
         "attempt" INTEGER, "due_us" BIGINT, "body" VARCHAR, "shape" VARCHAR, "detail" VARCHAR, "digest" BLOB,
         "asked" INTEGER, "shown" BOOLEAN, "value" VARIANT
     )
     """,
     """
-    CREATE TABLE ledger.runs (
+    CREATE TABLE _ledger.runs (
         "run" BIGINT, "run_id" VARCHAR, "run_id_hash" BIGINT, "workflow" VARCHAR, "version" VARCHAR,
         "definition" VARCHAR, "status" VARCHAR, "attempt" INTEGER, "created_us" BIGINT, "updated_us" BIGINT,
         "finished_us" BIGINT, "tags" MAP(VARCHAR, VARCHAR), "idempotency_key" VARCHAR, "idempotency_hash" BIGINT,
@@ -52,18 +52,18 @@ _VERSION_1: Final = (
     )
     """,
     """
-    CREATE TABLE ledger.waits (
+    CREATE TABLE _ledger.waits (
         "run" BIGINT, "run_id" VARCHAR, "position" INTEGER, "command" VARCHAR, "event_type" VARCHAR,
         "match" VARCHAR, "match_hash" BIGINT
     )
     """,
     """
-    CREATE TABLE ledger.definitions (
+    CREATE TABLE _ledger.definitions (
         "digest" VARCHAR, "workflow" VARCHAR, "version" VARCHAR, "python" VARCHAR, "source" VARCHAR, "at_us" BIGINT
     )
     """,
     """
-    CREATE TABLE ledger.meta (
+    CREATE TABLE _ledger.meta (
         "key" VARCHAR, "value" VARCHAR
     )
     """,
@@ -85,8 +85,8 @@ def migrate(connection: Connection, version: int, path: Path | str, steps: Seque
         connection.execute("BEGIN TRANSACTION")
         try:
             steps[number](connection)
-            connection.execute("DELETE FROM ledger.meta WHERE key = 'schema'")
-            connection.execute("INSERT INTO ledger.meta VALUES ('schema', ?)", [str(number + 1)])
+            connection.execute("DELETE FROM _ledger.meta WHERE key = 'schema'")
+            connection.execute("INSERT INTO _ledger.meta VALUES ('schema', ?)", [str(number + 1)])
         except BaseException:
             connection.execute("ROLLBACK")
             raise

@@ -1,6 +1,6 @@
 """The ledger's physical tables, and how entries and rows become their rows and come back.
 
-Tables live in the schema `ledger`, so that the names of the documented views (views.py) are free. Times are
+Tables live in the schema `_ledger`, so that the names of the documented views (views.py) are free. Times are
 microseconds since 1970 UTC in columns that end in `_us`; a column that ends in `_hash` is what look-ups search by.
 There is no key constraint and no index: run numbers grow, so DuckDB's zone maps find a run's entries, and an index
 would cost several times the space and the loading time.

@@ -12,28 +12,32 @@ This file knows what a sound ledger is. It must not change one.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import accumulate
 
 from perdure.errors import InternalError
 from perdure.storage.chain import verify_chain
 from perdure.storage.duckdb_ledger import DuckDBLedger
+from perdure.storage.entries import Entry
 from perdure.storage.fold import fold_all
-from perdure.storage.ledger import Ledger, RunFilter, RunRow
+from perdure.storage.ledger import RunFilter, RunRow
 
-_PAGE_RUNS = 1000
+_PAGE_RUNS = 5000
+_PAGE_ENTRIES = 50_000
 
 #: Compared as JSON on both sides, since VARIANT sorts keys and rounds numbers: the same cast must give the same again.
 _CHANGED_VALUES = """
-    SELECT run, run_id, "position" FROM entries
-    WHERE body IS NOT NULL AND value IS NOT NULL
-        AND value::JSON::VARCHAR IS DISTINCT FROM TRY_CAST(TRY_CAST(body AS JSON) AS VARIANT)::JSON::VARCHAR
-    ORDER BY run, "position" LIMIT 100
+    SELECT e.run, coalesce(r.run_id, ''), e."position"
+    FROM _ledger.entries AS e LEFT JOIN _ledger.runs AS r ON r.run = e.run
+    WHERE e.value::JSON::VARCHAR IS DISTINCT FROM
+        CASE WHEN shown THEN TRY_CAST(TRY_CAST(body AS JSON) AS VARIANT) END::JSON::VARCHAR
+    ORDER BY ALL LIMIT 100
 """
 #: Runs of entries without a row, and rows without entries: neither is found by walking the rows' own entries.
 _ORPHANS = (
-    "SELECT DISTINCT run FROM ledger.entries WHERE run NOT IN (SELECT run FROM ledger.runs) ORDER BY run LIMIT 100"
+    "SELECT DISTINCT run FROM _ledger.entries WHERE run NOT IN (SELECT run FROM _ledger.runs) ORDER BY run LIMIT 100"
 )
 
 
@@ -65,7 +69,7 @@ class Verdict:
         return not self.faults
 
 
-def verify(ledger: str | os.PathLike[str] | Ledger) -> Verdict:
+def verify(ledger: str | os.PathLike[str] | DuckDBLedger) -> Verdict:
     """Walk through all of a ledger; a path is opened for reading and left as it is.
 
     Raises:
@@ -74,10 +78,10 @@ def verify(ledger: str | os.PathLike[str] | Ledger) -> Verdict:
     with _opened(ledger) as opened:
         runs = entries = 0
         faults: list[Fault] = []
-        for row in _rows(opened):
+        for row, history in _histories(opened):
             runs += 1
-            entries += row.length
-            fault = verify_run(opened, row)
+            entries += len(history)
+            fault = verify_run(row, history)
             if fault is not None:
                 faults.append(fault)
         for (run,) in opened.sql(_ORPHANS).rows:
@@ -87,9 +91,8 @@ def verify(ledger: str | os.PathLike[str] | Ledger) -> Verdict:
         return Verdict(runs, entries, tuple(sorted(faults, key=lambda fault: (fault.run, fault.position or 0))))
 
 
-def verify_run(ledger: Ledger, row: RunRow) -> Fault | None:
+def verify_run(row: RunRow, entries: Sequence[Entry]) -> Fault | None:
     """The first fault of one run, or None."""
-    entries = ledger.entries(row.run)
     position = verify_chain(entries)
     if position is not None:
         found = entries[position]
@@ -117,15 +120,23 @@ def _difference(folded: RunRow, row: RunRow) -> str:
     return ", ".join(f"{name} is {getattr(row, name)!r} for {getattr(folded, name)!r}" for name in names)
 
 
-def _rows(ledger: Ledger) -> Iterator[RunRow]:
+def _histories(ledger: DuckDBLedger) -> Iterator[tuple[RunRow, list[Entry]]]:
+    """Go through all runs, newest first, with so many at a time that their entries fit in memory."""
     before: int | None = None
     while page := ledger.runs(RunFilter(before_run=before, limit=_PAGE_RUNS)):
-        yield from page
-        before = page[-1].run
+        sizes = accumulate(row.length for row in page)
+        wanted = page[: max(1, sum(size <= _PAGE_ENTRIES for size in sizes))]
+        found: dict[int, list[Entry]] = {row.run: [] for row in wanted}
+        for entry in ledger.entries_between(wanted[-1].run, wanted[0].run):
+            if entry.run in found:
+                found[entry.run].append(entry)
+        for row in wanted:
+            yield row, found[row.run]
+        before = wanted[-1].run
 
 
 @contextmanager
-def _opened(ledger: str | os.PathLike[str] | Ledger) -> Iterator[Ledger]:
+def _opened(ledger: str | os.PathLike[str] | DuckDBLedger) -> Iterator[DuckDBLedger]:
     if not isinstance(ledger, (str, os.PathLike)):
         yield ledger
         return

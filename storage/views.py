@@ -37,7 +37,7 @@ VIEWS: Final = {
             make_timestamp(updated_us) AS updated_at, make_timestamp(finished_us) AS finished_at, error, tags,
             idempotency_key, parent_run_id, make_timestamp(next_due_us) AS waiting_until,
             make_timestamp(timeout_us) AS timeout_at, cancel_requested, length AS entries, definition, run
-        FROM ledger.runs
+        FROM _ledger.runs
     """,
     "steps": f"""
         SELECT r.run_id, r.workflow, s.name, s.command,
@@ -48,24 +48,25 @@ VIEWS: Final = {
             make_timestamp(s.at_us) AS scheduled_at, make_timestamp(a.at_us) AS completed_at, s.value AS arguments,
             CASE WHEN a.kind = 'step_completed' THEN a.value END AS result,
             CASE WHEN a.kind = 'step_failed' THEN a.value END AS error, s.run, s."position"
-        FROM (FROM ledger.entries WHERE kind = 'step') AS s
-        JOIN ledger.runs AS r ON r.run = s.run
-        LEFT JOIN (FROM ledger.entries WHERE kind IN ('step_completed', 'step_failed', 'dropped')) AS a
+        FROM (FROM _ledger.entries WHERE kind = 'step') AS s
+        JOIN _ledger.runs AS r ON r.run = s.run
+        LEFT JOIN (FROM _ledger.entries WHERE kind IN ('step_completed', 'step_failed', 'dropped')) AS a
             ON a.run = s.run AND a.asked = s."position"
     """,
     "entries": """
         SELECT r.run_id, e."position", e.kind, make_timestamp(e.at_us) AS "at", e.command, e.name, e.attempt,
             make_timestamp(e.due_us) AS due, e.value, e.body, e.shape, e.detail, lower(hex(e.digest)) AS digest, e.run
-        FROM ledger.entries AS e JOIN ledger.runs AS r ON r.run = e.run
+        FROM _ledger.entries AS e JOIN _ledger.runs AS r ON r.run = e.run
     """,
     "events": """
         SELECT r.run_id, r.workflow, w.name, w.detail ->> '$.type' AS "type", e.value AS payload,
             make_timestamp(e.at_us) AS received_at, e.run, e."position"
-        FROM (FROM ledger.entries WHERE kind = 'event_received') AS e
-        JOIN ledger.runs AS r ON r.run = e.run
-        LEFT JOIN (FROM ledger.entries WHERE kind = 'wait_event') AS w ON w.run = e.run AND w."position" = e.asked
+        FROM (FROM _ledger.entries WHERE kind = 'event_received') AS e
+        JOIN _ledger.runs AS r ON r.run = e.run
+        LEFT JOIN (FROM _ledger.entries WHERE kind = 'wait_event') AS w ON w.run = e.run AND w."position" = e.asked
     """,
     "definitions": """
-        SELECT digest, workflow, version, python, source, make_timestamp(at_us) AS registered_at FROM ledger.definitions
+        SELECT digest, workflow, version, python, source, make_timestamp(at_us) AS registered_at
+        FROM _ledger.definitions
     """,
 }

@@ -1,0 +1,54 @@
+"""A writer is killed at random instants, again and again: what it acknowledged is there, whole, and it goes on."""
+
+from __future__ import annotations
+
+import random
+import select
+import subprocess
+import sys
+from pathlib import Path
+
+from perdure.storage.duckdb_ledger import DuckDBLedger
+from perdure.storage.verify import verify
+
+ROUNDS = 20
+WRITER = Path(__file__).with_name("crash_writer.py")
+
+
+def written_until_killed(path: Path, wait_s: float) -> list[tuple[int, int]]:
+    """Let a writer run for a while; return the `(run, length)` that it was told is safe."""
+    writer = subprocess.Popen([sys.executable, str(WRITER), str(path)], stdout=subprocess.PIPE)
+    assert writer.stdout is not None
+    assert writer.stdout.readline() == b"ready\n"
+    select.select([], [], [], wait_s)  # how long it may write: any instant must do
+    writer.kill()
+    said = writer.stdout.read()
+    writer.stdout.close()
+    assert writer.wait() == -9
+    whole = said[: said.rfind(b"\n") + 1].decode().split("\n")[:-1]
+    return [(int(run), int(length)) for run, length in (line.split() for line in whole)]
+
+
+def test_nothing_acknowledged_is_lost_by_kill_at_any_instant(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.duckdb"
+    instants = random.Random(20)
+    safe: dict[int, int] = {}
+    for number in range(ROUNDS):
+        for run, length in written_until_killed(path, instants.uniform(0, 0.15)):
+            safe[run] = max(length, safe.get(run, 0))
+        if number % 5 == 4:
+            verdict = verify(path)  # reads the journal as it was left
+            assert verdict.ok, [str(fault) for fault in verdict.faults]
+    assert len(safe) > ROUNDS, "the writer hardly wrote anything; the test shows nothing"
+    ledger = DuckDBLedger(path)
+    try:
+        for run, length in safe.items():
+            row = ledger.run(f"r{run}")
+            assert row is not None, f"run {run} was acknowledged and is lost"
+            assert row.length >= length
+            assert len(ledger.entries(run)) == row.length
+            assert ledger.definition(f"d{run}") is not None
+        assert ledger.next_run() > max(safe)
+    finally:
+        ledger.close()
+    assert verify(path).ok

@@ -1,0 +1,173 @@
+"""The ledger in memory and the one in DuckDB answer alike, whatever is appended, absorbed, reopened or killed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from ledger_histories import DEFINITION, Moves, payloads
+
+from perdure.storage.duckdb_ledger import DuckDBLedger
+from perdure.storage.entries import Entry
+from perdure.storage.ledger import STATUSES, Ledger, RunFilter
+from perdure.storage.memory_ledger import MemoryLedger
+from perdure.storage.verify import verify
+
+
+def opened(path: Path) -> DuckDBLedger:
+    # Absorbed only when a rule says so; segments so small that they are filled, recycled and too small for some.
+    return DuckDBLedger(path, gather_s=3600, segment_bytes=1024)
+
+
+class LedgersAgree(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp())
+        self.memory = MemoryLedger()
+        self.path = self.folder / "0" / "ledger.duckdb"
+        self.path.parent.mkdir()
+        self.at = 1000
+        self.started: list[int] = []
+        self.moves = 0
+
+    @initialize()
+    def open(self) -> None:
+        self.duckdb = opened(self.path)
+
+    @rule(data=st.data(), count=st.integers(1, 3))
+    def start(self, data: st.DataObject, count: int) -> None:
+        batch: list[Entry] = []
+        for _ in range(count):
+            run = self.duckdb.next_run()
+            assert all(run > earlier for earlier in self.started)
+            moves = Moves(data.draw, self.at)
+            batch += moves.start(run, [f"r{earlier}" for earlier in self.started[:3]])
+            self.started.append(run)
+        self.append(batch, define=True)
+
+    @precondition(lambda self: self.started)
+    @rule(data=st.data())
+    def move(self, data: st.DataObject) -> None:
+        runs = data.draw(st.lists(st.sampled_from(self.started), min_size=1, max_size=3, unique=True))
+        batch: list[Entry] = []
+        for run in runs:
+            row = self.memory.run_numbered(run)
+            assert row is not None
+            batch += Moves(data.draw, self.at).next(row)
+        self.append(batch)
+
+    def append(self, batch: list[Entry], define: bool = False) -> None:
+        for ledger in (self.memory, self.duckdb):
+            ledger.append(batch, [DEFINITION] if define else [])
+        self.at += 7
+
+    @rule()
+    def absorb(self) -> None:
+        self.duckdb.sql("SELECT 1")
+
+    @rule()
+    def reopen(self) -> None:
+        self.duckdb.close()
+        assert [path.name for path in self.path.parent.iterdir()] == [self.path.name]
+        self.duckdb = opened(self.path)
+
+    @rule()
+    def kill(self) -> None:
+        """What a kill leaves is what the files hold at that moment; the copy is opened, the original forgotten."""
+        self.moves += 1
+        copy = self.folder / str(self.moves) / self.path.name
+        shutil.copytree(self.path.parent, copy.parent)
+        with_reader = DuckDBLedger(copy, read_only=True)
+        try:
+            self.compare(with_reader)
+        finally:
+            with_reader.close()
+        self.duckdb.close()
+        self.path = copy
+        self.duckdb = opened(copy)
+
+    @invariant()
+    def agree_in_short(self) -> None:
+        """What costs little is compared after every rule, the rest by a rule."""
+        assert self.duckdb.next_due() == self.memory.next_due()
+        for run in self.started[-2:]:
+            assert self.duckdb.run_numbered(run) == self.memory.run_numbered(run)
+            assert self.duckdb.entries(run) == self.memory.entries(run)
+
+    @rule()
+    def agree(self) -> None:
+        self.compare(self.duckdb)
+
+    def compare(self, other: Ledger) -> None:
+        for run in [*self.started, 10**6]:
+            expected = self.memory.run_numbered(run)
+            assert other.run_numbered(run) == expected
+            assert other.run(f"r{run}") == expected
+            assert other.children(f"r{run}") == self.memory.children(f"r{run}")
+            assert other.entries(run) == self.memory.entries(run)
+            length = len(self.memory.entries(run))
+            for start, limit in ((length // 2, None), (max(length - 2, 0), 1)):
+                assert other.entries(run, start, limit) == self.memory.entries(run, start, limit)
+        filters = [RunFilter(), RunFilter(limit=2), RunFilter(tags={"team": "a"}), RunFilter(tags={'k"': "x"}, limit=1)]
+        filters += [RunFilter(workflow="none"), RunFilter(version="1", since=self.at - 20, before_run=3)]
+        filters += [RunFilter(statuses=STATUSES[:5])]
+        for wanted in filters:
+            assert other.runs(wanted) == self.memory.runs(wanted)
+            assert other.count(wanted) == self.memory.count(wanted)
+        assert list(other.interrupted()) == list(self.memory.interrupted())
+        assert other.next_due() == self.memory.next_due()
+        for until in (self.at - 40, self.at, 10**9):
+            for limit in (1, 100):
+                assert other.due(until, limit) == self.memory.due(until, limit)
+        for key in ("k1", "k2", "k3"):
+            assert other.run_by_key("shop", key) == self.memory.run_by_key("shop", key)
+        assert other.definition("d1") == self.memory.definition("d1")
+        assert other.definition("d2") is None
+
+    @rule(event_type=st.sampled_from(["paid", "shipped", "other"]), payload=payloads)
+    def waiters(self, event_type: str, payload: dict[str, object]) -> None:
+        expected = [
+            (row.run, command)
+            for row in reversed(self.memory.runs(RunFilter(limit=None)))
+            for command, pending in row.pending.items()
+            if pending.event_type == event_type and satisfies(payload, json.loads(pending.match))
+        ]
+        for ledger in (self.memory, self.duckdb):
+            assert [(waiter.run, waiter.command) for waiter in ledger.waiters(event_type, payload)] == expected
+
+    @rule()
+    def views(self) -> None:
+        query = "SELECT * FROM {} ORDER BY ALL"
+        for view in ("runs", "steps", "entries", "events", "definitions"):
+            found = self.duckdb.sql(query.format(view))
+            assert repr(found) == repr(self.memory.sql(query.format(view)))  # repr: nan and inf are in it
+
+    def teardown(self) -> None:
+        self.duckdb.close()
+        verdict = verify(self.path)
+        assert verdict.ok, [str(fault) for fault in verdict.faults]
+        assert verdict.runs == len(self.started)
+        shutil.rmtree(self.folder)
+
+
+def satisfies(payload: dict[str, object], match: dict[str, object]) -> bool:
+    """The definition of a match, the slow way round."""
+    return all(key in payload and equal(payload[key], wanted) for key, wanted in match.items())
+
+
+def equal(left: object, right: object) -> bool:
+    if isinstance(left, list) and isinstance(right, list):
+        return len(left) == len(right) and all(map(equal, left, right))
+    return left == right and isinstance(left, bool) == isinstance(right, bool)
+
+
+LedgersAgree.TestCase.settings = settings(
+    max_examples=12, stateful_step_count=18, deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+)  # fmt: skip
+TestLedgersAgree = LedgersAgree.TestCase
