@@ -113,7 +113,8 @@ def _document(error: BaseException) -> dict[str, Any]:
     if isinstance(error, PerdureError):
         document["code"] = error.code
     document["traceback"] = ""
-    notes = [_clean(note) for note in getattr(error, "__notes__", ()) if isinstance(note, str)]
+    # From __dict__, because a class's own __getattr__ may raise anything (urllib's HTTPError has such a one).
+    notes = [_clean(note) for note in vars(error).get("__notes__", ()) if isinstance(note, str)]
     if notes:
         document["notes"] = notes
     behind = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
@@ -275,6 +276,10 @@ def _rebuilt(document: Any) -> BaseException | None:
             object.__setattr__(error, name, value)
         except (AttributeError, TypeError):
             error.__dict__[name] = value  # a property of that name hides the attribute
+    if hasattr(cls, "__getattr__"):
+        # It may rely on what was lost, and then raise KeyError even when the traceback is printed.
+        for name in document.get("lost", ()):
+            error.__dict__.setdefault(name, None)
     for note in document.get("notes", ()):
         error.add_note(note)
     return error

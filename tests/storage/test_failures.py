@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import io
 import json
 import subprocess
+import traceback
+from email.message import Message
 from typing import Any
+from urllib.error import HTTPError
 
 import duckdb
 import pytest
@@ -244,3 +248,15 @@ def test_a_long_traceback_is_cut_in_the_middle() -> None:
 @pytest.mark.parametrize("body", ["null", "", "[]", "{}", '{"type":"no:Class","args":[]}'])
 def test_a_body_that_is_no_failure_is_an_empty_one(body: str) -> None:
     assert decode_failure(body, None).exception() is None
+
+
+def test_an_http_error_comes_back_and_can_be_printed_and_recorded_again() -> None:
+    """Its response has no encoding, and its `__getattr__` raises KeyError for whatever it lacks."""
+    raised = HTTPError("http://example.com/", 503, "Service Unavailable", Message(), io.BytesIO(b"later"))
+    with raised:
+        error = decode_failure(*encode_failure(raised)).exception()
+    assert isinstance(error, HTTPError)
+    assert (error.code, str(error)) == (503, "HTTP Error 503: Service Unavailable")
+    assert getattr(error, "no_such_attribute", "default") == "default"
+    assert "HTTP Error 503" in "".join(traceback.format_exception(error))
+    assert decode_failure(*encode_failure(error)).first_line == "HTTPError: HTTP Error 503: Service Unavailable"
