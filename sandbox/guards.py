@@ -9,6 +9,7 @@ This file knows objects at run time. It must not know trees, nor where a body ca
 from __future__ import annotations
 
 import datetime
+import enum
 import functools
 import sys
 import types
@@ -20,6 +21,7 @@ from perdure.errors import BudgetExceeded, PolicyViolation, SandboxViolation
 from perdure.sandbox import formatting, fuel, libraries, values, vocabulary
 from perdure.sandbox.sets import in_order
 from perdure.sandbox.stand_ins.datetime import METHODS
+from perdure.sandbox.views import UserModule
 
 STEP_FIX: Final = 'move it into a step: `await step.run("name", …)`'
 _UNCATCHABLE: Final = (BudgetExceeded, SandboxViolation, PolicyViolation)
@@ -174,7 +176,7 @@ def check_private(holder: Any, name: str) -> None:
     """Refuse a private name that is not the author's own."""
     subject = getattr(holder, "__self__", holder) if type(holder) is super else holder
     kind = subject if isinstance(subject, type) else type(subject)
-    if kind.__name__ == "UserModule" and not name.startswith("_UserModule__"):
+    if kind is UserModule and not name.startswith("_UserModule__"):
         return  # a name of the author's own module
     known = _private.get((kind, name))
     if known is None:
@@ -185,6 +187,8 @@ def check_private(holder: Any, name: str) -> None:
 
 
 def _is_private_to_author(kind: type, name: str) -> bool:
+    if issubclass(kind, enum.Enum) and name.endswith("_"):
+        return False  # the machinery keeps its tables in the author's class
     for base in kind.__mro__:
         if name in vars(base):
             return values.is_user_class(base)

@@ -19,7 +19,7 @@ import sys
 import types
 from collections.abc import Iterator, Mapping
 from types import CellType, CodeType, FunctionType, MethodType, ModuleType
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from perdure.errors import SandboxViolation
 from perdure.sandbox import activation, compiler, handed, judgement, libraries, values, vocabulary
@@ -30,55 +30,12 @@ from perdure.sandbox.guards import check_private, watched
 from perdure.sandbox.sets import OrderedFrozenSet
 from perdure.sandbox.sets import in_order as in_set_order
 from perdure.sandbox.survey import Survey, Unit, checked
+from perdure.sandbox.views import PropertyView, UserModule
 
 _MISSING: Final = object()
 _SHARED: Final = (type, enum.Enum, ModuleType, FunctionType, MethodType, types.BuiltinFunctionType)
 _GLOBAL_LOADS: Final = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"})
 _HANDED: Final = "%step "
-
-
-class UserModule:
-    """A module of the author's as restricted code sees it: every member through the realm."""
-
-    __slots__ = ("_UserModule__module", "_UserModule__realm")
-    __module: ModuleType
-    __realm: Realm
-
-    def __init__(self, module: ModuleType, realm: Realm) -> None:
-        object.__setattr__(self, "_UserModule__module", module)
-        object.__setattr__(self, "_UserModule__realm", realm)
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return self.__realm.replacement(getattr(self.__module, name))
-
-    def __setattr__(self, name: str, value: object) -> NoReturn:
-        raise SandboxViolation(f".{name} of a module can't be changed in a body.", fix="use a variable of the body")
-
-    __delattr__ = __setattr__  # type: ignore[assignment]
-
-    def __repr__(self) -> str:
-        return f"<module {self.__module.__name__!r}, as a body sees it>"
-
-
-class _Setter:
-    """Stands for an object whose property is about to be assigned, so that the setter's twin runs."""
-
-    __slots__ = ("_Setter__holder", "_Setter__member", "_Setter__realm")
-    __holder: Any
-    __member: property
-    __realm: Realm
-
-    def __init__(self, realm: Realm, holder: Any, member: property) -> None:
-        for name, value in (("realm", realm), ("holder", holder), ("member", member)):
-            object.__setattr__(self, f"_Setter__{name}", value)
-
-    def __setattr__(self, name: str, value: object) -> None:
-        self.__realm.replacement(self.__member.fset)(self.__holder, value)
-
-    def __getattr__(self, name: str) -> object:
-        return self.__realm.attribute(self.__holder, name)
 
 
 class Realm:
@@ -368,7 +325,7 @@ class Realm:
         if name in self.members.properties:
             member = _class_member(type(holder), name)
             if isinstance(member, property) and isinstance(member.fset, FunctionType):
-                return _Setter(self, holder, member)
+                return PropertyView(self, holder, member)
         return holder
 
     def write_private(self, holder: Any, name: str) -> Any:

@@ -57,7 +57,9 @@ MAGIC_METHODS: Final = frozenset(_MAGIC.split())
 CLASS_SPECIALS: Final = frozenset({"__slots__", "__hash__", "__doc__"})
 
 #: `_x` attributes that are public in spite of their names.
-PUBLIC_UNDERSCORED: Final = frozenset({"_asdict", "_fields", "_field_defaults", "_make", "_replace", "_missing_"})
+PUBLIC_UNDERSCORED: Final = frozenset({
+    "_asdict", "_fields", "_field_defaults", "_make", "_replace", "_missing_", "_name_", "_value_",
+})  # fmt: skip
 
 #: Builtins that eat an iterable inside C; their arguments are metered.
 CONSUMERS: Final = frozenset({

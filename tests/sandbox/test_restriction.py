@@ -15,7 +15,7 @@ import warnings
 import pytest
 
 from perdure.errors import DefinitionError, DeterminismWarning, PolicyViolation, SandboxViolation
-from perdure.sandbox import dump_sources, fuel, load_sources, restrict, restrict_pinned, unwrap
+from perdure.sandbox import discard, dump_sources, fuel, load_sources, restrict, restrict_pinned, unwrap
 
 _numbers = itertools.count()
 
@@ -450,6 +450,62 @@ def test_attributes_of_shared_classes_and_modules_cannot_be_changed(module):
     )
     with pytest.raises(SandboxViolation, match="discount"):
         run(author.body, None, Steps())
+
+
+def test_body_that_is_dropped_from_memory_runs_none_of_its_clean_up():
+    seen = []
+
+    class Wait:
+        __perdure_opaque__ = True
+
+        def __await__(self):
+            yield
+
+        def note(self, what):
+            seen.append(what)
+
+    async def body(input, step):
+        try:
+            try:
+                await step
+            except BaseException:
+                step.note("except")
+                raise
+        finally:
+            step.note("finally")
+
+    coroutine = restrict(body, strict=True).function(None, Wait())
+    coroutine.send(None)
+    discard(coroutine)
+    assert seen == []
+    closed = restrict(body, strict=True).function(None, Wait())
+    closed.send(None)
+    closed.close()
+    assert seen == ["except", "finally"]
+
+
+def test_class_called_like_one_of_ours_gets_no_privileges():
+    async def body(input, step):
+        from enum import Enum
+
+        class UserModule(Enum):
+            A = 1
+
+        return UserModule._member_map_
+
+    with pytest.raises(SandboxViolation, match="_member_map_"):
+        run(restrict(body, strict=True), None, Steps())
+
+
+def test_what_ends_the_body_passes_every_handler():
+    async def body(input, step):
+        try:
+            getattr(input, "__globals__")  # noqa: B009
+        except Exception:  # noqa: BLE001  # what is tested
+            return "swallowed"
+
+    with pytest.raises(SandboxViolation):
+        run(restrict(body, strict=True), None, Steps())
 
 
 # ── steps ────────────────────────────────────────────────────────────────────────────────────────
