@@ -17,7 +17,8 @@ import workflows
 
 from perdure import Runtime
 from perdure.declare.registry import Registry
-from perdure.replay.check import check_run
+from perdure.replay.check import Verdict
+from perdure.replay.survey import Survey
 from perdure.storage.duckdb_ledger import DuckDBLedger
 
 WORKFLOWS = [workflows.sequential, workflows.one_step]
@@ -84,14 +85,15 @@ async def w7(folder: Path) -> float:
         run = await runtime.start("sequential", 5000)
         await run.result()
     rates = []
-    definition = Registry(WORKFLOWS).newest("sequential")
+    registry = Registry(WORKFLOWS)
     for _ in range(5):
         ledger = DuckDBLedger(path, read_only=True)
         row = ledger.run(run.run_id)
         assert row is not None
         begun = time.perf_counter()
-        verdict = check_run(row, definition, ledger.entries(row.run))
+        verdict = Survey(ledger, registry).check(row)
         rates.append(5000 / (time.perf_counter() - begun))
+        assert isinstance(verdict, Verdict)
         assert verdict.ok, verdict.divergence
         ledger.close()
     return statistics.median(rates)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from perdure.errors import LedgerCorrupt
+from perdure.storage import packed
 from perdure.storage.absorption import Absorption
 from perdure.storage.database import Database
 from perdure.storage.entries import DefinitionRow, Entry
@@ -113,7 +114,9 @@ class Columns:
         if len(runs) == 1:
             return self.rows("run = ?", list(runs))
         numbers = sorted(runs)
-        return self.rows("run BETWEEN ? AND ? AND list_contains(?, run) ORDER BY run", [numbers[0], numbers[-1], numbers])
+        return self.rows(
+            "run BETWEEN ? AND ? AND list_contains(?, run) ORDER BY run", [numbers[0], numbers[-1], numbers]
+        )
 
     def run_by_key(self, workflow: str, idempotency_key: str) -> RunRow | None:
         """Find the newest run that was started under a key."""
@@ -141,6 +144,15 @@ class Columns:
         where = 'run = ? AND "position" BETWEEN ? AND ? ORDER BY "position"'
         return list(map(Entry._make, self._all(f"SELECT {ENTRY_SELECTION} FROM _ledger.entries WHERE {where}",
                                                [run, start, last])))  # fmt: skip
+
+    def walk(self, run: int) -> list[Entry]:
+        """Read a run's entries as a replay needs them (see packed.py)."""
+        of_run = "SELECT * FROM _ledger.entries WHERE run = ?"
+        (row,) = self._all(f'SELECT {packed.SELECTION} FROM ({of_run} ORDER BY "position")', [run])
+        where = f'run = ? AND kind NOT IN {packed.BRIEF} ORDER BY "position"'
+        whole = self._all(f"SELECT {ENTRY_SELECTION} FROM _ledger.entries WHERE {where}", [run])
+        found = packed.unpack(run, row, list(map(Entry._make, whole)))
+        return self.entries(run, 0, None) if found is None else found
 
     def entries_between(self, first: int, last: int) -> list[Entry]:
         """Read all entries of the runs from number `first` to `last`, in order."""

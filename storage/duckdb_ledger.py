@@ -46,6 +46,8 @@ _WAIT_BYTES: Final = 128 << 20
 _LEFT_OUT_MAX: Final = 1000
 #: Run numbers reserved at a time; a restart after a kill skips the rest.
 _RESERVED_RUNS: Final = 4096
+#: Below so many entries one query for all of them is quicker than two for less.
+_WORTH_PACKING = 200
 _PAGE_RUNS: Final = 500
 
 
@@ -314,6 +316,12 @@ class DuckDBLedger:
         if recent and (stop is None or recent[0].position < stop):
             found += recent[: None if stop is None else stop - recent[0].position]
         return found
+
+    def walk(self, row: RunRow) -> list[Entry]:
+        """Read a run's entries as a replay needs them."""
+        if row.length < _WORTH_PACKING or any(overlay.entries(row.run) for overlay in self._recent.overlays()):
+            return self.entries(row.run)
+        return self._columns.walk(row.run)
 
     def entries_between(self, first: int, last: int) -> list[Entry]:
         """Read all entries of the runs from number `first` to `last`, by run and position: for walking through all."""

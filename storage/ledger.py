@@ -169,6 +169,13 @@ class Ledger(Protocol):
         """Read a run's entries from position `start` on, in order."""
         ...
 
+    def walk(self, row: RunRow) -> list[Entry]:
+        """Read a run's entries as a replay needs them, which may be quicker than `entries`.
+
+        Digests may be missing, and of steps that just ran and completed the attempt and the detail.
+        """
+        ...
+
     def interrupted(self) -> Iterator[RunRow]:
         """Go through the runs that a restart has to resume, oldest first.
 

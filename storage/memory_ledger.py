@@ -106,6 +106,10 @@ class MemoryLedger:
         """Read a run's entries from position `start` on."""
         return self._entries.get(run, [])[start : None if limit is None else start + limit]
 
+    def walk(self, row: RunRow) -> list[Entry]:
+        """Read a run's entries as a replay needs them."""
+        return self.entries(row.run)
+
     def interrupted(self) -> Iterator[RunRow]:
         """Go through the runs that a restart has to resume, oldest first."""
         for run in sorted(self._rows):

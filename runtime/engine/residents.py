@@ -12,6 +12,7 @@ from perdure.core.facts import RunFacts
 from perdure.core.history import Reused, split_attempts
 from perdure.core.machine import Machine
 from perdure.declare.registry import Definition
+from perdure.errors import Divergence
 from perdure.storage.entries import Entry
 from perdure.storage.ledger import Ledger, RunRow
 
@@ -69,7 +70,11 @@ class Residents:
         Raises:
             Divergence: its ledger and today's code disagree.
         """
-        machine = replayed(row, definition, self._ledger.entries(row.run))
+        try:
+            machine = replayed(row, definition, self._ledger.walk(row))
+        except Divergence:
+            # Only what diverges is worth reading whole; and only what diverges then has diverged.
+            machine = replayed(row, definition, self._ledger.entries(row.run))
         self._busy[row.run] = machine
         return machine
 

@@ -62,6 +62,7 @@ def check_run(
     *,
     recorded: DefinitionRow | None = None,
     ledger: str = "LEDGER",
+    explain: bool = True,
 ) -> Verdict:
     """Replay a run, finished or open, against a definition. An open run is checked up to where it stands.
 
@@ -69,6 +70,7 @@ def check_run(
         entries: the whole history.
         recorded: the definition that the run was recorded with, as the ledger keeps it; evidence for the cause.
         ledger: its path, for the command that a divergence names.
+        explain: whether to look for the cause of a divergence, which takes longer and wants entries read whole.
     """
     reused = Reused()
     divergence: Divergence | None = None
@@ -80,10 +82,12 @@ def check_run(
         try:
             machine.replay(attempt)
         except Divergence as found:
-            difference = machine.difference
-            assert difference is not None  # the machine makes the one from the other
-            walk = _Walk(facts, definition, entries[0], attempt, reused, row, recorded, ledger)
-            divergence = walk.explain(difference._replace(length=len(entries)), found)
+            divergence = found
+            if explain:
+                difference = machine.difference
+                assert difference is not None  # the machine makes the one from the other
+                walk = _Walk(facts, definition, entries[0], attempt, reused, row, recorded, ledger)
+                divergence = walk.explain(difference._replace(length=len(entries)), found)
         except ValueUnreadable as unreadable:
             walk = _Walk(facts, definition, entries[0], attempt, reused, row, recorded, ledger)
             divergence = walk.explain_unreadable(len(entries), unreadable)

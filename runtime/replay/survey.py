@@ -63,6 +63,10 @@ class Survey:
         """Check one run."""
         try:
             definition = self._registry.get(row.workflow, row.version)
+            verdict = check_run(row, definition, self._ledger.walk(row), explain=False)
+            if verdict.ok:
+                return verdict
+            # Only what diverges is worth reading whole.
             entries = self._ledger.entries(row.run)
             return check_run(row, definition, entries, recorded=self._definition(row.definition), ledger=self._name)
         except PerdureError as error:
