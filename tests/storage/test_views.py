@@ -163,8 +163,13 @@ def test_sql_changes_and_reads_nothing_but_the_ledger(ledger: Ledger, query: str
     assert sorted(tmp_path.iterdir()) == before
 
 
-@pytest.mark.parametrize("query", ["SELECT 1", "WITH a AS (FROM runs) FROM a", "DESCRIBE steps", "SHOW TABLES",
-                                   "EXPLAIN FROM runs", "FROM runs", "SUMMARIZE runs", "VALUES (1)", "-- a comment\nSELECT 1;"])  # fmt: skip
+READING = [
+    "SELECT 1", "WITH a AS (FROM runs) FROM a", "DESCRIBE steps", "SHOW TABLES", "EXPLAIN FROM runs", "FROM runs",
+    "SUMMARIZE runs", "VALUES (1)", "-- a comment\nSELECT 1;",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("query", READING)
 def test_all_ways_to_read_are_allowed(ledger: Ledger, query: str) -> None:
     assert ledger.sql(query).columns
 
