@@ -83,12 +83,16 @@ class Engine:
         batch = Batch(self.clock.now_us())
         pending: list[Message] = [*self.unrecorded, *messages]
         self.unrecorded = []
-        for message in pending:
-            self._apply(message, batch)
-        for run in self.timers.take(batch.now):
-            self.moves.due(run, batch)
-            self.families.settle(batch)
-        self._commit(batch)
+        try:
+            for message in pending:
+                self._apply(message, batch)
+            for run in self.timers.take(batch.now):
+                self.moves.due(run, batch)
+                self.families.settle(batch)
+            self._commit(batch)
+        except BaseException:
+            self.unrecorded = pending  # the thread ends now, and has to tell whoever asked
+            raise
 
     def next_time(self) -> int:
         """When the next turn is due at the latest, in microseconds since 1970."""
@@ -211,20 +215,30 @@ class Engine:
         """Whether the ledger has this definition."""
         return digest in self._known_definitions or self.ledger.definition(digest) is not None
 
-    def feed(self, machine: Machine, batch: Batch, *causes: kinds.Entry) -> None:
-        """Let a body live through causes, and gather what it asks for."""
+    def feed(self, machine: Machine, batch: Batch, *causes: kinds.Entry, recorded: bool = False) -> bool:
+        """Let a body live through causes, and gather what it asks for. False when it could not.
+
+        Args:
+            recorded: the ledger has the causes, so that only what the body asks for is new.
+        """
         try:
             asked = machine.feed(*causes)
         except Exception as error:  # our bug, or the run's: only this run is set aside, and the causes are kept
             logger.exception("Run %s can't go on.", machine.facts.run_id)
-            self.moves.set_aside(machine, batch, causes, error)
-            return
-        batch.add(*causes, *asked)
+            if recorded:
+                self.residents.drop(machine.facts.run)
+            else:
+                self.moves.set_aside(machine, batch, causes, error)
+            return False
+        new = asked if recorded else [*causes, *asked]
+        if new:
+            batch.add(*new)
         if machine.output:
             batch.outputs.extend((machine.facts, line) for line in machine.output)
             machine.output.clear()
         for entry in asked:
             self._gather(machine, entry, batch)
+        return True
 
     def attempt(self, machine: Machine, command: str, number: int) -> Attempt:
         """Make an attempt of a step that waits."""

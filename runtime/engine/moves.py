@@ -353,21 +353,23 @@ class Moves:
                 self._diverged(row, error, batch)
             return None
         if row.status == "diverged":
-            logger.warning("Run %s replays again and goes on.", row.run_id)
-            deferred, machine.deferred = list(machine.deferred), []
-            machine.length, machine.last_at = row.length, row.updated_at
-            batch.add(machine.entry(kinds.RECOVERED, batch.now))
-            self._feed_deferred(machine, deferred, batch)
+            return machine if self._recovered(machine, row, batch) else None
         return machine
 
-    def _feed_deferred(self, machine: Machine, causes: Sequence[Entry], batch: Batch) -> None:
-        """Feed causes that are in the ledger already; only what the body asks for is new."""
-        if not causes:
-            return
+    def _recovered(self, machine: Machine, row: RunRow, batch: Batch) -> bool:
+        """Let a run that diverged go on with what reached it meanwhile: that is in the ledger already.
+
+        False when the body can't live through it now either: then nothing is written, and the run stays as it is.
+        """
+        deferred, machine.deferred = list(machine.deferred), []
+        machine.length, machine.last_at = row.length, row.updated_at
         before = len(batch.entries)
-        self._engine.feed(machine, batch, *causes)
-        recorded = set(map(id, causes))
-        batch.entries[before:] = [entry for entry in batch.entries[before:] if id(entry) not in recorded]
+        batch.add(machine.entry(kinds.RECOVERED, batch.now))
+        if deferred and not self._engine.feed(machine, batch, *deferred, recorded=True):
+            del batch.entries[before:]
+            return False
+        logger.warning("Run %s replays again and goes on.", row.run_id)
+        return True
 
     def _diverged(self, row: RunRow, error: PerdureError, batch: Batch) -> None:
         """Stop a run without failing it: nothing is lost, and it goes on once it replays again."""

@@ -10,6 +10,7 @@ import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from perdure.engine.attempts import Outcome
@@ -112,13 +113,12 @@ class EngineThread:
         """Answer whoever still waits, also those that watch a run."""
         error = self._why_closed()
         waiting: list[Future[Any]] = self.engine.forget_watchers()
-        while True:
-            try:
-                message = self._inbox.get_nowait()
-            except queue.Empty:
-                break
-            if isinstance(message, Request):
-                waiting.append(message.future)
+        messages: list[Message | None] = [*self.engine.unrecorded]
+        self.engine.unrecorded = []
+        with suppress(queue.Empty):
+            while True:
+                messages.append(self._inbox.get_nowait())
+        waiting += [message.future for message in messages if isinstance(message, Request)]
         for future in waiting:
-            if future.set_running_or_notify_cancel():
+            if not future.done() and (future.running() or future.set_running_or_notify_cancel()):
                 future.set_exception(error)
