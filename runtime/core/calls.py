@@ -15,12 +15,11 @@ from typing import Any, NamedTuple
 from perdure.declare.options import StepOptions
 from perdure.errors import NotSerializable
 from perdure.sandbox import activation
-from perdure.sandbox.handed import is_ordinary, unwrap
+from perdure.sandbox.handed import unwrap
 from perdure.storage.encoding import Encoded, decode, encode, encode_arguments
 
 #: Captured values longer than this are compared by digest, so that a large input is not recorded with every closure.
 _CAPTURED_CHARACTERS_MAX = 256
-_new = tuple.__new__  # half the time of calling the class
 
 
 class StepCall(NamedTuple):
@@ -55,11 +54,7 @@ def prepare(
     Raises:
         NotSerializable: an argument has no lossless encoding. A captured variable may: it is then passed as it is.
     """
-    if is_ordinary(function) and not kwargs and options.on_error is None:
-        return _new(StepCall, (name, function, encode_arguments(args), options, False))
-    if options.on_error is not None:
-        with activation.suspended():
-            options = replace(options, on_error=unwrap(options.on_error).function)
+    options = _opened(options)
     with activation.suspended():  # looking into functions and rebuilding them is ours, not the body's
         real = unwrap(function)
     captured = real.captured
@@ -67,6 +62,18 @@ def prepare(
         return StepCall(name, real.function, encode_arguments(args), options)
     with activation.suspended():
         return _prepare_closure(name, real.function, captured, args, kwargs, options)
+
+
+def prepare_ordinary(name: str, function: Callable[..., Any], arguments: Encoded, options: StepOptions) -> StepCall:
+    """Make the call of a module's own function, whose arguments are written down already."""
+    return StepCall(name, function, arguments, _opened(options))
+
+
+def _opened(options: StepOptions) -> StepOptions:
+    if options.on_error is None:
+        return options
+    with activation.suspended():
+        return replace(options, on_error=unwrap(options.on_error).function)
 
 
 def _prepare_closure(

@@ -7,14 +7,15 @@ time and its timers are durable commands, both supplied by the machine. It must 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any, Protocol, TypeVar
 
 from perdure.core.branch import Branch
-from perdure.core.divergence import DivergenceSignal
 from perdure.errors import SandboxViolation
+from perdure.sandbox import discard
 
 T = TypeVar("T")
 
@@ -43,12 +44,8 @@ class BodyTask(asyncio.Task[T]):
         self._log_destroy_pending = False
         coroutine = self.get_coro()
         if coroutine is not None:
-            try:  # noqa: SIM105  # the reason needs its lines
-                coroutine.close()
-            except (Exception, DivergenceSignal):  # noqa: BLE001
-                # The body awaited or raised while it was being closed. It gets no answer any more, and whatever it
-                # did is forgotten: replay runs it anew.
-                pass
+            with contextlib.suppress(Exception):  # whatever it still did is forgotten: replay runs it anew
+                discard(coroutine)
 
 
 class Callback:

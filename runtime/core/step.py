@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable,
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
-from perdure.core.calls import StepCall, prepare
+from perdure.core.calls import StepCall, prepare, prepare_ordinary
 from perdure.core.children import ChildHandle, child_input, child_run_id, workflow_id
 from perdure.core.outcomes import value_of
 from perdure.core.sites import site
@@ -20,9 +20,9 @@ from perdure.declare.options import Delivery, Retries, StepOptions
 from perdure.declare.step import StepDefinition
 from perdure.durations import Duration, duration_us, moment_text, moment_us
 from perdure.errors import DefinitionError
-from perdure.sandbox.handed import handed_over
+from perdure.sandbox.handed import handed_over, is_ordinary
 from perdure.storage import entries as kinds
-from perdure.storage.encoding import Encoded, encode
+from perdure.storage.encoding import Encoded, encode, encode_arguments
 
 if TYPE_CHECKING:
     from perdure.core.machine import Machine, Waiting
@@ -115,14 +115,20 @@ class StepContext:
             fn = fn.function
         if type(name) is not str or not name:
             raise _no_name(name)
-        call = prepare(name, fn, args, kwargs, options)
-        body, shape = call.arguments
+        call = None
+        if is_ordinary(fn) and not kwargs:
+            arguments = encode_arguments(args)
+        else:
+            call = prepare(name, fn, args, kwargs, options)
+            arguments = call.arguments
+        body, shape = arguments
         if unique:
             machine.claim(name, where)
-        if not machine.living:
-            known = machine.replayed(name, body, shape)
-            if known is not None:
-                return value_of(known)
+        known = machine.replayed(name, body, shape)
+        if known is not None:
+            return value_of(known)
+        if call is None:
+            call = prepare_ordinary(name, fn, arguments, options)
         waiting = machine.ask(kinds.STEP, name, body, shape, call=call, detail=lambda _: _step_detail(call, where))
         # As _outcome does, without one more coroutine: most of a replay is this line.
         future = waiting.future
