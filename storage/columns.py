@@ -149,9 +149,7 @@ class Columns:
         """Read a run's entries as a replay needs them (see packed.py)."""
         of_run = "SELECT * FROM _ledger.entries WHERE run = ?"
         (row,) = self._all(f'SELECT {packed.SELECTION} FROM ({of_run} ORDER BY "position")', [run])
-        where = f'run = ? AND kind NOT IN {packed.BRIEF} ORDER BY "position"'
-        whole = self._all(f"SELECT {ENTRY_SELECTION} FROM _ledger.entries WHERE {where}", [run])
-        found = packed.unpack(run, row, list(map(Entry._make, whole)))
+        found = packed.unpack(run, row)
         return self.entries(run, 0, None) if found is None else found
 
     def entries_between(self, first: int, last: int) -> list[Entry]:

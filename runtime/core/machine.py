@@ -15,7 +15,6 @@ import asyncio
 import random
 from asyncio import events as asyncio_events
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any, Literal, NoReturn, cast
 
 from perdure.core.branch import Branch
@@ -54,6 +53,25 @@ class Waiting:
         self.position = position
         self.future = future  # None for a timer, whose `call` is called instead
         self.call = call
+
+
+class _Active:
+    """While a body is advanced: the sandbox watches, and asyncio takes the machine's loop for the running one."""
+
+    __slots__ = ("_machine", "_outer")
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._outer: asyncio.AbstractEventLoop | None = None
+
+    def __enter__(self) -> None:
+        self._outer = asyncio_events._get_running_loop()
+        activation.enter(self._machine)
+        asyncio_events._set_running_loop(self._machine.loop)
+
+    def __exit__(self, *_: object) -> None:
+        asyncio_events._set_running_loop(self._outer)
+        activation.leave()
 
 
 class Machine:
@@ -149,15 +167,8 @@ class Machine:
         self.waiting.clear()
         self._root = None
 
-    @contextmanager
-    def _active(self) -> Iterator[None]:
-        outer = asyncio_events._get_running_loop()
-        with activation.activation(self):
-            asyncio_events._set_running_loop(self.loop)
-            try:
-                yield
-            finally:
-                asyncio_events._set_running_loop(outer)
+    def _active(self) -> _Active:
+        return _Active(self)
 
     def _replay_stride(self) -> None:
         stride = self._take_stride()

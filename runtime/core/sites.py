@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 
 _OURS = ("perdure.", "asyncio")
 _LOOP = "perdure.core.loop"
+_basename = functools.lru_cache(maxsize=256)(os.path.basename)
 
 
 def site() -> str:
@@ -17,7 +19,7 @@ def site() -> str:
         if module == _LOOP and frame.f_code.co_name == "run_ready":
             break  # a task of its own, whose maker is not on the stack; what called the machine is no line of the body
         if not (isinstance(module, str) and module.startswith(_OURS)):
-            return f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}"
+            return f"{_basename(frame.f_code.co_filename)}:{frame.f_lineno}"
         back = frame.f_back
         if back is None:
             break

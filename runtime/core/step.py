@@ -6,6 +6,7 @@ Knows how a request is written down. Must not know how it is answered.
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import types
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Mapping, Sequence
@@ -415,16 +416,21 @@ def _named(arguments: tuple[Any, ...], method: str, example: str) -> tuple[str, 
 
 
 def _step_detail(call: StepCall, where: str) -> str:
-    options = call.options
-    detail: dict[str, object] = {}
     function = getattr(call.function, "func", call.function)
     qualname = getattr(function, "__qualname__", None)
-    if qualname is not None:
-        detail["function"] = f"{getattr(function, '__module__', '')}:{qualname}"
-    if options.delivery != "at_least_once":
-        detail["delivery"] = options.delivery
-    if options.timeout_us is not None:
-        detail["timeout_us"] = options.timeout_us
+    name = "" if qualname is None else f"{getattr(function, '__module__', '')}:{qualname}"
+    return _detail_of_step(name, call.options.delivery, call.options.timeout_us, where or site())
+
+
+@functools.lru_cache(maxsize=4096)  # the same few lines ask for most steps
+def _detail_of_step(function: str, delivery: Delivery, timeout_us: int | None, where: str) -> str:
+    detail: dict[str, object] = {}
+    if function:
+        detail["function"] = function
+    if delivery != "at_least_once":
+        detail["delivery"] = delivery
+    if timeout_us is not None:
+        detail["timeout_us"] = timeout_us
     return _detail(detail, where)
 
 

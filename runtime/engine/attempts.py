@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 from perdure.core.calls import StepCall
 from perdure.storage.encoding import Encoded
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """What a performer has to run, once."""
 
     run: int
@@ -27,8 +25,7 @@ class Attempt:
         return f"{self.run_id}:{self.command}"
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """How an attempt went.
 
     `value` is the encoded result of a completed one, else the encoded failure; `delay_us` is set only when the step is

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from datetime import UTC, datetime, timedelta
+from types import FunctionType
 from typing import Any
 
 from perdure.core.lifecycle import retry_delay_us
@@ -205,4 +206,6 @@ def _delay_us(attempt: Attempt, error: BaseException) -> int | None:
 
 
 def _is_async(function: Callable[..., Any]) -> bool:
+    if type(function) is FunctionType:
+        return bool(function.__code__.co_flags & inspect.CO_COROUTINE)
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
