@@ -6,13 +6,13 @@ Knows texts. Must not know what a command does with them.
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from perdure.durations import duration_us, moment_us
+from perdure.engine.clock import SystemClock
 from perdure.errors import DefinitionError
 from perdure.storage.ledger import STATUSES
 
@@ -71,7 +71,7 @@ def parse_since(text: str | None) -> int | None:
         return None
     if text[:4].isdigit() and "-" in text:
         return moment_us(text)
-    return time.time_ns() // 1000 - duration_us(text, "since")
+    return SystemClock().now_us() - duration_us(text, "since")
 
 
 def parse_statuses(texts: list[str] | None) -> tuple[str, ...]:
