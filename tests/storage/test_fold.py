@@ -123,6 +123,11 @@ def test_the_error_is_the_first_line_of_the_latest_failure() -> None:
     assert row((kinds.DIVERGED, {"detail": {"message": "step 7 asked\nfor"}})).error == "step 7 asked"
 
 
+@pytest.mark.parametrize("ending", [kinds.RETRYING, kinds.COMPLETED, kinds.FAILED, kinds.CANCELLED, kinds.RESTARTED])
+def test_nothing_is_pending_once_an_attempt_is_over(ending: str) -> None:
+    assert row(STEP, SLEEP, WAIT, (ending, {"body": FAILURE, "due": 400})).pending == {}
+
+
 def test_a_run_that_ended_can_be_restarted() -> None:
     again = row(
         SLEEP,

@@ -107,12 +107,13 @@ def test_a_torn_tail_over_an_old_record_of_a_recycled_segment_is_still_the_end(t
     assert found(folder, 38) == [(39, b"record 38 of some length")]
 
 
+@pytest.mark.parametrize("segment_bytes", [120, 10_000])  # two records to a segment, or all in one
 @pytest.mark.parametrize("victim", [1, 2, 3, 4])
 def test_a_damaged_record_before_a_sound_one_is_corruption_and_nothing_beyond_it_is_given(
-    tmp_path: Path, victim: int
+    tmp_path: Path, victim: int, segment_bytes: int
 ) -> None:
     folder = tmp_path / "j"
-    journal, _ = opened(folder, segment_bytes=120)  # two records to a segment, so that victims begin and end one
+    journal, _ = opened(folder, segment_bytes=segment_bytes)
     for number in range(1, 6):
         journal.append(f"record {number} {'x' * 20}".encode())
     journal.close()

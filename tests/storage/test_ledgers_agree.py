@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from ledger_histories import DEFINITION, Moves, payloads
 
 from perdure.storage.duckdb_ledger import DuckDBLedger
+from perdure.storage.due_window import DueWindow
 from perdure.storage.entries import Entry
 from perdure.storage.ledger import STATUSES, Ledger, RunFilter
 from perdure.storage.memory_ledger import MemoryLedger
@@ -21,7 +22,9 @@ from perdure.storage.verify import verify
 
 def opened(path: Path) -> DuckDBLedger:
     # Absorbed only when a rule says so; segments so small that they are filled, recycled and too small for some.
-    return DuckDBLedger(path, gather_s=3600, segment_bytes=1024)
+    ledger = DuckDBLedger(path, gather_s=3600, segment_bytes=1024)
+    ledger._due = DueWindow(ledger._read_due, size=2)  # so small that it runs dry
+    return ledger
 
 
 class LedgersAgree(RuleBasedStateMachine):
@@ -98,6 +101,9 @@ class LedgersAgree(RuleBasedStateMachine):
         for run in self.started[-2:]:
             assert self.duckdb.run_numbered(run) == self.memory.run_numbered(run)
             assert self.duckdb.entries(run) == self.memory.entries(run)
+        assert self.duckdb.due(self.at, 5) == self.memory.due(self.at, 5)
+        paid: dict[str, object] = {"order": 1, "to": [1, None]}
+        assert self.duckdb.waiters("paid", paid) == self.memory.waiters("paid", paid)
 
     @rule()
     def agree(self) -> None:

@@ -6,6 +6,7 @@ import os
 import resource
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
@@ -21,6 +22,7 @@ from perdure.errors import (
     LedgerReadOnly,
     LedgerTooNew,
 )
+from perdure.storage import lock
 from perdure.storage.database import Connection
 from perdure.storage.duckdb_ledger import DuckDBLedger
 from perdure.storage.entries import Entry
@@ -104,7 +106,47 @@ def test_the_lock_of_a_killed_owner_locks_nothing(path: Path) -> None:
     assert not lock_path(path).exists()
 
 
-def test_a_lock_file_that_its_owner_deletes_meanwhile_is_not_taken_for_a_lock(path: Path) -> None:
+def test_a_lock_file_that_its_owner_deletes_meanwhile_is_not_taken_for_a_lock(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owners = [OwnerLock(path)]
+
+    def released_first(fd: int, shared: bool, real: Callable[[int, bool], bool] = lock._try_lock) -> bool:
+        while owners:
+            owners.pop().release()  # after the second one has opened the file, and before it locks it
+        return real(fd, shared)
+
+    monkeypatch.setattr(lock, "_try_lock", released_first)
+    second = OwnerLock(path)
+    with pytest.raises(LedgerLocked):
+        OwnerLock(path)
+    second.release()
+
+
+def test_run_numbers_are_never_given_out_twice_even_if_nothing_was_appended_under_them(path: Path) -> None:
+    given: list[int] = []
+    for ending in ("close", "kill", "close", "kill"):
+        code = NUMBERS if ending == "kill" else NUMBERS.replace("os.kill(os.getpid(), 9)", "ledger.close()")
+        said = python(code, path, Path(__file__).parent)
+        numbers = [int(number) for number in said.stdout.split()]
+        assert len(numbers) == 3, said.stderr
+        given += numbers
+    assert given == sorted(set(given))
+
+
+NUMBERS = """
+import os, sys
+sys.path.insert(0, sys.argv[2])
+from perdure.storage.duckdb_ledger import DuckDBLedger
+ledger = DuckDBLedger(sys.argv[1], gather_s=3600)
+print(ledger.next_run(), flush=True)
+ledger.sql("SELECT 1")
+print(ledger.next_run(), ledger.next_run(), flush=True)
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_lock_file_made_anew_excludes_whoever_holds_the_old_one(path: Path) -> None:
     first = OwnerLock(path)
     stale = os.open(lock_path(path), os.O_RDWR)
     first.release()
