@@ -106,5 +106,5 @@ class Context:
             f"ctx.{name} is for steps, not for bodies.",
             where=f"{self.workflow_id} v{self.version}, run {self.run_id}",
             why="what it returns changes from one replay to the next",
-            fix=f'move the call into a step: await step.run("…", lambda: …) and use current_step().{name} there',
+            fix='do it in a step, with a client of your own: await step.run("…", fn, …)',
         )

@@ -17,7 +17,7 @@ from pydantic.errors import PydanticUndefinedAnnotation
 
 from perdure.declare.options import Retries, WorkflowOptions, workflow_options
 from perdure.durations import Duration
-from perdure.errors import DefinitionError, InvalidInput, SandboxViolation
+from perdure.errors import DefinitionError, InvalidInput, PolicyViolation, SandboxViolation
 from perdure.sandbox import Restricted, restrict
 from perdure.storage.encoding import Encoded, encode
 
@@ -279,9 +279,12 @@ def _declarer(
     def declare(function: Body) -> WorkflowDefinition[Body]:
         name = id if id is not None else getattr(function, "__name__", "").replace("_", "-")
         _check_text("id", name)
-        return WorkflowDefinition(
-            function, id=name, version=version, options=options, strict=strict, input_type=input, output_type=output
-        )
+        try:
+            return WorkflowDefinition(
+                function, id=name, version=version, options=options, strict=strict, input_type=input, output_type=output
+            )
+        except PolicyViolation as violation:
+            raise violation.with_traceback(None) from None  # the findings name the author's lines; ours would hide them
 
     return declare
 
