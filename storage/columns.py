@@ -41,12 +41,22 @@ class Columns:
                     self._look_through()
                 else:
                     migrate(self._cursor, self._version(may_be_empty=True), path or "memory")
-                for name, query in VIEWS.items():
-                    self._cursor.execute(f"CREATE OR REPLACE VIEW {name} AS {query}")
+                self._make_views(read_only)
             self.absorption = Absorption(self._database, "tail" if read_only else "_ledger")
         except BaseException:
             self._database.close()
             raise
+
+    def _make_views(self, read_only: bool) -> None:
+        """Make the documented views as this release has them, unless the file has them already."""
+        digest = str(hashed("\0".join(VIEWS.values())))
+        if not read_only and self.meta().get("views") == digest:
+            return
+        for name, query in VIEWS.items():
+            self._cursor.execute(f"CREATE OR REPLACE VIEW {name} AS {query}")
+        if not read_only:
+            self._cursor.execute("DELETE FROM _ledger.meta WHERE key = 'views'")
+            self._cursor.execute("INSERT INTO _ledger.meta VALUES ('views', ?)", [digest])
 
     def _version(self, may_be_empty: bool) -> int:
         catalog = self._database.catalog

@@ -173,7 +173,7 @@ def equal(left: object, right: object) -> bool:
 
 
 LedgersAgree.TestCase.settings = settings(
-    max_examples=12, stateful_step_count=18, deadline=None,
+    max_examples=8, stateful_step_count=15, deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
 )  # fmt: skip
 TestLedgersAgree = LedgersAgree.TestCase

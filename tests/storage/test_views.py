@@ -28,6 +28,15 @@ def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
     made.close()
 
 
+@pytest.fixture(scope="module")
+def stocked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DuckDBLedger]:
+    """One ledger with one run, for the tests that change nothing."""
+    made = DuckDBLedger(tmp_path_factory.mktemp("views") / "a.duckdb", gather_s=3600)
+    made.append([created(made.next_run(), 1000)])
+    yield made
+    made.close()
+
+
 def note(run: int, position: int, kind: str, **fields: object) -> Entry:
     return Entry(run, position, kind, 3000, **fields)  # type: ignore[arg-type]
 
@@ -118,12 +127,14 @@ def test_a_text_that_is_not_unicode_is_refused_before_it_counts(ledger: Ledger) 
 
 
 @pytest.mark.parametrize("view", sorted(views.VIEWS))
-def test_every_column_of_a_view_is_documented_and_every_documented_one_is_there(ledger: Ledger, view: str) -> None:
+def test_every_column_of_a_view_is_documented_and_every_documented_one_is_there(
+    stocked: DuckDBLedger, view: str
+) -> None:
     documented = re.split(r"\n(?=\S)", views.__doc__ or "")
     (section,) = (section for section in documented if section.startswith(f"{view} "))
     text = re.sub(r"\([^)]*\)", "", section.partition("\n")[2])
     names = {name.strip() for name in text.replace("\n", " ").split(",")}
-    assert set(ledger.sql(f"SELECT * FROM {view}").columns) == names
+    assert set(stocked.sql(f"SELECT * FROM {view}").columns) == names
 
 
 # ── only reading ─────────────────────────────────────────────────────────────────────────────────
@@ -151,16 +162,16 @@ def test_every_column_of_a_view_is_documented_and_every_documented_one_is_there(
         "",
     ],
 )
-def test_sql_changes_and_reads_nothing_but_the_ledger(ledger: Ledger, query: str, tmp_path: Path) -> None:
-    (tmp_path / "secret.csv").write_text("a\n1\n")
-    ledger.append([created(ledger.next_run(), 1000)])
-    before = sorted(tmp_path.iterdir())
+def test_sql_changes_and_reads_nothing_but_the_ledger(stocked: DuckDBLedger, query: str) -> None:
+    folder = stocked.path.parent
+    (folder / "secret.csv").write_text("a\n1\n")
+    before = sorted(folder.iterdir())
     with pytest.raises(LedgerError) as caught:
-        ledger.sql(query.format(folder=tmp_path))
+        stocked.sql(query.format(folder=folder))
     assert caught.value.fix
-    assert ledger.sql("SELECT count(*) FROM entries").rows == ((1,),)
-    assert ledger.sql("SELECT status FROM runs").rows == (("running",),)
-    assert sorted(tmp_path.iterdir()) == before
+    assert stocked.sql("SELECT count(*) FROM entries").rows == ((1,),)
+    assert stocked.sql("SELECT status FROM runs").rows == (("running",),)
+    assert sorted(folder.iterdir()) == before
 
 
 READING = [
@@ -170,19 +181,19 @@ READING = [
 
 
 @pytest.mark.parametrize("query", READING)
-def test_all_ways_to_read_are_allowed(ledger: Ledger, query: str) -> None:
-    assert ledger.sql(query).columns
+def test_all_ways_to_read_are_allowed(stocked: DuckDBLedger, query: str) -> None:
+    assert stocked.sql(query).columns
 
 
-def test_a_mistake_in_a_query_is_told_with_its_place(ledger: Ledger) -> None:
+def test_a_mistake_in_a_query_is_told_with_its_place(stocked: DuckDBLedger) -> None:
     with pytest.raises(LedgerError, match="nam") as caught:
-        ledger.sql("SELECT nam FROM steps")
+        stocked.sql("SELECT nam FROM steps")
     assert not isinstance(caught.value, LedgerReadOnly)
     assert "LINE 1: SELECT nam FROM steps" in str(caught.value)
     assert "DESCRIBE steps" in caught.value.fix
     variables = [1, 2, 3]
     with pytest.raises(LedgerError, match="variables"):
-        ledger.sql("FROM variables")
+        stocked.sql("FROM variables")
     assert variables
 
 
