@@ -64,7 +64,6 @@ class TypeStandIn(metaclass=_TypeOfTypes):
     """What `type` is in a body."""
 
 
-
 def _refuser(name: str) -> Callable[..., NoReturn]:
     def refused(*arguments: object, **keywords: object) -> NoReturn:
         raise (refusals.named(name) or refusals.unvouched(name)).error()

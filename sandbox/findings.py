@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from perdure.errors import DeterminismWarning, PolicyViolation
 
-STEP_FIX = "move it into a step: `await step.run(\"name\", …)`"
+STEP_FIX = 'move it into a step: `await step.run("name", …)`'
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,4 +134,3 @@ class FixedEnvironment:
         woken = self.loop.create_future()
         self.loop.call_later(max(0.0, seconds), lambda: None if woken.done() else woken.set_result(None))
         await woken
-

@@ -96,7 +96,7 @@ def unwrap(function: Callable[..., Any] | StepClosure) -> StepCallable:
         )
     if not callable(opened):
         raise SandboxViolation(
-            f"a step can't call {type(opened).__name__}.", fix="hand over a function: `await step.run(\"name\", fn, …)`"
+            f"a step can't call {type(opened).__name__}.", fix='hand over a function: `await step.run("name", fn, …)`'
         )
     return StepCallable(opened, _captured(opened) if memo else {})
 

@@ -29,14 +29,14 @@ def step_callables(call: ast.Call, step_names: frozenset[str]) -> list[ast.expr]
     """List the callables that a call hands to a step, in the order of evaluation."""
     function = call.func
     if not (
-        isinstance(function, ast.Attribute)
-        and isinstance(function.value, ast.Name)
-        and function.value.id in step_names
+        isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name) and function.value.id in step_names
     ):
         return []
     handed = [keyword.value for keyword in call.keywords if keyword.arg in CALLBACKS]
-    if function.attr in RUNNERS and len(call.args) > 1 and not any(
-        isinstance(argument, ast.Starred) for argument in call.args[:2]
+    if (
+        function.attr in RUNNERS
+        and len(call.args) > 1
+        and not any(isinstance(argument, ast.Starred) for argument in call.args[:2])
     ):
         handed.insert(0, call.args[1])
     return handed

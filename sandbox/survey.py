@@ -114,9 +114,7 @@ class Survey:
         )  # fmt: skip
         self._add(unit)
 
-    def add_node(
-        self, node: FunctionNode, kind: Kind, like: Unit, via: tuple[str, ...]
-    ) -> None:
+    def add_node(self, node: FunctionNode, kind: Kind, like: Unit, via: tuple[str, ...]) -> None:
         """Add a function that is not defined yet by its tree; it is of the same file as `like`."""
         file = like.file
         qualname = file.qualnames[node]
@@ -255,9 +253,7 @@ class Survey:
     def _follow_cells(self, unit: Unit, reference: Reference, wrapper: FunctionType) -> bool:
         """Follow the author's function inside a wrapper of a library's, such as `@contextmanager` makes."""
         inner = [contents for _, contents in map(values.cell_contents, wrapper.__closure__ or ())]
-        wrapped = [
-            item for item in inner if isinstance(item, FunctionType) and values.is_user_function(item)
-        ]
+        wrapped = [item for item in inner if isinstance(item, FunctionType) and values.is_user_function(item)]
         # `wraps` makes a wrapper say that it is the author's; its globals don't lie.
         maker = sys.modules.get(wrapper.__globals__.get("__name__", ""))
         if not wrapped or maker is None or judgement.refusal_of(maker) is not None:
@@ -362,5 +358,3 @@ def _module_statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
         if isinstance(node, ast.If | ast.Try | ast.With):
             for block in (node.body, getattr(node, "orelse", []), getattr(node, "finalbody", [])):
                 yield from _module_statements(block)
-
-

@@ -175,4 +175,3 @@ def annotated_classes(value: object) -> Iterator[type]:
         yield value
     for argument in typing.get_args(value):
         yield from annotated_classes(argument)
-

@@ -81,7 +81,9 @@ def test_what_reaches_the_world_is_refused_for_certain_with_reason_and_fix(value
     assert refusal.name in str(refusal.error())
 
 
-@pytest.mark.parametrize("value", [shlex.split, shlex.shlex, logging.getLogger, logging.getLogger("x"), "{}".format], ids=str)
+@pytest.mark.parametrize(
+    "value", [shlex.split, shlex.shlex, logging.getLogger, logging.getLogger("x"), "{}".format], ids=str
+)
 def test_what_nobody_vouched_for_is_a_suspicion(value):
     assert libraries.resolve_object(value) is None
     assert not libraries.refusal(value).certain
@@ -160,7 +162,9 @@ def test_an_unvouched_module_is_a_facade_too():
 # ── reachability ──
 
 FORBIDDEN = (types.ModuleType, types.FrameType, types.CodeType, types.CellType)
-DANGEROUS = {id(each) for each in (eval, exec, compile, open, __import__, globals, locals, vars, type, os.system, os.environ)}
+DANGEROUS = {
+    id(each) for each in (eval, exec, compile, open, __import__, globals, locals, vars, type, os.system, os.environ)
+}
 
 
 def neighbours(value: object) -> Iterator[tuple[str, object]]:

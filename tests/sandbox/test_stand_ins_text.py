@@ -30,7 +30,9 @@ scalars = st.one_of(
     st.integers(), st.text(), st.binary(), st.none(), st.booleans(), st.floats(allow_nan=False), st.dates(), st.datetimes(),
     st.timedeltas(), st.uuids(), st.decimals(allow_nan=False), st.fractions(), st.times(),
 )  # fmt: skip
-values = st.recursive(scalars, lambda inner: st.one_of(st.tuples(inner, inner), st.frozensets(inner, max_size=3)), max_leaves=6)
+values = st.recursive(
+    scalars, lambda inner: st.one_of(st.tuples(inner, inner), st.frozensets(inner, max_size=3)), max_leaves=6
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,7 +136,17 @@ def test_outside_of_bodies_hash_is_the_real_one():
     assert stable_hash("text") == hash("text")
 
 
-SHOWING = [object(), Plain(), [Plain()], {"a": Plain()}, (1, [Plain()]), Plain().method, lambda: 0, KeyError(object()), iter([])]
+SHOWING = [
+    object(),
+    Plain(),
+    [Plain()],
+    {"a": Plain()},
+    (1, [Plain()]),
+    Plain().method,
+    lambda: 0,
+    KeyError(object()),
+    iter([]),
+]
 
 
 @pytest.mark.parametrize("value", SHOWING, ids=lambda value: type(value).__name__)

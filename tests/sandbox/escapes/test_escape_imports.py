@@ -295,7 +295,9 @@ _BROKEN_NATIVELY = {
 
 
 @pytest.mark.parametrize("module", MODULES)
-@pytest.mark.parametrize("form", ["import {0}\n", "import {0} as m\n", "def attack():\n    import {0} as m\n    return m\n"])
+@pytest.mark.parametrize(
+    "form", ["import {0}\n", "import {0} as m\n", "def attack():\n    import {0} as m\n    return m\n"]
+)
 def test_modules_that_are_not_allowed_are_not_imported(module, form, contained):
     payload = form.format(module)
     if "def attack" not in payload:

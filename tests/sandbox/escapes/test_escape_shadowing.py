@@ -3,7 +3,16 @@
 
 import pytest
 
-GUARDS = ("_getattr_", "_getitem_", "_write_", "_getiter_", "_inplacevar_", "__builtins__", "__import__", "__build_class__")
+GUARDS = (
+    "_getattr_",
+    "_getitem_",
+    "_write_",
+    "_getiter_",
+    "_inplacevar_",
+    "__builtins__",
+    "__import__",
+    "__build_class__",
+)
 
 DEFINES = {
     "parameter": "def attack({0}=lambda *a: None):\n    return {0}",
