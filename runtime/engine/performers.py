@@ -86,7 +86,12 @@ class ThreadedPerformers:
         place = (attempt.run, attempt.command)
         task = self._loop.create_task(work)
         self._tasks[place] = task
-        task.add_done_callback(lambda _: self._tasks.pop(place, None))
+        task.add_done_callback(lambda done: self._forget(place, done))
+
+    def _forget(self, place: Place, done: asyncio.Task[None]) -> None:
+        # A cancelled attempt may end after the next attempt of the run has begun the same step.
+        if self._tasks.get(place) is done:
+            del self._tasks[place]
 
     def _cancel(self, place: Place) -> None:
         task = self._tasks.get(place)
@@ -107,12 +112,16 @@ class ThreadedPerformers:
                 result = await self._limited(attempt, limit_us, args, kwargs)
             outcome = _completed(attempt, result)
         except asyncio.CancelledError:
-            if self._closed or asyncio.current_task().cancelling():  # type: ignore[union-attr]  # it is a task
-                return  # nobody wants the outcome: the body dropped the step, or the runtime closes
+            if self._unwanted():
+                return
             outcome = await self._failed(attempt, RuntimeError("the step cancelled itself (CancelledError)"))
         except BaseException as error:  # noqa: BLE001  # recorded as the step's failure, and raised in the body
             outcome = await self._failed(attempt, error)
         self._report(outcome)
+
+    def _unwanted(self) -> bool:
+        """Whether nobody wants the current task's outcome: the body dropped the step, or the runtime closes."""
+        return self._closed or asyncio.current_task().cancelling() > 0  # type: ignore[union-attr]  # it is a task
 
     async def _limited(self, attempt: Attempt, limit_us: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         function = attempt.call.function
@@ -158,7 +167,9 @@ class ThreadedPerformers:
         try:
             outcome = _completed(attempt, await result)
         except asyncio.CancelledError:
-            return  # dropped or closing, as in _on_loop
+            if self._unwanted():
+                return
+            outcome = await self._failed(attempt, RuntimeError("the step cancelled itself (CancelledError)"))
         except BaseException as error:  # noqa: BLE001  # recorded as the step's failure, and raised in the body
             outcome = await self._failed(attempt, error)
         self._report(outcome)
