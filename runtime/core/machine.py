@@ -34,6 +34,7 @@ from perdure.sandbox.sets import OrderedFrozenSet, OrderedSet
 from perdure.storage import entries as kinds
 from perdure.storage.encoding import decode
 from perdure.storage.entries import Entry
+from perdure.texts import checked_text
 
 State = Literal["waiting to begin", "running", "ended"]
 SETS = (OrderedSet, OrderedFrozenSet)
@@ -359,6 +360,8 @@ class Machine:
             if self.length >= self.executable.options.max_entries:
                 raise self._too_long()
             text = detail(command) if detail is not None else None
+            checked_text(name, "the name")
+            checked_text(text or "", "the text")
             entry = self.entry(
                 kind, self._now, command=command, name=name, body=body, shape=shape, due=due, detail=text
             )
