@@ -27,6 +27,7 @@ from perdure.engine.thread import EngineThread
 from perdure.errors import DefinitionError, PerdureError
 from perdure.storage.duckdb_ledger import DuckDBLedger
 from perdure.storage.ledger import STATUSES, Ledger, RunFilter, RunRow, SqlResult
+from perdure.texts import checked_text
 
 if TYPE_CHECKING:
     from perdure.client.blocking import BlockingRuntime
@@ -85,7 +86,11 @@ class Runtime:
 
         self._thread = EngineThread(make)
         self._thread.start()
-        await asyncio.wrap_future(recover(self._thread))
+        try:
+            await asyncio.wrap_future(recover(self._thread))
+        except BaseException:
+            await self.close()  # nobody else will: `async with` calls __aexit__ only after this has returned
+            raise
         return self
 
     async def __aexit__(
@@ -111,13 +116,15 @@ class Runtime:
         thread, self._thread = self._thread, None
         if thread is None or self._performers is None:
             return
-        await self._drain(thread)
-        await self._performers.close()
-        await asyncio.to_thread(thread.stop)
-        thread.engine.residents.clear()
-        if self._ledger is not None and self._ledger is not self._source:
-            await asyncio.to_thread(self._ledger.close)
-        self._ledger = None
+        try:
+            await self._drain(thread)
+        finally:  # also when whoever waited for the steps had enough
+            await asyncio.to_thread(thread.stop)
+            await self._performers.close()  # after the engine, which would hand it more
+            thread.engine.residents.clear()
+            if self._ledger is not None and self._ledger is not self._source:
+                await asyncio.to_thread(self._ledger.close)
+            self._ledger = None
 
     async def _drain(self, thread: EngineThread) -> None:
         def begin(engine: Engine, batch: Batch) -> None:
@@ -194,6 +201,7 @@ class Runtime:
         """
         if not isinstance(type, str) or not type:
             raise DefinitionError(f"type={type!r} is no event type.", fix='give a text such as "payment.completed"')
+        checked_text(type, "type")
         return await self.ask(lambda engine, batch: engine.moves.event(type, payload, batch))
 
     async def runs(
@@ -246,18 +254,25 @@ class Runtime:
         if self._thread is None:
             raise _closed()
         answer: Future[RunRow | None] = Future()
+        begun_for_good = False
 
         def begin(engine: Engine, batch: Batch) -> None:
+            nonlocal begun_for_good
             row = engine.ledger.run(run_id)
             if row is not None:
+                begun_for_good = True  # whatever becomes of the batch
                 engine.watch(row.run, condition, answer)  # type: ignore[arg-type]  # it only ever gets a RunRow
             elif run_id in batch.created:
                 engine.watch(batch.created[run_id], condition, answer)  # type: ignore[arg-type]
             elif answer.set_running_or_notify_cancel():
                 answer.set_result(None)
 
-        begun = self._thread.call(begin)
-        begun.add_done_callback(lambda done: _pass_on_error(done, answer))
+        def pass_on_error(begun: Future[None]) -> None:
+            error = begun.exception()
+            if error is not None and not begun_for_good and answer.set_running_or_notify_cancel():
+                answer.set_exception(error)
+
+        self._thread.call(begin).add_done_callback(pass_on_error)
         return answer
 
     def _definition(self, workflow: str | Definition, version: str | None) -> Definition:
@@ -266,12 +281,6 @@ class Runtime:
         else:
             wanted = workflow
         return self.registry.newest(wanted) if version is None else self.registry.get(wanted, version)
-
-
-def _pass_on_error(done: Future[None], answer: Future[Any]) -> None:
-    error = done.exception()
-    if error is not None and answer.set_running_or_notify_cancel():
-        answer.set_exception(error)
 
 
 def _checked_tags(tags: Mapping[str, str] | None) -> dict[str, str]:

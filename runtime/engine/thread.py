@@ -88,7 +88,8 @@ class EngineThread:
                 engine.turn(messages)
         except BaseException as error:  # whoever waits must hear of it, or would wait forever
             logger.critical("The engine stopped; this is a bug of Perdure.", exc_info=True)
-            self._failure = error
+            with self._lock:  # whoever asks from now on is told at once
+                self._failure = error
             self._refuse_rest()
 
     def _take(self) -> list[Message] | None:
@@ -105,6 +106,7 @@ class EngineThread:
             message = self._next(wait_s)
             while True:
                 if message is None:
+                    engine.unrecorded.extend(messages)  # refused, with whoever else still waits
                     return None
                 messages.append(message)
                 if len(messages) >= _BATCH_MAX:
