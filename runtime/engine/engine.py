@@ -146,7 +146,10 @@ class Engine:
             self.timers.add(due, run)
         self._dispatch(batch)
         for facts, output in batch.outputs:
-            show(facts, output)
+            try:
+                show(facts, output)
+            except Exception:  # a closed pipe, or a filter in the application's log; no run is to suffer for it
+                logger.exception("A line that run %s wrote can't be shown.", facts.run_id)
         for run in batch.touched:
             self._notify(run)
         for run in batch.ended:
@@ -179,6 +182,8 @@ class Engine:
         logger.error("The ledger took nothing of a batch of %d entries: %s", len(batch.entries), error)
         for run in batch.touched:
             self.residents.drop(run)
+        for outcome in batch.outcomes:
+            self.in_flight[outcome.run][outcome.command] = outcome.serial  # else nobody would want it next turn
         self.timers.forget()
         self.unrecorded_may_go = False
         self.unrecorded = [*batch.outcomes, *batch.postponed]  # type: ignore[list-item]

@@ -68,7 +68,7 @@ class Families:
 
         def cancel() -> None:
             row = self._row(run_id, batch)
-            if row is not None and not (unless_abandoned and self._abandoned(row)):
+            if row is not None and not (unless_abandoned and self._abandoned(row, batch)):
                 self._engine.moves.cancel(row, batch)
 
         batch.follow.append(cancel)
@@ -78,6 +78,10 @@ class Families:
         for child in self._engine.ledger.children(run_id):
             if child.status not in ENDED:
                 self.cancel_child(child.run_id, batch, unless_abandoned=True)
+        for child_run_id, run in batch.created.items():
+            machine = self._engine.residents.get(run)
+            if machine is not None and machine.facts.parent_run_id == run_id:
+                self.cancel_child(child_run_id, batch, unless_abandoned=True)
 
     def look_again(self, machine: Machine, pending: Pending, batch: Batch) -> None:
         """After a restart: start a child that was not started, take an end that was not told."""
@@ -176,7 +180,9 @@ class Families:
                 )  # fmt: skip
         return row
 
-    def _abandoned(self, row: RunRow) -> bool:
+    def _abandoned(self, row: RunRow, batch: Batch) -> bool:
         first = self._engine.ledger.entries(row.run, 0, 1)
+        if not first:
+            first = [entry for entry in batch.entries if entry.run == row.run and entry.kind == kinds.CREATED]
         detail = json.loads(first[0].detail or "{}") if first else {}
         return bool(detail.get("on_parent_close") == "abandon")

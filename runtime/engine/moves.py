@@ -31,6 +31,7 @@ from perdure.storage.encoding import encode
 from perdure.storage.entries import DefinitionRow, Entry
 from perdure.storage.failures import encode_failure
 from perdure.storage.ledger import ENDED, Pending, RunRow
+from perdure.texts import checked_text
 
 if TYPE_CHECKING:
     from perdure.engine.engine import Engine
@@ -67,13 +68,17 @@ class Moves:
 
         Raises:
             InvalidInput, NotSerializable: nothing was started.
-            DefinitionError: the run_id belongs to a run of another workflow.
+            DefinitionError: the run_id belongs to a run of another workflow, or a text can't be kept.
         """
         definition = wanted.definition
         encoded = definition.encode_input(wanted.value)
         key = wanted.idempotency_key
         if key is None and definition.options.idempotency_key is not None:
             key = definition.run_key(definition.validated_input(wanted.value))
+        checked_text(wanted.run_id or "", "run_id")
+        checked_text(key or "", "idempotency_key")
+        for name, value in wanted.tags.items():
+            checked_text(f"{name}={value}", "the tag")
         existing = self._existing(wanted, key, batch)
         if existing is not None:
             return existing
@@ -149,10 +154,10 @@ class Moves:
     def outcome(self, outcome: Outcome, batch: Batch) -> None:
         """Record how an attempt of a step went."""
         engine = self._engine
-        batch.outcomes.append(outcome)
         at_work = engine.in_flight.get(outcome.run, {})
         if at_work.get(outcome.command) != outcome.serial:
             return  # the body dropped it, or it was abandoned: nobody wants to know any more
+        batch.outcomes.append(outcome)
         del at_work[outcome.command]
         machine = self.machine(outcome.run, batch)
         if machine is None or outcome.command not in machine.waiting:
@@ -188,6 +193,8 @@ class Moves:
                 return False
             self._engine.feed(machine, batch, machine.entry(kind, batch.now, **fields))
             return True
+        if self._engine.residents.get(run) is not None:
+            return False  # it ended in this very batch, which the ledger's row does not know yet
         row = self._engine.ledger.run_numbered(run)
         if row is None or row.status in ENDED or fields["command"] not in row.pending:
             return False
@@ -254,24 +261,31 @@ class Moves:
             return False
         if row.cancel_requested:
             return True
+        if row.run in batch.stopping:
+            return True
         machine = engine.residents.get(row.run)
-        if machine is None and row.status in ("queued", "awaiting_retry") and row.due is not None:
+        idle = machine is None and row.status in ("queued", "awaiting_retry") and row.due is not None
+        if machine is not None and machine.ended:  # in this very batch
+            idle = machine.ending is not None and machine.ending.kind == kinds.RETRYING
+            if not idle:
+                return False
+            batch.lengths.setdefault(row.run, machine.length)
+        batch.stopping.add(row.run)
+        if idle:
             requested = self.bare_entry(row, batch, kinds.CANCEL_REQUESTED, name=reason)
             batch.add(requested, self._ending(row, batch, reason))
             batch.ended.append(row.run)
             engine.families.ended(row.run_id, row.parent_run_id, batch.entries[-1], batch)
+            engine.families.cancel_spawned(row.run_id, batch)
             return True
         machine = machine or self.machine(row.run, batch)
         if machine is None:
             row_now = engine.ledger.run_numbered(row.run)
-            if row_now is not None and not any(
-                e.kind == kinds.CANCEL_REQUESTED and e.run == row.run for e in batch.entries
-            ):
+            if row_now is not None:
                 batch.add(self.bare_entry(row_now, batch, kinds.CANCEL_REQUESTED, name=reason))
-            return True
-        if not machine.cancel_requested and not machine.ended:
+        elif not machine.cancel_requested:
             engine.feed(machine, batch, machine.entry(kinds.CANCEL_REQUESTED, batch.now, name=reason))
-            engine.families.cancel_spawned(row.run_id, batch)
+        engine.families.cancel_spawned(row.run_id, batch)
         return True
 
     def _ending(self, row: RunRow, batch: Batch, reason: str) -> Entry:
