@@ -52,6 +52,9 @@ class BlockingRuntime:
 
     def wait_for(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the private loop and wait for it."""
+        if self._loop.is_closed():
+            work.close()
+            raise PerdureError("the runtime is not open.", fix="use it inside its `with` block")
         if threading.current_thread() is self._thread:
             work.close()
             raise PerdureError(

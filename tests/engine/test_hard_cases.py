@@ -11,7 +11,16 @@ from typing import Any
 
 import pytest
 
-from perdure import DefinitionError, LedgerFull, MemoryLedger, RetryPolicy, RunCancelled, RunFailed, Runtime
+from perdure import (
+    DefinitionError,
+    LedgerFull,
+    MemoryLedger,
+    PerdureError,
+    RetryPolicy,
+    RunCancelled,
+    RunFailed,
+    Runtime,
+)
 from perdure.strict import step, workflow
 
 
@@ -329,6 +338,14 @@ async def test_an_outcome_that_comes_after_the_patience_of_closing_harms_nothing
 
         monkeypatch.setattr(performers, "close", close_and_let_go)
     assert "bug of Perdure" not in caplog.text
+
+
+def test_a_blocking_runtime_says_that_it_was_closed() -> None:
+    with Runtime(MemoryLedger(), workflows=[waiter]) as runtime:
+        run = runtime.start(waiter, "x")
+    for call in (run.status, runtime.runs):
+        with pytest.raises(PerdureError, match="not open"):
+            call()
 
 
 # ── what bodies show ─────────────────────────────────────────────────────────────────────────────
