@@ -76,19 +76,14 @@ class BodyLoop(asyncio.AbstractEventLoop):
 
     def __init__(self, timers: Timers) -> None:
         self._timers = timers
-        self._ready: deque[Callback] = deque()
+        self.ready: deque[Callback] = deque()  # what runs next, in order
         self.tasks: list[BodyTask[Any]] = []  # in order of creation; finished ones are dropped now and then
         self._sweep_at = 64
         self._closed = False
 
-    @property
-    def busy(self) -> bool:
-        """Whether something else is ready to run."""
-        return bool(self._ready)
-
     def run_ready(self) -> None:
         """Run callbacks in order until nothing is ready: the body then waits, or has ended."""
-        ready = self._ready
+        ready = self.ready
         while ready:
             callback = ready.popleft()
             if callback.cancelled_:
@@ -101,12 +96,12 @@ class BodyLoop(asyncio.AbstractEventLoop):
     def discard(self) -> None:
         """Close every coroutine that still waits; later calls are ignored."""
         self._closed = True
-        self._ready.clear()
+        self.ready.clear()
         for task in self.tasks:
             if not task.done():
                 task.discard()
         self.tasks.clear()
-        self._ready.clear()
+        self.ready.clear()
 
     # ── what asyncio calls ──
 
@@ -117,7 +112,7 @@ class BodyLoop(asyncio.AbstractEventLoop):
     ) -> Callback:
         entry = Callback(callback, args, context)
         if not self._closed:
-            self._ready.append(entry)
+            self.ready.append(entry)
         return entry
 
     def call_later(  # type: ignore[override]
@@ -132,7 +127,7 @@ class BodyLoop(asyncio.AbstractEventLoop):
         if due_us <= self._timers.now_us():
             return self.call_soon(callback, *args, context=context)
         entry = Callback(callback, args, context)
-        entry.drop = self._timers.set_timer(due_us, lambda: None if entry.cancelled_ else self._ready.append(entry))
+        entry.drop = self._timers.set_timer(due_us, lambda: None if entry.cancelled_ else self.ready.append(entry))
         return entry
 
     def time(self) -> float:

@@ -202,12 +202,13 @@ class Machine:
         Gives None, and changes nothing, whenever that is not so; `ask` is the long way.
         """
         expected, coming = self._expected, self._coming
-        if not expected or coming is None or len(expected) != 1 or self._reused or self.loop.busy or self._closed:
+        if not expected or coming is None or len(expected) != 1 or self._reused or self.loop.ready or self._closed:
             return None
         cause = coming.causes[0]
         if cause.kind != kinds.STEP_COMPLETED or len(coming.causes) != 1:
             return None
-        branch = self.branch()
+        tasks = self.loop.tasks
+        branch = tasks[0].branch if len(tasks) == 1 else self.branch()
         command = f"{branch.path}/{branch.commands}"
         recorded = expected.get(command)
         if (

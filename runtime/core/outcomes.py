@@ -13,6 +13,7 @@ from perdure.storage import entries as kinds
 from perdure.storage.encoding import decode
 from perdure.storage.entries import Entry
 from perdure.storage.failures import decode_failure
+from perdure.storage.plain import parse
 
 Outcome: TypeAlias = Callable[["asyncio.Future[Any]", Entry], None]
 
@@ -22,7 +23,7 @@ SETS = (OrderedSet, OrderedFrozenSet)
 def value_of(cause: Entry) -> Any:
     """A result, always decoded from the ledger's form, on first execution too."""
     if cause.shape is None:
-        return decode(cause.body or "null", None, sets=SETS)
+        return parse(cause.body or "null")
     with activation.suspended():  # decoding may import the classes of what was recorded
         return decode(cause.body or "null", cause.shape, sets=SETS)
 

@@ -97,7 +97,8 @@ class StepContext:
             options = _DEFAULTS
         else:
             options = _DEFAULTS.overridden(retries, timeout, delivery, on_error)
-        return self._run(name, fn, args, _NO_KEYWORDS, options, self._here(), True)
+        where = site() if self._machine.living else ""  # _here(), without one more call
+        return self._run(name, fn, args, _NO_KEYWORDS, options, where, True)
 
     async def _run(
         self,
