@@ -83,7 +83,7 @@ class StepContext:
             retries: attempts after the first, or a `RetryPolicy`; 2 by default.
             timeout: of one attempt, a duration; none by default.
             delivery: `"at_least_once"` (default: after a crash in the middle it runs again, with the same idempotency
-                key) or `"at_most_once"` (then `StepInterrupted` is raised instead).
+                key) or `"at_most_once"` (then `StepInterrupted` is raised instead, and `retries` is 0 by default).
             on_error: called, as part of the step, with the exception of the last attempt.
 
         Records: the intent with name and arguments before `fn` starts, each failed attempt, and the result.

@@ -98,9 +98,12 @@ class StepOptions:
         """The same options but for those that are given."""
         if retries is None and timeout is None and delivery is None and on_error is None:
             return self
+        policy = self.policy if retries is None else retry_policy(retries)
+        if delivery == "at_most_once" and retries is None and self.delivery == "at_least_once":
+            policy = retry_policy(0)  # once means once, unless somebody asks for more
         return replace(
             self,
-            policy=self.policy if retries is None else retry_policy(retries),
+            policy=policy,
             timeout_us=self.timeout_us if timeout is None else _positive_us(timeout),
             delivery=self.delivery if delivery is None else _delivery(delivery),
             on_error=self.on_error if on_error is None else on_error,

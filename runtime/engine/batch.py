@@ -36,8 +36,6 @@ class Batch:
     refuse: list[Callable[[BaseException], None]] = field(default_factory=list)
     #: Outcomes that this batch records; given back to the inbox if it can't be appended.
     outcomes: list[Outcome] = field(default_factory=list)
-    #: Messages that have to wait for the next batch.
-    postponed: list[object] = field(default_factory=list)
 
     def add(self, *entries: Entry) -> None:
         """Take entries of one run, in order."""

@@ -73,7 +73,7 @@ class Engine:
         self.in_flight: defaultdict[int, dict[str, int]] = defaultdict(dict)  # command → serial of the attempt
         self._serials = itertools.count(1)
         self.draining = False
-        self.unrecorded: list[Message] = []  # taken again next turn: postponed, or of a batch that failed
+        self.unrecorded: list[Message] = []  # of a batch that could not be appended; taken again next turn
         self.unrecorded_may_go = True  # False after a failed append: give the disk a moment
         self._known_definitions: set[str] = set()
         self._watchers: defaultdict[int, list[tuple[Condition, Future[RunRow]]]] = defaultdict(list)
@@ -161,7 +161,6 @@ class Engine:
                 self.residents.park(run)
         for acknowledge in batch.acknowledge:
             acknowledge()
-        self.unrecorded.extend(batch.postponed)  # type: ignore[arg-type]  # they came as messages
 
     def _dispatch(self, batch: Batch) -> None:
         for place in batch.cancel:
@@ -186,7 +185,7 @@ class Engine:
             self.in_flight[outcome.run][outcome.command] = outcome.serial  # else nobody would want it next turn
         self.timers.forget()
         self.unrecorded_may_go = False
-        self.unrecorded = [*batch.outcomes, *batch.postponed]  # type: ignore[list-item]
+        self.unrecorded = list(batch.outcomes)
         for refuse in batch.refuse:
             refuse(error)
 

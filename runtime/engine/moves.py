@@ -305,7 +305,11 @@ class Moves:
         machine = self.machine(run, batch, try_diverged=True)
         if machine is None:
             return
+        # What this very batch says of a command, the row does not know yet.
+        moved = {entry.command for entry in batch.entries if entry.run == run}
         for pending in list(row.pending.values()):
+            if pending.command in moved:
+                continue
             if pending.kind == kinds.STEP and not pending.retrying and pending.command in machine.waiting:
                 self._resume_step(machine, pending, batch)
             elif pending.kind in (kinds.CHILD, kinds.CHILD_RESULT):

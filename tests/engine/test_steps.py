@@ -393,3 +393,17 @@ async def test_parallel_cancels_the_others_when_one_fails(open_runtime):
         run = await runtime.start("parallel", None)
         assert await run.result(timeout="10s") == "attempt 1"
         await asyncio.wait_for(cancelled.wait(), 5)
+
+
+async def test_an_at_most_once_step_is_not_retried_unless_asked(open_runtime):
+    @workflow(id="at-most-once")
+    async def body(input: None, step):
+        try:
+            await step.run("once", flaky, "once", 9, delivery="at_most_once")
+        except RuntimeError:
+            return await step.run("again", flaky, "again", 1, delivery="at_most_once", retries=FAST)
+
+    async with open_runtime(body) as runtime:
+        run = await runtime.start("at-most-once", None)
+        assert await run.result(timeout="10s") == 2
+    assert calls == ["once", "again", "again"]
