@@ -6,10 +6,8 @@ Group commit falls out of it: what arrives while a batch is being synced is the 
 from __future__ import annotations
 
 import logging
-import os
 import queue
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
@@ -25,9 +23,6 @@ logger = logging.getLogger("perdure")
 
 _BATCH_MAX = 2_000
 _PAUSE_AFTER_FAILED_APPEND_S = 1.0
-_LOOK_AGAIN_S = 0.0002
-#: Gives up the interpreter lock and the processor for an instant; Windows has no sched_yield, and sleeps.
-_let_others_run = getattr(os, "sched_yield", lambda: time.sleep(0))
 
 
 class EngineThread:
@@ -103,7 +98,7 @@ class EngineThread:
             wait_s = max(0.0, (engine.next_time() - engine.clock.now_us()) / 1_000_000)
         messages: list[Message] = []
         try:
-            message = self._next(wait_s)
+            message = self._inbox.get(timeout=wait_s)
             while True:
                 if message is None:
                     engine.unrecorded.extend(messages)  # refused, with whoever else still waits
@@ -115,21 +110,6 @@ class EngineThread:
         except queue.Empty:
             pass
         return messages
-
-    def _next(self, wait_s: float) -> Message | None:
-        """Take one message, or raise `queue.Empty` after `wait_s`.
-
-        While steps are at work the answer of a short one is only microseconds away, and waking up from a real wait
-        takes longer than that: so look again for a moment first, letting others run.
-        """
-        if self.engine.in_flight and wait_s > _LOOK_AGAIN_S:
-            end = time.perf_counter() + _LOOK_AGAIN_S
-            while time.perf_counter() < end:
-                try:
-                    return self._inbox.get_nowait()
-                except queue.Empty:
-                    _let_others_run()
-        return self._inbox.get(timeout=wait_s)
 
     def _refuse_rest(self) -> None:
         """Answer whoever still waits, also those that watch a run."""
