@@ -85,7 +85,7 @@ async def until_idle(runtime: Runtime, patience_s: float | None = None) -> bool:
 
 
 def _is_idle(engine: Engine, batch: Batch) -> bool:
-    if batch.entries or batch.perform or batch.follow or batch.postponed:
+    if batch.entries or batch.perform or batch.follow:
         return False
     return not any(engine.in_flight.values()) and engine.ledger.next_due() is None
 
