@@ -148,39 +148,32 @@ class datetime(real.datetime, metaclass=StandInType):
 # ── methods of values ────────────────────────────────────────────────────────────────────────────
 
 
-def _timestamp(value: real.datetime) -> Callable[[], float]:
+def _timestamp(value: real.datetime) -> float:
     if value.utcoffset() is None:
         raise _zone_dependent(
             "timestamp() of a naive datetime", "make it aware: value.replace(tzinfo=timezone.utc).timestamp()"
         )
-    return value.timestamp
+    return value.timestamp()
 
 
-def _astimezone(value: real.datetime) -> Callable[[real.tzinfo | None], real.datetime]:
+def _astimezone(value: real.datetime, tz: real.tzinfo | None = None) -> real.datetime:
     if value.utcoffset() is None:
         raise _zone_dependent(
             "astimezone() of a naive datetime", "make it aware: value.replace(tzinfo=timezone.utc).astimezone(…)"
         )
-
-    def astimezone(tz: real.tzinfo | None = None) -> real.datetime:
-        if tz is None and current() is not None:
-            raise _zone_dependent("astimezone() without a zone", "name it: value.astimezone(timezone.utc)")
-        return value.astimezone(tz)
-
-    return astimezone
+    if tz is None and current() is not None:
+        raise _zone_dependent("astimezone() without a zone", "name it: value.astimezone(timezone.utc)")
+    return value.astimezone(tz)
 
 
-def _strftime(value: real.datetime) -> Callable[[str], str]:
-    def strftime(format: str) -> str:
-        if "%s" in format:
-            raise _zone_dependent("strftime('%s')", "int(value.timestamp()) of an aware datetime")
-        return value.strftime(format)
-
-    return strftime
+def _strftime(value: real.datetime, format: str) -> str:
+    if "%s" in format:
+        raise _zone_dependent("strftime('%s')", "int(value.timestamp()) of an aware datetime")
+    return value.strftime(format)
 
 
-#: Attributes of a `datetime` whose outcome may depend on the machine, and what a body gets instead of each.
-METHODS: Final[Mapping[str, Callable[[real.datetime], object]]] = {
+#: Methods of a `datetime` whose outcome may depend on the machine, and what a body calls instead, with the value first.
+METHODS: Final[Mapping[str, Callable[..., object]]] = {
     "timestamp": _timestamp,
     "astimezone": _astimezone,
     "strftime": _strftime,

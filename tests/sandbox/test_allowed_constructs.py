@@ -184,6 +184,13 @@ def body():
     item = Item("a", 3)
     return replace(item, price=4) > item, item == Item("a", 3), Color.RED.name, [c.value for c in Color], Color["BLUE"] is Color.BLUE
 """,
+    "datetime_methods": """
+from datetime import datetime, timedelta, timezone
+def body():
+    aware = datetime(2024, 5, 6, 7, 8, tzinfo=timezone.utc)
+    zone = timezone(timedelta(hours=2))
+    return aware.timestamp(), aware.astimezone(zone), aware.astimezone(tz=zone).hour, datetime(2024, 5, 6).strftime("%Y-%m-%d")
+""",
     "local_class": """
 def body():
     class Counter:

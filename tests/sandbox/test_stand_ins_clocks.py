@@ -140,15 +140,15 @@ def test_what_depends_on_the_machines_zone_is_refused_with_a_fix(world):
         lambda: datetime.date.fromtimestamp(0),
         lambda: datetime.METHODS["timestamp"](NOW),
         lambda: datetime.METHODS["astimezone"](NOW),
-        lambda: datetime.METHODS["astimezone"](NOW.replace(tzinfo=real_datetime.UTC))(),
-        lambda: datetime.METHODS["strftime"](NOW)("%s"),
+        lambda: datetime.METHODS["astimezone"](NOW.replace(tzinfo=real_datetime.UTC)),
+        lambda: datetime.METHODS["strftime"](NOW, "%s"),
     ):
         with pytest.raises(SandboxViolation, match="can't be used") as caught:
             call()
         assert caught.value.fix
     aware = NOW.replace(tzinfo=real_datetime.UTC)
-    assert datetime.METHODS["timestamp"](aware)() == aware.timestamp()
-    assert datetime.METHODS["astimezone"](aware)(real_datetime.UTC) == aware
+    assert datetime.METHODS["timestamp"](aware) == aware.timestamp()
+    assert datetime.METHODS["astimezone"](aware, real_datetime.UTC) == aware
 
 
 @as_body
