@@ -12,7 +12,7 @@ import typing
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel, PydanticSchemaGenerationError, TypeAdapter, ValidationError
+from pydantic import BaseModel, PydanticUserError, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUndefinedAnnotation
 
 from perdure.declare.options import Retries, WorkflowOptions, workflow_options
@@ -140,9 +140,9 @@ class WorkflowDefinition(Generic[Body]):
             return encode(adapter.validate_python(value))
         except ValidationError as error:
             raise SandboxViolation(
-                f"workflow {self.id!r} returned what its annotation does not allow: {_first_problem(error)}",
+                f"workflow {self.id!r} returned what its annotation does not allow: {_first_problem(error, 'output')}",
                 where=self.site,
-                why="\n".join(_problems(error)),
+                why="\n".join(_problems(error, "output")),
                 fix="return what is annotated, or mend the annotation",
             ) from None
 
@@ -196,12 +196,15 @@ class WorkflowDefinition(Generic[Body]):
             return None
         try:
             return TypeAdapter(annotation)
-        except (PydanticSchemaGenerationError, PydanticUndefinedAnnotation) as error:
+        except (PydanticUserError, PydanticUndefinedAnnotation) as error:
+            old = isinstance(error, PydanticUserError) and error.code == "typed-dict-version"  # before Python 3.12
             raise DefinitionError(
                 f"workflow {self.id!r}: its {what} annotation {annotation!r} can't be validated.",
                 where=self.site,
                 why=str(error).splitlines()[0],
-                fix="use a pydantic model, a dataclass, a TypedDict or builtin types",
+                fix="write from typing_extensions import TypedDict"
+                if old
+                else "use a pydantic model, a dataclass, a TypedDict or builtin types",
             ) from None
 
 
@@ -334,13 +337,13 @@ def _fields(value: object) -> dict[str, Any]:
     return dict(getattr(value, "__dict__", {}))
 
 
-def _problems(error: ValidationError) -> list[str]:
+def _problems(error: ValidationError, whole: str = "input") -> list[str]:
     return [
-        f"{'.'.join(str(part) for part in problem['loc']) or 'input'}: {problem['msg']}" for problem in error.errors()
+        f"{'.'.join(str(part) for part in problem['loc']) or whole}: {problem['msg']}" for problem in error.errors()
     ]
 
 
-def _first_problem(error: ValidationError) -> str:
-    problems = _problems(error)
+def _first_problem(error: ValidationError, whole: str = "input") -> str:
+    problems = _problems(error, whole)
     more = len(problems) - 1
     return problems[0] + (f" (and {more} more)" if more else "")

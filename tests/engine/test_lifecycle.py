@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+import typing
 
 import pytest
 from pydantic import BaseModel
@@ -105,6 +107,29 @@ async def test_a_wrong_input_starts_nothing(open_runtime):
         with pytest.raises(DefinitionError, match="not text"):
             await runtime.start("simple", {"order_id": "a"}, tags={"n": 1})
         assert await runtime.runs() == []
+
+
+class Place(typing.TypedDict):
+    city: str
+
+
+@workflow(id="placed")
+async def placed(input: Place, step) -> int:
+    return input["city"]
+
+
+async def test_a_typed_dict_is_validated_or_its_successor_named(open_runtime):
+    async with open_runtime(placed) as runtime:
+        if sys.version_info < (3, 12):  # pydantic can't read the standard library's before
+            with pytest.raises(DefinitionError) as refused:
+                await runtime.start(placed, {"city": "Oslo"})
+            assert "typing_extensions" in refused.value.fix
+            return
+        with pytest.raises(InvalidInput, match="city: Field required"):
+            await runtime.start(placed, {})
+        run = await runtime.start(placed, {"city": "Oslo"})
+        with pytest.raises(RunFailed, match="output: Input should be a valid integer"):
+            await run.result()
 
 
 async def test_an_unknown_run_is_an_error_of_its_own(open_runtime):
