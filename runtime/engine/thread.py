@@ -81,6 +81,7 @@ class EngineThread:
                 if messages is None:
                     break
                 engine.turn(messages)
+                del messages  # else the last batch would stay in memory for as long as nothing comes
         except BaseException as error:  # whoever waits must hear of it, or would wait forever
             logger.critical("The engine stopped; this is a bug of Perdure.", exc_info=True)
             with self._lock:  # whoever asks from now on is told at once
