@@ -40,6 +40,16 @@ def mutable(name: str) -> Judgement:
     )
 
 
+def mutable_default() -> Judgement:
+    """Judge a container that a function of the module has for a default."""
+    return Judgement(
+        "mutable-global",
+        "a mutable default is made once: all runs share it, and a replay finds it changed",
+        "make the default None, and the container in the function",
+        certain=False,
+    )
+
+
 def rebound(name: str) -> Judgement:
     """Judge a name that some function of the module assigns to."""
     return Judgement(

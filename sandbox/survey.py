@@ -177,6 +177,11 @@ class Survey:
         unit.attributes = frozenset(policy.attributes)
         self.mentioned |= policy.attributes
         self.findings += policy.findings
+        if unit.kind != "native":
+            arguments = unit.node.args
+            for default in (*arguments.defaults, *arguments.kw_defaults):
+                if judgement.is_mutable_display(default):
+                    self.report(unit, default, judgement.mutable_default())
         for reference in policy.references:
             self._follow(unit, reference)
         for module, member, node in policy.imports:

@@ -63,6 +63,12 @@ class Runtime:
         clock: Clock | None = None,
     ) -> None:
         self.registry = Registry(find_workflows(workflows))
+        if not isinstance(ledger, (str, os.PathLike)) and not hasattr(ledger, "append"):
+            raise DefinitionError(
+                f"ledger={ledger!r} is neither a path nor a ledger.",
+                fix='give a path such as "orders.duckdb" (an environment variable that is not set gives None), '
+                "or MemoryLedger()",
+            )
         self._source = ledger
         self._drain_us = duration_us(drain, "drain")
         self._residents_max = residents_max

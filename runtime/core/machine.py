@@ -28,7 +28,7 @@ from perdure.core.loop import BodyLoop, BodyTask
 from perdure.core.outcomes import OUTCOMES, Outcome
 from perdure.core.sites import site
 from perdure.core.step import StepContext
-from perdure.errors import BudgetExceeded, Divergence, DuplicateStepName, InternalError
+from perdure.errors import BudgetExceeded, DefinitionError, Divergence, DuplicateStepName, InternalError
 from perdure.sandbox import activation, fuel
 from perdure.sandbox.sets import OrderedFrozenSet, OrderedSet
 from perdure.storage import entries as kinds
@@ -321,8 +321,13 @@ class Machine:
         if self._closed:
             raise DivergenceSignal
         task = asyncio.current_task(self.loop)
-        if task is None:
-            raise InternalError("a command was asked outside of any task.", where=self._where())
+        if task is None or activation.current() is not self:
+            raise DefinitionError(
+                "step was used outside of the body that it belongs to.",
+                where=f"{site()}, {self._where()}",
+                why="only the body asks for durable work: a step that starts steps could not be replayed",
+                fix="call the function directly in the step, or make the call in the body",
+            )
         return cast("BodyTask[Any]", task).branch  # the loop makes no others
 
     def ask(

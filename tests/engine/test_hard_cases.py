@@ -428,3 +428,22 @@ async def test_a_step_that_is_slow_to_stop_does_not_shield_the_next_attempt_s(op
         async with asyncio.timeout(5):
             while slow.cancelled < 2:
                 await asyncio.sleep(0.002)
+
+
+async def test_a_step_that_starts_a_step_is_told_what_to_do(open_runtime):
+    @workflow(id="nested")
+    async def body(input: None, step):
+        async def outer() -> int:
+            return await step.run("inner", abs, -1)
+
+        await step.run("outer", outer, retries=0)
+
+    async with open_runtime(body) as runtime:
+        run = await runtime.start("nested", None)
+        with pytest.raises(RunFailed, match="outside of the body"):
+            await run.result(timeout="10s")
+
+
+def test_a_ledger_that_is_none_is_refused_with_the_fix():
+    with pytest.raises(DefinitionError, match="neither a path nor a ledger"):
+        Runtime(None)  # type: ignore[arg-type]

@@ -169,6 +169,21 @@ def test_mutable_global_is_an_error_in_strict_mode(module):
     assert caught.value.findings[0].line == 4
 
 
+@pytest.mark.parametrize("default", ["[]", "{}", "dict()", "[x for x in ()]"])
+def test_mutable_default_of_a_helper_is_a_mutable_global(module, default):
+    with pytest.raises(PolicyViolation) as caught:
+        module(
+            f"""
+            def remember(value, *, seen={default}):
+                return len(seen)
+            @workflow
+            async def body(input, step): return remember(input)
+            """
+        )
+    (finding,) = caught.value.findings
+    assert (finding.rule, finding.line) == ("mutable-global", 2)
+
+
 def test_name_that_a_function_rebinds_is_a_mutable_global(module):
     with pytest.raises(PolicyViolation) as caught:
         module(
