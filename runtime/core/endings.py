@@ -65,5 +65,11 @@ def same_ending(recorded: Entry, replayed: Entry) -> bool:
     return recorded.kind == replayed.kind and recorded.body == replayed.body and recorded.shape == replayed.shape
 
 
+def failed_by(recorded: Entry, error: BaseException) -> bool:
+    """Whether a run was recorded as failed with an error of this class."""
+    kind = type(error)
+    return recorded.kind == kinds.FAILED and _error_type(recorded) == f"{kind.__module__}:{kind.__qualname__}"
+
+
 def _error_type(entry: Entry) -> str:
     return decode_failure(entry.body or "", entry.shape).error_type

@@ -21,19 +21,27 @@ from perdure.core.branch import Branch
 from perdure.core.calls import StepCall
 from perdure.core.context import Context
 from perdure.core.divergence import Difference, DivergenceSignal, divergence_of
-from perdure.core.endings import ending_of, same_ending
+from perdure.core.endings import ending_of, failed_by, same_ending
 from perdure.core.facts import Executable, Output, RunFacts
 from perdure.core.history import Reused, Stride, command_key, strides
 from perdure.core.loop import BodyLoop, BodyTask
 from perdure.core.outcomes import OUTCOMES, Outcome
 from perdure.core.sites import site
 from perdure.core.step import StepContext
-from perdure.errors import BudgetExceeded, DefinitionError, Divergence, DuplicateStepName, InternalError
+from perdure.errors import (
+    BudgetExceeded,
+    DefinitionError,
+    Divergence,
+    DuplicateStepName,
+    InternalError,
+    SandboxViolation,
+)
 from perdure.sandbox import activation, fuel
 from perdure.sandbox.sets import OrderedFrozenSet, OrderedSet
 from perdure.storage import entries as kinds
 from perdure.storage.encoding import decode
 from perdure.storage.entries import Entry
+from perdure.storage.failures import encode_failure
 from perdure.texts import checked_text
 
 State = Literal["waiting to begin", "running", "ended"]
@@ -120,9 +128,14 @@ class Machine:
         walk = strides(entries, self.deferred)
         self._walk = walk
         self._coming = next(walk, None)
-        with self._active():
-            while self._coming is not None:
-                self._replay_stride()
+        try:
+            with self._active():
+                while self._coming is not None:
+                    self._replay_stride()
+        except (SandboxViolation, BudgetExceeded) as violation:
+            if not entries or not failed_by(entries[-1], violation):
+                raise
+            self._state = "ended"  # as it did when it was recorded
         if entries:
             self.length = entries[-1].position + 1
             self.last_at = max(self.last_at, entries[-1].at)
@@ -130,12 +143,22 @@ class Machine:
     def feed(self, *causes: Entry) -> list[Entry]:
         """Live through new causes; give what the body asked for, and its ending if it ended."""
         self._asked = []
-        with self._active():
-            for cause in causes:
-                self._deliver(cause)
-            if self._state == "running" and self._root is not None and self._root.done():
-                self._asked.append(self._conclude(self._root))
-            asked, self._asked = self._asked, []
+        length = self.length
+        try:
+            with self._active():
+                for cause in causes:
+                    self._deliver(cause)
+                if self._state == "running" and self._root is not None and self._root.done():
+                    self._asked.append(self._conclude(self._root))
+        except (SandboxViolation, BudgetExceeded) as violation:
+            # The second line stopped something, whether or not the body let the error out: what it asked for since
+            # counts for nothing.
+            self.length = length
+            self._state = "ended"
+            body, shape = encode_failure(violation)
+            self.ending = self.entry(kinds.FAILED, self._now, attempt=self.facts.attempt, body=body, shape=shape)
+            self._asked = [self.ending]
+        asked, self._asked = self._asked, []
         return asked
 
     def entry(self, kind: str, at: int, **fields: Any) -> Entry:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from pydantic import BaseModel, field_validator
 
 from perdure import (
     DefinitionError,
@@ -20,6 +21,7 @@ from perdure import (
     RunCancelled,
     RunFailed,
     Runtime,
+    SandboxViolation,
 )
 from perdure.strict import step, workflow
 
@@ -447,3 +449,37 @@ async def test_a_step_that_starts_a_step_is_told_what_to_do(open_runtime):
 def test_a_ledger_that_is_none_is_refused_with_the_fix():
     with pytest.raises(DefinitionError, match="neither a path nor a ledger"):
         Runtime(None)  # type: ignore[arg-type]
+
+
+class Peeking(BaseModel):
+    path: str
+
+    @field_validator("path")
+    @classmethod
+    def exists(cls, path: str) -> str:
+        with open(path) as file:
+            return file.name
+
+
+@pytest.mark.parametrize("swallow", [False, True])
+async def test_what_the_audit_hook_stops_fails_the_run_also_on_replay(open_runtime, swallow, tmp_path):
+    (tmp_path / "there").write_text("x")
+
+    @workflow(id="peeking")
+    async def body(input: list, step) -> str:
+        path, swallow = input
+        try:
+            Peeking(path=path)
+        except Exception:
+            if not swallow:
+                raise
+        await step.run("never", abs, -1)
+        return "done"
+
+    async with open_runtime(body) as runtime:
+        run = await runtime.start("peeking", [str(tmp_path / "there"), swallow])
+        with pytest.raises(RunFailed) as caught:
+            await run.result(timeout="10s")
+        assert isinstance(caught.value.__cause__, SandboxViolation)
+        assert await run.status() == "failed"
+        assert (await run.replay()).ok
