@@ -180,7 +180,7 @@ class Survey:
         if unit.kind != "native":
             arguments = unit.node.args
             for default in (*arguments.defaults, *arguments.kw_defaults):
-                if judgement.is_mutable_display(default):
+                if default is not None and judgement.is_mutable_display(default):
                     self.report(unit, default, judgement.mutable_default())
         for reference in policy.references:
             self._follow(unit, reference)

@@ -28,6 +28,7 @@ from perdure.core.loop import BodyLoop, BodyTask
 from perdure.core.outcomes import OUTCOMES, Outcome
 from perdure.core.sites import site
 from perdure.core.step import StepContext
+from perdure.core.waiting import Waiting
 from perdure.errors import (
     BudgetExceeded,
     DefinitionError,
@@ -46,22 +47,6 @@ from perdure.texts import checked_text
 
 State = Literal["waiting to begin", "running", "ended"]
 SETS = (OrderedSet, OrderedFrozenSet)
-
-
-class Waiting:
-    """A command that the body waits for."""
-
-    __slots__ = ("call", "command", "future", "kind", "name", "position")
-
-    def __init__(
-        self, command: str, kind: str, name: str, position: int, future: asyncio.Future[Any] | None, call: Any
-    ) -> None:
-        self.command = command
-        self.kind = kind
-        self.name = name
-        self.position = position
-        self.future = future  # None for a timer, whose `call` is called instead
-        self.call = call
 
 
 class _Active:

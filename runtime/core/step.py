@@ -26,7 +26,8 @@ from perdure.storage import entries as kinds
 from perdure.storage.encoding import Encoded, encode, encode_arguments
 
 if TYPE_CHECKING:
-    from perdure.core.machine import Machine, Waiting
+    from perdure.core.machine import Machine
+    from perdure.core.waiting import Waiting
 
 T = TypeVar("T")
 OnParentClose = Literal["cancel", "abandon"]

@@ -18,8 +18,9 @@ from typing import Any, NamedTuple
 from perdure.core.divergence import DivergenceSignal
 from perdure.core.facts import Executable, RunFacts
 from perdure.core.history import Reused
-from perdure.core.machine import Machine, Waiting
+from perdure.core.machine import Machine
 from perdure.core.outcomes import OUTCOMES
+from perdure.core.waiting import Waiting
 from perdure.storage import entries as kinds
 from perdure.storage.entries import Entry
 

@@ -1,0 +1,22 @@
+"""A command that a body waits for, until its outcome answers it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+
+class Waiting:
+    """A command that the body waits for."""
+
+    __slots__ = ("call", "command", "future", "kind", "name", "position")
+
+    def __init__(
+        self, command: str, kind: str, name: str, position: int, future: asyncio.Future[Any] | None, call: Any
+    ) -> None:
+        self.command = command
+        self.kind = kind
+        self.name = name
+        self.position = position
+        self.future = future  # None for a timer, whose `call` is called instead
+        self.call = call
