@@ -212,6 +212,8 @@ class Machine:
         expected, coming = self._expected, self._coming
         if not expected or coming is None or len(expected) != 1 or self._reused or self.loop.ready or self._closed:
             return None
+        if self._divergence is not None:
+            return None  # `ask` refuses whatever the body still tries
         cause = coming.causes[0]
         if cause.kind != kinds.STEP_COMPLETED or len(coming.causes) != 1:
             return None
@@ -219,6 +221,7 @@ class Machine:
         branch = tasks[0].branch if len(tasks) == 1 else self.branch()
         command = f"{branch.path}/{branch.commands}"
         recorded = expected.get(command)
+        # What `_same_command` compares, written out: this runs for every step of a replay.
         if (
             recorded is None
             or cause.command != command
