@@ -1,0 +1,21 @@
+"""Proof on a laptop: the simulator, fakes, property-based determinism tests, and the pytest plugin.
+
+Shipped with the library, never imported by the rest of it. Names are resolved when first used, so that the pytest
+plugin costs a test run nothing that does not use it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_HOMES: dict[str, str] = {}
+
+__all__ = sorted(_HOMES)  # noqa: PLE0605  # the names are the keys
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{home}"), name)
