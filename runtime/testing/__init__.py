@@ -11,7 +11,7 @@ from typing import Any
 
 _HOMES: dict[str, str] = {}
 
-__all__ = sorted(_HOMES)  # noqa: PLE0605  # the names are the keys
+__all__ = sorted(_HOMES)  # the names are the keys
 
 
 def __getattr__(name: str) -> Any:
