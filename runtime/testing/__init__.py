@@ -9,7 +9,9 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-_HOMES: dict[str, str] = {}
+_HOMES: dict[str, str] = {
+    "SimulatedClock": "clock",
+}
 
 __all__ = sorted(_HOMES)  # the names are the keys
 
