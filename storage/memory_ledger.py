@@ -10,7 +10,7 @@ from typing import Any
 
 from perdure.errors import InternalError
 from perdure.storage.absorption import Load
-from perdure.storage.batch import prepare
+from perdure.storage.batch import Batch, prepare
 from perdure.storage.columns import Columns
 from perdure.storage.due_window import DueWindow
 from perdure.storage.entries import DefinitionRow, Entry
@@ -47,6 +47,7 @@ class MemoryLedger:
         for run, row in batch.rows.items():
             if batch.before[run] is None and row.run_id in self._numbers:
                 raise InternalError(f"run id {row.run_id!r} is taken.", where=f"run {self._numbers[row.run_id]}")
+        self.keep(batch, definitions)
         for run, row in batch.rows.items():
             before = batch.before[run]
             if before is None:
@@ -57,6 +58,9 @@ class MemoryLedger:
             self._waits.replace(before, row)
         for definition in definitions:
             self._definitions.setdefault(definition.digest, definition)
+
+    def keep(self, batch: Batch, definitions: Sequence[DefinitionRow]) -> None:
+        """Make a batch survive, before it counts. Memory survives nothing; a simulation writes it to its disk here."""
 
     def _enter(self, row: RunRow) -> None:
         self._last_run = max(self._last_run, row.run)

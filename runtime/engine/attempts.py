@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, NamedTuple, Protocol, TypeAlias
+import inspect
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from types import FunctionType
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 from perdure.core.calls import StepCall
-from perdure.storage.encoding import Encoded
+from perdure.core.lifecycle import retry_delay_us
+from perdure.durations import duration_text
+from perdure.engine.current_step import CurrentStep
+from perdure.errors import StepTimeout
+from perdure.storage.encoding import Encoded, encode
+from perdure.storage.failures import encode_failure
 
 
 class Attempt(NamedTuple):
@@ -23,6 +31,38 @@ class Attempt(NamedTuple):
     def idempotency_key(self) -> str:
         """Stable across attempts, restarts of the run and of the process."""
         return f"{self.run_id}:{self.command}"
+
+    def seen_from_inside(self, now_us: int) -> CurrentStep:
+        """What the step may know about itself."""
+        limit_us = self.call.options.timeout_us
+        deadline = None
+        if limit_us is not None:
+            deadline = datetime.fromtimestamp(0, UTC) + timedelta(microseconds=now_us + limit_us)
+        return CurrentStep(self.run_id, self.command, self.call.name, self.number, self.idempotency_key, deadline)
+
+    def completed(self, result: object) -> Outcome:
+        """Say that it gave a result. Raises `NotSerializable`."""
+        return Outcome(self.run, self.command, self.number, self.serial, "completed", encode(result))
+
+    def failed(self, error: BaseException) -> Outcome:
+        """Say that it raised: for good, or to be tried again."""
+        value, delay = encode_failure(error), self.delay_us(error)
+        if delay is None:
+            return Outcome(self.run, self.command, self.number, self.serial, "failed", value)
+        return Outcome(self.run, self.command, self.number, self.serial, "retrying", value, delay)
+
+    def delay_us(self, error: BaseException) -> int | None:
+        """How long until the next attempt after this error; None when there is none."""
+        return retry_delay_us(self.call.options.policy, self.number, error, f"{self.run_id}\0{self.command}")
+
+    def timed_out(self) -> StepTimeout:
+        """The error of an attempt that passed its timeout."""
+        limit = duration_text(self.call.options.timeout_us or 0)
+        return StepTimeout(
+            f"step {self.call.name!r} took longer than its timeout of {limit}.",
+            where=f"run {self.run_id}, attempt {self.number}",
+            fix="raise timeout=, or find what it waits for",
+        )
 
 
 class Outcome(NamedTuple):
@@ -54,3 +94,10 @@ class Performers(Protocol):
     def cancel(self, place: Place) -> None:
         """Stop an attempt if it still runs; its outcome is not wanted any more."""
         ...
+
+
+def is_async(function: Callable[..., Any]) -> bool:
+    """Whether calling it gives a coroutine."""
+    if type(function) is FunctionType:
+        return bool(function.__code__.co_flags & inspect.CO_COROUTINE)
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004

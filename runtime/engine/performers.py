@@ -11,17 +11,10 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from datetime import UTC, datetime, timedelta
-from types import FunctionType
 from typing import Any
 
-from perdure.core.lifecycle import retry_delay_us
-from perdure.durations import duration_text
-from perdure.engine.attempts import Attempt, Outcome, Place
-from perdure.engine.current_step import CurrentStep, _current
-from perdure.errors import StepTimeout
-from perdure.storage.encoding import encode
-from perdure.storage.failures import encode_failure
+from perdure.engine.attempts import Attempt, Outcome, Place, is_async
+from perdure.engine.current_step import _current
 
 logger = logging.getLogger("perdure")
 
@@ -57,7 +50,7 @@ class ThreadedPerformers:
         for_loop: list[Attempt] = []
         for attempt in attempts:
             call = attempt.call
-            if call.options.timeout_us is None and not _is_async(call.function):
+            if call.options.timeout_us is None and not is_async(call.function):
                 self._pool.submit(self._in_thread, attempt)
             else:
                 for_loop.append(attempt)
@@ -101,7 +94,7 @@ class ThreadedPerformers:
     # ── one attempt ──────────────────────────────────────────────────────────────────────────────
 
     async def _on_loop(self, attempt: Attempt) -> None:
-        _current.set(self._seen_from_inside(attempt))
+        _current.set(attempt.seen_from_inside(self._now_us()))
         call = attempt.call
         limit_us = call.options.timeout_us
         try:
@@ -110,7 +103,7 @@ class ThreadedPerformers:
                 result = await call.function(*args, **kwargs)
             else:
                 result = await self._limited(attempt, limit_us, args, kwargs)
-            outcome = _completed(attempt, result)
+            outcome = attempt.completed(result)
         except asyncio.CancelledError:
             if self._unwanted():
                 return
@@ -128,7 +121,7 @@ class ThreadedPerformers:
         scope = asyncio.timeout(limit_us / 1_000_000)
         try:
             async with scope:
-                if _is_async(function):
+                if is_async(function):
                     return await function(*args, **kwargs)
                 context = copy_context()
                 result = await self._loop.run_in_executor(self._pool, lambda: context.run(function, *args, **kwargs))
@@ -136,17 +129,13 @@ class ThreadedPerformers:
         except TimeoutError:
             if not scope.expired():
                 raise
-            raise StepTimeout(
-                f"step {attempt.call.name!r} took longer than its timeout of {duration_text(limit_us)}.",
-                where=f"run {attempt.run_id}, attempt {attempt.number}",
-                fix="raise timeout=, or find what it waits for",
-            ) from None
+            raise attempt.timed_out() from None
 
     def _in_thread(self, attempt: Attempt) -> None:
         copy_context().run(self._in_context, attempt)
 
     def _in_context(self, attempt: Attempt) -> None:
-        _current.set(self._seen_from_inside(attempt))
+        _current.set(attempt.seen_from_inside(self._now_us()))
         try:
             args, kwargs = attempt.call.values()
             result = attempt.call.function(*args, **kwargs)
@@ -154,18 +143,18 @@ class ThreadedPerformers:
                 # A lambda over an async function: the loop finishes what the thread began.
                 self._loop.call_soon_threadsafe(self._follow, attempt, self._finish(attempt, result))
                 return
-            outcome = _completed(attempt, result)
+            outcome = attempt.completed(result)
         except BaseException as error:  # noqa: BLE001  # recorded as the step's failure, and raised in the body
-            if attempt.call.options.on_error is not None and _delay_us(attempt, error) is None:
+            if attempt.call.options.on_error is not None and attempt.delay_us(error) is None:
                 self._loop.call_soon_threadsafe(self._follow, attempt, self._finish_failed(attempt, error))
                 return
-            outcome = _failed(attempt, error)
+            outcome = attempt.failed(error)
         self._report(outcome)
 
     async def _finish(self, attempt: Attempt, result: Awaitable[Any]) -> None:
-        _current.set(self._seen_from_inside(attempt))
+        _current.set(attempt.seen_from_inside(self._now_us()))
         try:
-            outcome = _completed(attempt, await result)
+            outcome = attempt.completed(await result)
         except asyncio.CancelledError:
             if self._unwanted():
                 return
@@ -178,7 +167,7 @@ class ThreadedPerformers:
         self._report(await self._failed(attempt, error))
 
     async def _failed(self, attempt: Attempt, error: BaseException) -> Outcome:
-        outcome = _failed(attempt, error)
+        outcome = attempt.failed(error)
         on_error = attempt.call.options.on_error
         if outcome.kind == "failed" and on_error is not None:
             try:
@@ -188,35 +177,3 @@ class ThreadedPerformers:
             except Exception:  # the step's own error is the one that counts
                 logger.exception("on_error of step %r raised.", attempt.call.name)
         return outcome
-
-    def _seen_from_inside(self, attempt: Attempt) -> CurrentStep:
-        limit_us = attempt.call.options.timeout_us
-        deadline = None
-        if limit_us is not None:
-            deadline = datetime.fromtimestamp(0, UTC) + timedelta(microseconds=self._now_us() + limit_us)
-        return CurrentStep(
-            attempt.run_id, attempt.command, attempt.call.name, attempt.number, attempt.idempotency_key, deadline
-        )
-
-
-def _completed(attempt: Attempt, result: object) -> Outcome:
-    return Outcome(attempt.run, attempt.command, attempt.number, attempt.serial, "completed", encode(result))
-
-
-def _failed(attempt: Attempt, error: BaseException) -> Outcome:
-    value = encode_failure(error)
-    delay = _delay_us(attempt, error)
-    if delay is None:
-        return Outcome(attempt.run, attempt.command, attempt.number, attempt.serial, "failed", value)
-    return Outcome(attempt.run, attempt.command, attempt.number, attempt.serial, "retrying", value, delay)
-
-
-def _delay_us(attempt: Attempt, error: BaseException) -> int | None:
-    seed = f"{attempt.run_id}\0{attempt.command}"
-    return retry_delay_us(attempt.call.options.policy, attempt.number, error, seed)
-
-
-def _is_async(function: Callable[..., Any]) -> bool:
-    if type(function) is FunctionType:
-        return bool(function.__code__.co_flags & inspect.CO_COROUTINE)
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004

@@ -4,38 +4,47 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from functools import partial
+from typing import Protocol, TypeVar
 
 from perdure.engine.batch import Batch
 from perdure.engine.engine import Engine
-from perdure.engine.thread import EngineThread
 from perdure.storage.ledger import RunFilter, RunRow
 
+T = TypeVar("T")
 logger = logging.getLogger("perdure")
 
 _RESUMED_PER_BATCH = 50
 _DIVERGED_AT_ONCE_MAX = 200
 
 
-def recover(thread: EngineThread) -> Future[None]:
+class Inbox(Protocol):
+    """Where requests to an engine go: its thread in production, a simulation in tests."""
+
+    def call(self, request: Callable[[Engine, Batch], T]) -> Future[T]:
+        """Have `request` done in the next batch; the future is answered after the append."""
+        ...
+
+
+def recover(inbox: Inbox) -> Future[None]:
     """Resume in the background, a few runs a batch, so that new requests are served in between.
 
     The future is done when diverged runs were tried again: whoever opens a runtime after mending the code should not
     see them as diverged still.
     """
-    return thread.call(lambda engine, batch: _begin(thread, engine, batch))
+    return inbox.call(lambda engine, batch: _begin(inbox, engine, batch))
 
 
-def _begin(thread: EngineThread, engine: Engine, batch: Batch) -> None:
+def _begin(inbox: Inbox, engine: Engine, batch: Batch) -> None:
     diverged = _registered(engine, engine.ledger.runs(RunFilter(statuses=("diverged",), limit=None)))
     _resume(engine, batch, diverged[:_DIVERGED_AT_ONCE_MAX])
     runs = _registered(engine, engine.ledger.interrupted()) + diverged[_DIVERGED_AT_ONCE_MAX:]
     if runs:
         logger.info("Resuming %d runs that were cut off.", len(runs))
     for start in range(0, len(runs), _RESUMED_PER_BATCH):
-        thread.call(partial(_resume, runs=runs[start : start + _RESUMED_PER_BATCH]))
+        inbox.call(partial(_resume, runs=runs[start : start + _RESUMED_PER_BATCH]))
 
 
 def _registered(engine: Engine, rows: Iterable[RunRow]) -> list[int]:
