@@ -69,6 +69,10 @@ class Closure:
             return True
         return any(pattern.fullmatch(name) or pattern.fullmatch(plain) for pattern in self._patterns)
 
+    def words(self) -> frozenset[str]:
+        """Every text and name in the source, for who looks for what somebody may have meant."""
+        return self._words
+
     @cached_property
     def _words(self) -> frozenset[str]:
         return frozenset(word for unit in self.units for word, _ in _spoken(unit))
