@@ -55,7 +55,7 @@ class RunHandle:
         entry = await self._runtime.ask(lambda engine, batch: _last_entry(engine.ledger, row))
         if row.status == "completed":
             return decode(entry.body or "null", entry.shape)
-        error, cause = _end_of(row, entry)
+        error, cause = end_of(row, entry)
         raise error from cause
 
     async def wait(self, status: str | tuple[str, ...] | None = None, timeout: Duration | None = None) -> RunStatus:
@@ -150,7 +150,7 @@ def _last_entry(ledger: Any, row: RunRow) -> Entry:
     return entry
 
 
-def _end_of(row: RunRow, entry: Entry) -> tuple[PerdureError, BaseException | None]:
+def end_of(row: RunRow, entry: Entry) -> tuple[PerdureError, BaseException | None]:
     """What a run that has no output raises, and what caused it."""
     where = f"{row.workflow} v{row.version}, run {row.run_id}"
     if row.status == "cancelled":

@@ -67,6 +67,7 @@ class Engine:
         self.performers = performers
         self.residents = Residents(ledger, residents_max)
         self.timers = DueWindow(ledger)
+        self.show = show  # where lines go that bodies write; a simulation takes them into its story
         self.families = Families(self)
         self.moves = Moves(self)
         #: Steps at work, by run. A run with none only waits, and may be parked.
@@ -147,7 +148,7 @@ class Engine:
         self._dispatch(batch)
         for facts, output in batch.outputs:
             try:
-                show(facts, output)
+                self.show(facts, output)
             except Exception:  # a closed pipe, or a filter in the application's log; no run is to suffer for it
                 logger.exception("A line that run %s wrote can't be shown.", facts.run_id)
         for run in batch.touched:

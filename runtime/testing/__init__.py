@@ -10,7 +10,24 @@ import importlib
 from typing import Any
 
 _HOMES: dict[str, str] = {
+    "ClockJump": "faults",
+    "Crash": "faults",
+    "DuplicateOutcome": "faults",
+    "Effect": "performers",
+    "EventStorm": "faults",
+    "FullDisk": "faults",
+    "LawBroken": "laws",
+    "LyingSync": "faults",
+    "Restart": "faults",
     "SimulatedClock": "clock",
+    "SimulatedError": "performers",
+    "SimulatedRun": "simulated_run",
+    "Simulation": "simulation",
+    "SlowStep": "faults",
+    "StepError": "faults",
+    "TornTail": "faults",
+    "random_faults": "faults",
+    "seeds": "seeds",
 }
 
 __all__ = sorted(_HOMES)  # the names are the keys

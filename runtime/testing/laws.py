@@ -1,0 +1,79 @@
+"""The laws that every simulation must keep, checked from outside: from the ledger and the world.
+
+Knows entries, effects and replay. Must not know how the engine keeps them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, TypeAlias
+
+from perdure.replay.check import check_run
+from perdure.storage.ledger import ENDED, RunFilter
+from perdure.storage.verify import verify_run
+
+if TYPE_CHECKING:
+    from perdure.testing.simulation import Simulation
+
+Invariant: TypeAlias = "Callable[[Simulation], object]"
+
+
+class LawBroken(AssertionError):
+    """A simulation did what must not happen.
+
+    Attributes:
+        law: what was broken, in a line. story: all that happened.
+    """
+
+    def __init__(self, law: str, simulation: Simulation) -> None:
+        super().__init__(f"{law}\n\n{simulation.tell()}")
+        self.law = law
+        self.story = str(simulation.story)
+
+
+def check_laws(simulation: Simulation, invariants: Iterable[Invariant], *, only_invariants: bool = False) -> None:
+    """Check every law, then the invariants.
+
+    Raises:
+        LawBroken: the first one that does not hold.
+    """
+    if not only_invariants:
+        broken = next(_broken(simulation), None)
+        if broken is not None:
+            raise LawBroken(broken, simulation)
+    for invariant in invariants:
+        try:
+            held = invariant(simulation)
+        except AssertionError as error:
+            raise LawBroken(f"{_name(invariant)}: {error}".rstrip(": "), simulation) from error
+        if held is False or (held is not None and not held):
+            raise LawBroken(f"{_name(invariant)} does not hold", simulation)
+
+
+def _broken(simulation: Simulation) -> Iterator[str]:
+    ledger = simulation.ledger
+    at_most_once = Counter(each.key for each in simulation.effects() if each.delivery == "at_most_once")
+    for key, count in at_most_once.items():
+        if count > 1:
+            yield f"a step with at-most-once delivery was called {count} times: {key}"
+    for row in ledger.runs(RunFilter(limit=None)):
+        entries = ledger.entries(row.run)
+        fault = verify_run(row, entries)
+        if fault is not None:
+            yield f"the ledger is not as it was written: {fault}"
+        if row.status == "diverged":
+            yield f"run {row.run_id} diverged: {row.error}"
+        if row.status in ENDED:
+            definition = simulation.definition(row.workflow, row.version)
+            verdict = check_run(row, definition, entries, recorded=ledger.definition(row.definition))
+            if not verdict.ok:
+                yield f"run {row.run_id} ended, but does not replay:\n{verdict.divergence}"
+
+
+def _name(invariant: Invariant) -> str:
+    name = getattr(invariant, "__name__", repr(invariant))
+    if name == "<lambda>":
+        code = invariant.__code__
+        return f"the invariant at {code.co_filename}:{code.co_firstlineno}"
+    return f"invariant {name}"

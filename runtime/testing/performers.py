@@ -1,0 +1,289 @@
+"""Steps at work in a simulation: each is called when its turn is chosen, and its outcome waits to be taken.
+
+Knows attempts, fakes and call faults. Must not know ledgers or crashes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import inspect
+import itertools
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from contextvars import Context, copy_context
+from dataclasses import dataclass
+from typing import Any
+
+from perdure.durations import duration_us
+from perdure.engine.attempts import Attempt, Outcome, Place, is_async
+from perdure.engine.current_step import _current
+from perdure.testing.clock import SimulatedClock
+from perdure.testing.fakes import Fakes
+from perdure.testing.faults import CallFault, DuplicateOutcome, SlowStep, StepError, describe
+from perdure.testing.step_loop import StepLoop
+from perdure.testing.story import Story, call_text
+
+logger = logging.getLogger("perdure")
+
+
+class SimulatedError(ConnectionError):
+    """What a step raises when a simulation makes it fail."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """One call of a step that reached the world, whatever became of its answer.
+
+    Attributes:
+        step: the name under which the body called it. run_id, workflow run it was called for.
+        args, kwargs: what it was called with. key: its idempotency key. attempt: 1 on the first.
+        delivery: `"at_least_once"` or `"at_most_once"`. at_us: ledger time, microseconds since 1970.
+        result, error: what it gave or raised; both None while it is still at work.
+    """
+
+    step: str
+    run_id: str
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    key: str
+    attempt: int
+    delivery: str
+    at_us: int
+    result: Any = None
+    error: BaseException | None = None
+
+
+class World:
+    """What outlives a crash of the process: the outside, as the steps changed it."""
+
+    def __init__(self, fakes: Fakes, faults: Sequence[CallFault]) -> None:
+        self.fakes = fakes
+        self.effects: list[Effect] = []
+        self.calls = 0
+        self.calls_of: Counter[str] = Counter()
+        self._faults = list(faults)
+
+    def fault_of(self, name: str) -> CallFault | None:
+        """Count a call, and give the fault that strikes it."""
+        self.calls += 1
+        base = name.partition("#")[0]
+        self.calls_of[base] += 1
+        for fault in self._faults:
+            number = self.calls if fault.step is None else self.calls_of[base]
+            if fault.call == number and fault.step in (None, base, name):
+                self._faults.remove(fault)
+                return fault
+        return None
+
+
+class SimulatedPerformers:
+    """The steps at work in one life of the simulated process.
+
+    Attributes:
+        ready: attempts that were not called yet; which one is next is for the simulation to choose.
+        outcomes: what came of those that ended by themselves, in time.
+    """
+
+    def __init__(self, world: World, clock: SimulatedClock, story: Story) -> None:
+        self.ready: list[Attempt] = []
+        self.outcomes: list[Outcome] = []
+        self._world = world
+        self._clock = clock
+        self._story = story
+        self._loop = StepLoop(clock.now_us)  # type: ignore[abstract]  # it has a refusal for each method it lacks
+        self._tasks: dict[Place, asyncio.Task[None]] = {}
+        self._late: list[tuple[int, int, Outcome]] = []
+        self._numbers = itertools.count()
+
+    # ── for the engine ──
+
+    def perform(self, attempts: Sequence[Attempt]) -> None:
+        """Have these wait for their turn."""
+        self.ready.extend(attempts)
+
+    def cancel(self, place: Place) -> None:
+        """Take back an attempt, or cancel it if it is asynchronous."""
+        self.ready = [each for each in self.ready if (each.run, each.command) != place]
+        task = self._tasks.get(place)
+        if task is not None:
+            task.cancel()
+
+    # ── for the simulation ──
+
+    def next_time(self) -> int | None:
+        """When time alone brings an outcome; None when nothing waits for time."""
+        late = self._late[0][0] if self._late else None
+        timer = self._loop.next_time()
+        return timer if late is None else late if timer is None else min(late, timer)
+
+    def pump(self) -> None:
+        """Let asynchronous steps go on, and gather outcomes whose time has come."""
+        if self._tasks:
+            self._loop.run_ready()
+        while self._late and self._late[0][0] <= self._clock.now_us():
+            self.outcomes.append(heapq.heappop(self._late)[2])
+
+    def call(self, attempt: Attempt) -> None:
+        """Give an attempt its turn: call the step. Its outcome is in `outcomes`, unless it takes time."""
+        name = attempt.call.name
+        fault = self._world.fault_of(name)
+        if fault is not None:
+            self._story.add("fault", describe, fault)
+        if isinstance(fault, StepError) and fault.when == "before":
+            self._tell(attempt, attempt.failed(self._refusal(attempt)), None)
+            return
+        context = copy_context()
+        context.run(_current.set, attempt.seen_from_inside(self._clock.now_us()))
+        function = self._world.fakes.stand_in(name, attempt.call.function)
+        if is_async(function) or attempt.call.options.timeout_us is not None:
+            self._begin(attempt, function, fault, context)
+            return
+        try:
+            args, kwargs = attempt.call.values()
+            result = context.run(function, *args, **kwargs)
+        except BaseException as error:  # noqa: BLE001  # recorded as the step's failure, and raised in the body
+            self._effect(attempt, error=error)
+            self._fail(attempt, error)
+            return
+        if inspect.isawaitable(result):
+            self._start(attempt, self._finish(attempt, result, fault), context)
+            return
+        self._complete(attempt, result, fault)
+
+    def close(self) -> None:
+        """End with the process: what is at work never comes back."""
+        self._loop.closed = True
+        for task in self._tasks.values():
+            task._log_destroy_pending = False  # type: ignore[attr-defined]  # it dies with its process
+            coroutine: Any = task.get_coro()
+            if coroutine is not None:
+                _drop(coroutine)
+
+    # ── one attempt ──
+
+    def _begin(self, attempt: Attempt, function: Any, fault: CallFault | None, context: Context) -> None:
+        async def work() -> Any:
+            args, kwargs = attempt.call.values()
+            result = function(*args, **kwargs)
+            return await result if inspect.isawaitable(result) else result
+
+        self._start(attempt, self._finish(attempt, work(), fault), context)
+
+    def _start(self, attempt: Attempt, work: Any, context: Context) -> None:
+        place = (attempt.run, attempt.command)
+        task: asyncio.Task[None] = asyncio.Task(work, loop=self._loop, context=context)
+        self._tasks[place] = task
+        self._loop.run_ready()
+        if task.done():
+            self._tasks.pop(place, None)
+        else:
+            task.add_done_callback(lambda done: self._forget(place, done))
+
+    def _forget(self, place: Place, done: asyncio.Task[None]) -> None:
+        if self._tasks.get(place) is done:
+            del self._tasks[place]
+
+    async def _finish(self, attempt: Attempt, work: Any, fault: CallFault | None) -> None:
+        limit_us = attempt.call.options.timeout_us
+        try:
+            if limit_us is None:
+                result = await work
+            else:
+                async with asyncio.timeout(limit_us / 1_000_000) as scope:
+                    result = await work
+        except TimeoutError as error:
+            timed_out = limit_us is not None and scope.expired()
+            failure: BaseException = attempt.timed_out() if timed_out else error
+        except asyncio.CancelledError:
+            self._effect(attempt)
+            return
+        except BaseException as error:  # noqa: BLE001  # recorded as the step's failure, and raised in the body
+            failure = error
+        else:
+            self._complete(attempt, result, fault)
+            return
+        self._effect(attempt, error=failure)
+        self._fail(attempt, failure)
+
+    def _complete(self, attempt: Attempt, result: Any, fault: CallFault | None) -> None:
+        self._effect(attempt, result)
+        if isinstance(fault, StepError):
+            self._fail(attempt, self._refusal(attempt))
+            return
+        try:
+            outcome = attempt.completed(result)
+        except Exception as error:  # noqa: BLE001  # a result without an encoding fails the step, as in production
+            self._fail(attempt, error)
+            return
+        if isinstance(fault, SlowStep):
+            self._answer_late(attempt, outcome, duration_us(fault.takes))
+            return
+        self._tell(attempt, outcome, result)
+        if isinstance(fault, DuplicateOutcome):
+            self._later(outcome, 1)
+
+    def _answer_late(self, attempt: Attempt, outcome: Outcome, takes_us: int) -> None:
+        limit_us = attempt.call.options.timeout_us
+        if limit_us is not None and takes_us > limit_us:  # it was done, and nobody hears of it
+            self._later(attempt.failed(attempt.timed_out()), limit_us)
+        else:
+            self._later(outcome, takes_us)
+
+    def _later(self, outcome: Outcome, delay_us: int) -> None:
+        heapq.heappush(self._late, (self._clock.now_us() + delay_us, next(self._numbers), outcome))
+
+    def _fail(self, attempt: Attempt, error: BaseException) -> None:
+        outcome = attempt.failed(error)
+        on_error = attempt.call.options.on_error
+        if outcome.kind == "failed" and on_error is not None:
+            self._start(attempt, _told(on_error, error), copy_context())
+        self._tell(attempt, outcome, None)
+
+    def _tell(self, attempt: Attempt, outcome: Outcome, result: Any) -> None:
+        self.outcomes.append(outcome)
+        self._story.add("step", _step_text, attempt, outcome, result)
+
+    def _refusal(self, attempt: Attempt) -> SimulatedError:
+        return SimulatedError(f"simulated failure of {attempt.call.name}")
+
+    def _effect(self, attempt: Attempt, result: Any = None, error: BaseException | None = None) -> None:
+        args, kwargs = attempt.call.values()
+        self._world.effects.append(
+            Effect(
+                attempt.call.name,
+                attempt.run_id,
+                args,
+                kwargs,
+                attempt.idempotency_key,
+                attempt.number,
+                attempt.call.options.delivery,
+                self._clock.now_us(),
+                result,
+                error,
+            )
+        )
+
+
+async def _told(on_error: Any, error: BaseException) -> None:
+    try:
+        answer: Any = on_error(error)
+        if inspect.isawaitable(answer):
+            await answer
+    except Exception:  # the step's own error is the one that counts, as in production
+        logger.exception("on_error raised.")
+
+
+def _drop(coroutine: Any) -> None:
+    with suppress(BaseException):  # its process is gone: nobody hears what it still does
+        coroutine.close()
+
+
+def _step_text(attempt: Attempt, outcome: Outcome, result: Any) -> str:
+    args, kwargs = attempt.call.values()
+    call = call_text(attempt.call.name, args, kwargs)
+    number = f"  (attempt {attempt.number})" if attempt.number > 1 else ""
+    ending = {"completed": f"→ {result!r}", "failed": "failed", "retrying": "failed, will be tried again"}[outcome.kind]
+    return f"{attempt.run_id}  {call} {ending}{number}"

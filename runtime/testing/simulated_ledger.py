@@ -1,0 +1,113 @@
+"""A ledger on a disk that fails as it is told: memory's answers, the journal's own records beneath.
+
+What survives a crash is what the real record format can read back from the bytes that reached the simulated disk.
+
+Knows records and bytes. Must not know runs' bodies or why a fault strikes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from perdure.errors import LedgerFull
+from perdure.storage import payload
+from perdure.storage.batch import Batch
+from perdure.storage.entries import DefinitionRow
+from perdure.storage.memory_ledger import MemoryLedger
+from perdure.storage.segments import read_record, record
+from perdure.testing.faults import Crash, FullDisk, LyingSync, Restart, TornTail
+
+_IDENTITY = 1
+DiskFault = Crash | TornTail | LyingSync | FullDisk | Restart
+
+
+class SimulatedCrash(BaseException):  # a control signal, so that nobody's `except Exception` survives a crash
+    """The process is gone; only the disk is left."""
+
+
+class Disk:
+    """Bytes that outlive a process.
+
+    Attributes:
+        data: what is written. ends: where each whole record ends.
+    """
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+        self.ends: list[int] = []
+
+    def append(self, record_bytes: bytes) -> None:
+        """Write one whole record."""
+        self.data += record_bytes
+        self.ends.append(len(self.data))
+
+    def tear(self, record_bytes: bytes, share: float) -> None:
+        """Write a part of a record, as the power fails; all of it is a whole one that nobody was told about."""
+        kept = round(len(record_bytes) * share)
+        if kept == len(record_bytes):
+            self.append(record_bytes)
+        else:
+            self.data += record_bytes[:kept]
+
+    def lose(self, records: int) -> None:
+        """Forget the newest records."""
+        del self.ends[max(0, len(self.ends) - records) :]
+        del self.data[self.ends[-1] if self.ends else 0 :]
+
+
+class SimulatedLedger(MemoryLedger):
+    """A `MemoryLedger` whose batches are first written to a disk, and which opens with what the disk has.
+
+    Attributes:
+        commit: number of the commit that is being taken, or was taken last; counts on across crashes.
+        fault: what strikes at the next commit, set by the simulation, which hears of it by `on_strike`.
+    """
+
+    def __init__(self, disk: Disk, commit: int = 0) -> None:
+        super().__init__()
+        self._disk = disk
+        self._reading = True
+        self.commit = commit
+        self.fault: DiskFault | None = None
+        self.on_strike: Callable[[DiskFault], None] = lambda fault: None
+        self._read_disk()
+        self._reading = False
+
+    def _read_disk(self) -> None:
+        """Take the batches that can be read; what follows the last whole record is a torn write, and is cut off."""
+        data, offset, number = bytes(self._disk.data), 0, 0
+        while (found := read_record(data, offset)) is not None:
+            read = payload.read(found.payload)
+            self.append([entry._replace(digest=b"") for entry in read.entries], read.definitions)
+            offset = found.end
+            number += 1
+        del self._disk.data[offset:]
+        del self._disk.ends[number:]
+
+    def keep(self, batch: Batch, definitions: Sequence[DefinitionRow]) -> None:
+        """Write the batch to the disk, or fail as the fault says."""
+        if self._reading:
+            return
+        fault, self.fault = self.fault, None
+        if fault is not None:
+            self.on_strike(fault)
+        if isinstance(fault, FullDisk):
+            raise LedgerFull(
+                "no room writing the journal.",
+                where="the simulated disk",
+                fix="make room on the disk and try again; everything acknowledged is safe",
+            )
+        self.commit += 1
+        if isinstance(fault, (Crash, Restart)) and getattr(fault, "when", "before") == "before":
+            raise SimulatedCrash
+        written = record(_IDENTITY, self.commit, payload.write_batch(batch, definitions))
+        if isinstance(fault, TornTail):
+            self._disk.tear(written, fault.share)
+            raise SimulatedCrash
+        if isinstance(fault, LyingSync):
+            self._disk.append(written)
+            self._disk.lose(fault.lost)
+            raise SimulatedCrash
+        self._disk.append(written)
+        if isinstance(fault, Crash):
+            raise SimulatedCrash

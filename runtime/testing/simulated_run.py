@@ -1,0 +1,100 @@
+"""A handle on one run of a simulation: what `RunHandle` gives, at once instead of awaited."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from perdure.client.handle import end_of
+from perdure.client.status import HistoryEntry, RunStatus, history_entry, status_of
+from perdure.engine.batch import Batch
+from perdure.engine.engine import Engine
+from perdure.errors import PerdureError, UnknownRun
+from perdure.replay.check import Verdict, check_run
+from perdure.storage import entries as kinds
+from perdure.storage.encoding import decode
+from perdure.storage.entries import Entry
+from perdure.storage.ledger import ENDED, RunRow
+
+if TYPE_CHECKING:
+    from perdure.testing.simulation import Simulation
+
+
+class SimulatedRun:
+    """One run of a simulation; it holds nothing but the `run_id`, so it outlives crashes."""
+
+    def __init__(self, simulation: Simulation, run_id: str) -> None:
+        self._simulation = simulation
+        self.run_id = run_id
+
+    def __repr__(self) -> str:
+        return f"<run {self.run_id}>"
+
+    def status(self) -> RunStatus:
+        """Look at the run."""
+        return status_of(self.row())
+
+    def row(self) -> RunRow:
+        """The ledger's row of the run. Raises `UnknownRun`."""
+        row = self._simulation.ledger.run(self.run_id)
+        if row is None:
+            raise UnknownRun(f"the simulation has no run {self.run_id!r}.", fix="look at simulation.runs()")
+        return row
+
+    def history(self) -> list[HistoryEntry]:
+        """Read all entries, in order."""
+        return [history_entry(entry) for entry in self.entries()]
+
+    def entries(self) -> list[Entry]:
+        """Read all entries as the ledger has them."""
+        return self._simulation.ledger.entries(self.row().run)
+
+    def result(self) -> Any:
+        """Give the run's output, letting things happen until it has ended.
+
+        Raises:
+            RunFailed, RunCancelled, RunTimeout: as it ended. Divergence: it stopped so.
+            PerdureError: it waits for something that nobody sends.
+        """
+        simulation = self._simulation
+        simulation.run(until=lambda: self.row().status in ENDED or self.row().status == "diverged")
+        row = self.row()
+        if row.status in ENDED or row.status == "diverged":
+            entry = next(each for each in reversed(self.entries()) if each.kind in kinds.ENDINGS | {kinds.DIVERGED})
+            if row.status == "completed":
+                return decode(entry.body or "null", entry.shape)
+            error, cause = end_of(row, entry)
+            raise error from cause
+        waits = ", ".join(f"{each.kind} {each.name}" for each in row.pending.values()) or "nothing that is recorded"
+        raise PerdureError(
+            f"run {self.run_id} has not ended: it is {row.status}.",
+            why=f"it waits for: {waits}",
+            fix="send the event, or let the body time out: step.wait_for_event(…, timeout=…)",
+        )
+
+    def outcome(self) -> tuple[str, Any]:
+        """How the run stands, as something to compare: its status, and its output or the text of its error."""
+        row = self.row()
+        if row.status != "completed":
+            return row.status, row.error
+        entry = next(each for each in reversed(self.entries()) if each.kind == kinds.COMPLETED)
+        return row.status, decode(entry.body or "null", entry.shape)
+
+    def cancel(self) -> bool:
+        """Ask the run to stop; False when it had ended already."""
+        run_id = self.run_id
+        self._simulation.story.add("cancel", str, run_id)
+
+        def cancel(engine: Engine, batch: Batch) -> bool:
+            row = engine.ledger.run(run_id)
+            if row is None:
+                raise UnknownRun(f"the simulation has no run {run_id!r}.", fix="look at simulation.runs()")
+            return engine.moves.cancel(row, batch)
+
+        return self._simulation.ask(cancel)
+
+    def replay(self) -> Verdict:
+        """Replay the run on the code that the simulation has now, performing nothing."""
+        row = self.row()
+        ledger = self._simulation.ledger
+        definition = self._simulation.definition(row.workflow, row.version)
+        return check_run(row, definition, self.entries(), recorded=ledger.definition(row.definition))

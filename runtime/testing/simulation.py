@@ -1,0 +1,406 @@
+"""`Simulation`: production's core, engine and ledger contract in virtual time, with faults where they are told to.
+
+    rules   1. Nothing is real but the code: time is the simulation's, steps are called one at a time on this thread,
+               and the disk is bytes in memory.
+            2. Whatever may go either way is asked of `choices`; whatever may go wrong is a fault of the schedule. So a
+               simulation is a function of its seed and its faults.
+            3. Time passes only when nothing else can happen, and then jumps to the next moment at which something can.
+            4. What a crash leaves is the disk and the world: the next life begins with a new engine, as in production.
+
+Knows the engine's seams. Must not know how bodies are walked.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Any, TypeVar
+
+from perdure.declare.discovery import find_workflows
+from perdure.declare.registry import Definition, Registry
+from perdure.durations import Duration, duration_us
+from perdure.engine.batch import Batch
+from perdure.engine.engine import Engine, Message, Request
+from perdure.engine.moves import Start
+from perdure.engine.recovery import recover
+from perdure.engine.residents import RESIDENTS_MAX
+from perdure.errors import InternalError, LedgerFull
+from perdure.storage.ledger import RunFilter
+from perdure.testing.choices import Choices, Seeded
+from perdure.testing.clock import START, SimulatedClock
+from perdure.testing.fakes import Fakes, Steps
+from perdure.testing.faults import (
+    CALL_FAULTS,
+    ClockJump,
+    CommitFault,
+    EventStorm,
+    Fault,
+    FullDisk,
+    LyingSync,
+    Restart,
+    checked,
+    describe,
+)
+from perdure.testing.laws import Invariant, LawBroken, check_laws
+from perdure.testing.performers import Effect, SimulatedPerformers, World
+from perdure.testing.seeds import again, chosen_seed
+from perdure.testing.simulated_ledger import Disk, SimulatedCrash, SimulatedLedger
+from perdure.testing.simulated_run import SimulatedRun
+from perdure.testing.story import Story, plain
+
+T = TypeVar("T")
+
+TURNS_MAX = 1_000_000
+logger = logging.getLogger("perdure")
+_PAUSE_US = 1_000_000  # after the disk was full, as the engine's thread does
+
+
+class Simulation:
+    """Runs workflows in virtual time, on one thread, as a function of a seed and a schedule of faults.
+
+    ```python
+    with Simulation(fulfill_order, seed=7, steps={"charge_card": "ch_1"}, faults=[Crash(commit=3)]) as world:
+        run = world.start("fulfill-order", {"order_id": "o1", "cents": 4200})
+        world.run()
+        assert run.result() == {"outcome": "payment-timeout"}
+    ```
+
+    Leaving the block checks the laws (see `check`) and closes it; an error that leaves it carries the story, the seed
+    and the command that reproduces it.
+
+    Args:
+        workflows: definitions, modules, or paths, as `Runtime(workflows=…)` takes them.
+        seed: of every choice: the order of completions, how many of them one commit records, which bodies are parked.
+        steps: what stands in for steps (by name, or by the step itself): a function, an exception to raise, or a value
+            to give; checked against the real step's signature and return annotation. Others are called for real.
+        faults: a schedule; see `perdure.testing.faults`.
+        invariants: predicates over the simulation, checked by `check`: False or an AssertionError breaks one.
+        always: the same, but checked after every commit.
+        start_at: when virtual time begins.
+        choices: who chooses instead of the seed.
+
+    Attributes:
+        clock: the virtual clock. ledger: the present life's ledger. commits: how many there were, over all lives.
+        lives: 1 plus the number of crashes. story: what happened so far.
+    """
+
+    def __init__(
+        self,
+        *workflows: object,
+        seed: int | None = None,
+        steps: Steps | None = None,
+        faults: Sequence[Fault] = (),
+        invariants: Iterable[Invariant] = (),
+        always: Iterable[Invariant] = (),
+        start_at: datetime | str = START,
+        choices: Choices | None = None,
+    ) -> None:
+        self.seed = (chosen_seed() or 0) if seed is None else seed
+        self.choices: Choices = choices if choices is not None else Seeded(self.seed)
+        self.clock = SimulatedClock(start_at, seed=self.seed)
+        self.story = Story(self.clock.now_us)
+        self.faults = checked(faults)
+        self.invariants = tuple(invariants)
+        self.always = tuple(always)
+        self.lives = 0
+        self.turns = 0
+        self._registry = Registry(find_workflows(list(workflows)))
+        calls = [fault for fault in self.faults if isinstance(fault, CALL_FAULTS)]
+        self._world = World(Fakes(steps, self._registry.all()), calls)
+        self._strikes = [fault for fault in self.faults if not isinstance(fault, CALL_FAULTS)]
+        self._lied = False  # whether a disk took back what it had acknowledged
+        self._full = 0  # tries that the disk still refuses
+        self._disk = Disk()
+        self._numbers = 0
+        self._come_alive(0)
+
+    def __enter__(self) -> Simulation:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if error is None:
+                self.check()
+            elif isinstance(error, Exception) and not isinstance(error, LawBroken):
+                error.add_note(self.tell())
+        finally:
+            self.close()
+
+    # ── what a client does ───────────────────────────────────────────────────────────────────────
+
+    def start(
+        self,
+        workflow: str | Definition,
+        input: Any = None,
+        *,
+        version: str | None = None,
+        run_id: str | None = None,
+        idempotency_key: str | None = None,
+        delay: Duration | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> SimulatedRun:
+        """Start a run as `Runtime.start` does; it has begun when this returns, and goes on in `run`.
+
+        The client asks again when the process dies before it answers, under the same run_id (`run-1`, `run-2`, … by
+        default).
+        """
+        wanted_id = workflow if isinstance(workflow, str) else workflow.id
+        if not isinstance(workflow, str):
+            version = version or workflow.version
+        self._numbers += 1
+        run_id = run_id or f"run-{self._numbers}"
+        delay_us = 0 if delay is None else duration_us(delay, "delay")
+        self.story.add("start", plain, f"{run_id}  {wanted_id}")
+
+        def start(engine: Engine, batch: Batch) -> str:
+            registry = engine.registry
+            definition = registry.newest(wanted_id) if version is None else registry.get(wanted_id, version)
+            wanted = Start(
+                definition, input, run_id=run_id, idempotency_key=idempotency_key, delay_us=delay_us,
+                tags=dict(tags or {}),
+            )  # fmt: skip
+            return engine.moves.start(wanted, batch)
+
+        return SimulatedRun(self, self.ask(start))
+
+    def send_event(self, type: str, payload: Any = None) -> int:
+        """Send an event to the runs that wait for it now; give how many it woke. Sent again after a crash."""
+        self.story.add("event", lambda: f"{type} {payload!r}")
+        return self.ask(lambda engine, batch: engine.moves.event(type, payload, batch))
+
+    def handle(self, run_id: str) -> SimulatedRun:
+        """Make a handle on a run by its id."""
+        return SimulatedRun(self, run_id)
+
+    def runs(self) -> list[SimulatedRun]:
+        """All runs, oldest first, children too."""
+        rows = self.ledger.runs(RunFilter(limit=None))
+        return [SimulatedRun(self, row.run_id) for row in reversed(rows)]
+
+    def effects(self, step: str | None = None) -> list[Effect]:
+        """What the steps did to the world, in order, over all lives; of one step, or of all."""
+        if step is None:
+            return list(self._world.effects)
+        return [each for each in self._world.effects if each.step == step or each.step.partition("#")[0] == step]
+
+    # ── letting it happen ────────────────────────────────────────────────────────────────────────
+
+    def run(self, until: Duration | Callable[[], object] | None = None) -> None:
+        """Let everything happen that can, jumping over the time between.
+
+        Args:
+            until: stop when this much virtual time has passed, or as soon as a predicate holds; None goes on until
+                nothing can happen any more: every run has ended, or waits for the outside.
+        """
+        if callable(until):
+            while not until() and self._advance(None):
+                pass
+            return
+        deadline = None if until is None else self.clock.now_us() + duration_us(until, "until")
+        while self._advance(deadline):
+            pass
+        if deadline is not None and self.clock.now_us() < deadline:
+            self._let_pass(deadline)
+
+    def advance(self, duration: Duration) -> None:
+        """Let virtual time pass, and everything happen that is due meanwhile."""
+        self.run(until=duration)
+
+    def turn(self) -> bool:
+        """Let the next thing happen, whatever it is; False when nothing can."""
+        return self._advance(None)
+
+    def crash(self) -> None:
+        """Kill the process now, and start it again."""
+        self.story.add("crash", plain, "the process dies")
+        self._come_back()
+
+    def restart(self, *workflows: object) -> None:
+        """Kill the process now, and start it again with other workflows (with the same, if none is given)."""
+        self.story.add("restart", plain, "the process dies, and comes back" + (" with other code" if workflows else ""))
+        if workflows:
+            self._registry = Registry(find_workflows(list(workflows)))
+        self._come_back()
+
+    def check(self) -> None:
+        """Check the laws: chains whole, rows as their entries say, finished runs replay, at most once is kept; and
+        every invariant.
+
+        Raises:
+            LawBroken: an AssertionError with the story, the seed and the command that reproduces it.
+        """
+        check_laws(self, self.invariants)
+
+    def close(self) -> None:
+        """Drop the bodies from memory."""
+        self._performers.close()
+        self._engine.residents.clear()
+
+    @property
+    def commits(self) -> int:
+        """How many commits there were, over all lives."""
+        return self.ledger.commit
+
+    def tell(self) -> str:
+        """The story, the seed and the schedule, and the command that reproduces it."""
+        faults = "".join(f"\n  {fault!r}" for fault in self.faults)
+        return f"{self.story}\n\nchoices   {self.choices!r}\nfaults    {faults or 'none'}\nagain     {again(self.seed)}"
+
+    def definition(self, workflow: str, version: str) -> Definition:
+        """Find a workflow as the present life knows it."""
+        return self._registry.get(workflow, version)
+
+    # ── the engine's inbox ───────────────────────────────────────────────────────────────────────
+
+    def call(self, request: Callable[[Engine, Batch], T]) -> Future[T]:
+        """Have something done in the next turn, as the engine's thread offers it."""
+        future: Future[T] = Future()
+        self._requests.append(Request(request, future))
+        return future
+
+    def ask(self, request: Callable[[Engine, Batch], T]) -> T:
+        """Have something done now, and again after a crash, as a client would."""
+        while True:
+            message: Request = Request(request, Future())
+            self._take_turn([message])
+            if not message.future.done():
+                continue  # the process died before it answered
+            try:
+                return message.future.result()  # type: ignore[no-any-return]  # a request's future has its answer
+            except LedgerFull:
+                self._let_pass(self.clock.now_us() + _PAUSE_US)
+
+    # ── one life ─────────────────────────────────────────────────────────────────────────────────
+
+    def _come_alive(self, commits: int) -> None:
+        self.lives += 1
+        self.ledger = SimulatedLedger(self._disk, commits)
+        self._requests: list[Message] = []
+        self._performers = SimulatedPerformers(self._world, self.clock, self.story)
+        residents_max = (RESIDENTS_MAX, 0, 1)[self.choices.choose(3)]
+        self._engine = Engine(self.ledger, self._registry, self.clock, self._performers, residents_max=residents_max)
+        self._engine.show = lambda facts, output: self.story.add("body", plain, f"{facts.run_id}  {output.text}")
+        recover(self)
+
+    def _come_back(self) -> None:
+        kept = {} if self._lied else {row.run: (row.length, row.digest) for row in self.ledger.runs(_ALL)}
+        commits = self.ledger.commit
+        self.close()
+        self._come_alive(commits)
+        for run, (length, digest) in kept.items():
+            entries = self.ledger.entries(run)
+            if len(entries) < length or entries[length - 1].digest != digest:
+                raise LawBroken(f"run {run} lost acknowledged entries: it had {length}, and has {len(entries)}", self)
+
+    def _advance(self, deadline: int | None) -> bool:
+        performers, engine = self._performers, self._engine
+        performers.pump()
+        if performers.ready:
+            self._call_some(performers)
+        if performers.outcomes or self._requests:
+            outcomes, performers.outcomes = performers.outcomes, []
+            requests, self._requests = self._requests, []
+            self._take_turn([*requests, *outcomes])
+            return True
+        now = self.clock.now_us()
+        if engine.unrecorded:
+            self._let_pass(now + _PAUSE_US)
+            self._take_turn([])
+            return True
+        due = self.ledger.next_due()
+        if due is not None and due <= now:
+            self._take_turn([])
+            return True
+        later = performers.next_time()
+        moments = [each for each in (due, later) if each is not None]
+        if not moments or (deadline is not None and min(moments) > deadline):
+            return False
+        self._let_pass(max(min(moments), now))
+        return True
+
+    def _call_some(self, performers: SimulatedPerformers) -> None:
+        """Choose whose turn it is; sometimes several outcomes meet in one commit."""
+        ready = performers.ready
+        while True:
+            performers.call(ready.pop(self.choices.choose(len(ready))))
+            ready = performers.ready
+            if not ready or not self.choices.choose(2):
+                return
+
+    def _let_pass(self, until: int) -> None:
+        now = self.clock.now_us()
+        if until > now:
+            self.clock.advance(timedelta(microseconds=until - now))
+
+    def _take_turn(self, messages: list[Message]) -> None:
+        self.turns += 1
+        if self.turns > TURNS_MAX:
+            raise InternalError(
+                f"the simulation took {TURNS_MAX:,} turns and has not come to rest.",
+                where=f"at {self.clock.now.isoformat()}",
+                fix="give run(until=…) when the workflow never ends; else send us the workflow",
+            )
+        if self._strikes:
+            self._prepare_strike(messages)
+        commit = self.ledger.commit
+        logger.addFilter(self._overhear)
+        try:
+            self._engine.turn(messages)
+        except SimulatedCrash:
+            self._come_back()
+        finally:
+            logger.removeFilter(self._overhear)
+        if self.always and self.ledger.commit != commit:
+            check_laws(self, self.always, only_invariants=True)
+
+    def _overhear(self, line: logging.LogRecord) -> bool:
+        """Take what the engine logs into the story; nobody wants a console full of simulated crashes."""
+        self.story.add("log", plain, line.getMessage().partition("\n")[0])
+        return False
+
+    def _prepare_strike(self, messages: list[Message]) -> None:
+        """Arm what strikes at the commit that this turn will make."""
+        coming = self.ledger.commit + 1
+        for fault in [each for each in self._strikes if each.commit <= coming]:
+            if isinstance(fault, (ClockJump, EventStorm)):
+                self._strikes.remove(fault)
+                self._tell_fault(fault)
+                if isinstance(fault, ClockJump):
+                    self.clock.jump(fault.seconds)
+                else:
+                    messages.extend(self._storm(fault))
+            elif self.ledger.fault is None and fault.commit == coming:
+                self.ledger.fault = fault
+                self.ledger.on_strike = self._struck
+            elif fault.commit < coming:
+                self._strikes.remove(fault)
+
+    def _struck(self, fault: CommitFault) -> None:
+        """A commit met its fault."""
+        if isinstance(fault, FullDisk):
+            self._full = (self._full or fault.times) - 1
+            if self._full == 0:
+                self._strikes.remove(fault)
+        else:
+            self._strikes.remove(fault)
+        self._lied = self._lied or isinstance(fault, LyingSync)
+        if isinstance(fault, Restart) and fault.workflows:
+            self._registry = Registry(find_workflows(list(fault.workflows)))
+        self._tell_fault(fault)
+
+    def _storm(self, fault: EventStorm) -> list[Message]:
+        def send(engine: Engine, batch: Batch) -> int:
+            return engine.moves.event(fault.type, fault.payload, batch)
+
+        return [Request(send, Future()) for _ in range(fault.count)]
+
+    def _tell_fault(self, fault: CommitFault) -> None:
+        self.story.add("fault", lambda: f"commit {fault.commit}: {describe(fault)}")
+
+
+_ALL = RunFilter(limit=None)
