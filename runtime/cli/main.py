@@ -10,6 +10,7 @@ import typer
 import perdure
 from perdure.cli.cancel import cancel_run
 from perdure.cli.command import Command, examples
+from perdure.cli.history import app as history
 from perdure.cli.list import list_workflows
 from perdure.cli.replay_check import HELP_END, check_ledger
 from perdure.cli.run import run_worker
@@ -67,6 +68,7 @@ app = typer.Typer(
 )
 for _name, _function, _end in _COMMANDS:
     app.command(_name, cls=Command, epilog=_end)(_function)
+app.add_typer(history, name="history")
 
 
 @app.callback()

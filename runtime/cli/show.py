@@ -34,11 +34,15 @@ def show_run(ledger: LedgerPath, run: RunId, at: At = None, as_json: AsJson = Fa
     Shows its status, what it waits for, and every entry with its value; with --at one entry in full.
     """
     with reading(ledger) as opened:
-        row = need_run(opened, run, ledger)
-        if at is not None:
-            _show_entry(opened, row, at, as_json)
-            return
-        entries = opened.entries(row.run)
+        show_recorded(opened, need_run(opened, run, ledger), at, as_json)
+
+
+def show_recorded(ledger: Ledger, row: RunRow, at: int | None, as_json: bool) -> None:
+    """Print a run, or one entry of it."""
+    if at is not None:
+        _show_entry(ledger, row, at, as_json)
+        return
+    entries = ledger.entries(row.run)
     status = status_of(row)
     if as_json:
         print_json({**status.as_json(), "history": [entry_json(entry) for entry in entries]})

@@ -1,0 +1,405 @@
+"""Takes secrets out of a history so that it still replays: a value that a pattern selects is replaced everywhere.
+
+    input.card.number            of the run's input; output and error likewise
+    charge_card.result.token     of a step's result; arguments, error, and the payload of an event likewise
+    *.arguments.**.password      * is one name or one level, ** any number of levels
+
+What a body hands on must still equal what it was given, so the same value has the same stand-in wherever it stands,
+also inside of longer texts. A short number stands for too many things; it is replaced only where a pattern selects it.
+
+Knows entries, bodies and shapes. Must not know bodies' code: whether the result replays is asked afterwards.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from typing import Any, Final, TypeAlias
+
+from perdure.errors import DefinitionError
+from perdure.replay.history_file import History
+from perdure.replay.placeholders import Placeholders
+from perdure.storage import entries as kinds
+from perdure.storage.chain import GENESIS, seal
+from perdure.storage.entries import Entry
+from perdure.storage.fold import fold_all
+from perdure.storage.plain import quote
+
+Path: TypeAlias = tuple[str, ...]
+#: Gives what a leaf becomes: its place, the name of its type, its text or value.
+Change: TypeAlias = Callable[[Path, str, Any], Any]
+
+#: Texts from this length on are also replaced inside of longer ones, and numbers from so many digits on everywhere.
+_FAR_CHARACTERS: Final = 4
+_FAR_DIGITS: Final = 6
+
+_OF_RUNS: Final = {
+    "input": frozenset({kinds.CREATED}),
+    "output": frozenset({kinds.COMPLETED}),
+    "error": frozenset({kinds.FAILED, kinds.RETRYING}),
+}
+_OF_COMMANDS: Final = {
+    "arguments": frozenset({kinds.STEP}),
+    "input": frozenset({kinds.CHILD}),
+    "result": frozenset({kinds.STEP_COMPLETED, kinds.CHILD_COMPLETED}),
+    "payload": frozenset({kinds.EVENT_RECEIVED}),
+    "error": frozenset({kinds.STEP_FAILED, kinds.STEP_RETRYING, kinds.CHILD_FAILED}),
+}
+_FAILURES: Final = _OF_RUNS["error"] | _OF_COMMANDS["error"]
+_NUMBERED: Final = re.compile(r"(#\d+|\[\d+\])$")  # what a second call, or an item of step.map, adds to a name
+_EXAMPLE: Final = "write input.card.number, charge_card.result.token, *.arguments.**.password, or tags.customer"
+
+#: Parts of an entry's detail that hold what people gave; the rest is names and numbers of Perdure's.
+_DETAIL_REWRITTEN: Final = ("tags", "idempotency_key", "match", "message", "report")
+#: Parts that come from the code, and hold nothing secret.
+_DETAIL_OF_CODE: Final = ("version", "definition", "python", "site", "function", "workflow", "type")
+
+
+class _Number(str):
+    """A JSON number as it is written."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """Which values of a history are secret.
+
+    Attributes:
+        text: as it was written.
+        name: of the command, `*` allowed; None for what is the run's own.
+        part: `input`, `arguments`, `result`, `payload`, `output`, `error`, `tags` or `idempotency_key`.
+        path: keys and indexes below it.
+    """
+
+    text: str
+    name: re.Pattern[str] | None
+    part: str
+    path: Path
+
+    def selects(self, entry: Entry, names: frozenset[str], path: Path) -> bool:
+        """Whether a leaf of an entry is secret; `names` are those that its command goes by."""
+        if self.name is None:
+            return entry.kind in _OF_RUNS.get(self.part, ()) and _covers(self.path, path)
+        return (
+            entry.kind in _OF_COMMANDS[self.part]
+            and any(self.name.fullmatch(name) for name in names)
+            and _covers(self.path, path)
+        )
+
+
+def parse_pattern(text: str) -> Pattern:
+    """Read a pattern.
+
+    Raises:
+        DefinitionError: it names no part of a history.
+    """
+    first, *rest = text.split(".")
+    if first in _OF_RUNS or first in ("tags", "idempotency_key"):
+        return Pattern(text, None, first, tuple(rest))
+    found = re.fullmatch(rf"(.+?)\.({'|'.join(_OF_COMMANDS)})(?:\.(.+))?", text)
+    if found is None:
+        raise DefinitionError(f"--redact {text!r} names no part of a history.", fix=_EXAMPLE)
+    name, part, path = found.groups()
+    glob = ".*".join(map(re.escape, name.split("*")))
+    return Pattern(text, re.compile(glob, re.DOTALL), part, tuple(path.split(".")) if path else ())
+
+
+def _covers(pattern: Path, path: Path) -> bool:
+    """Whether a pattern selects a leaf, or what the leaf lies in."""
+    if not pattern:
+        return True
+    if pattern[0] == "**":
+        return any(_covers(pattern[1:], path[start:]) for start in range(len(path) + 1))
+    return bool(path) and pattern[0] in ("*", path[0]) and _covers(pattern[1:], path[1:])
+
+
+class Redaction:
+    """Patterns and a key, for one history or many; the same value gets the same stand-in in all of them.
+
+    Attributes:
+        unmatched: the patterns that have selected nothing so far.
+
+    Raises:
+        DefinitionError: a pattern can't be read.
+    """
+
+    def __init__(self, patterns: Sequence[str], key: bytes) -> None:
+        self.patterns = [parse_pattern(text) for text in patterns]
+        self.unmatched = [pattern.text for pattern in self.patterns]
+        self._placeholders = Placeholders(key)
+
+    def apply(self, history: History) -> History:
+        """Replace what the patterns select, and chain the entries anew.
+
+        Raises:
+            DefinitionError: a selected value has no stand-in of its type, or could still be read somewhere.
+        """
+        secrets = _Secrets(self._placeholders)
+        names = {each.command: each.name for each in history.entries if each.kind in kinds.COMMANDS}
+        for entry in history.entries:
+            self._collect(entry, frozenset(_names_of(entry, names)), secrets)
+        if not secrets:
+            return replace(history, redacted=tuple(pattern.text for pattern in self.patterns))
+        rewritten = [self._rewritten(entry, frozenset(_names_of(entry, names)), secrets) for entry in history.entries]
+        rewritten = [_with_captured(entry, secrets) for entry in rewritten]
+        sealed: list[Entry] = []
+        previous = GENESIS
+        for entry in rewritten:
+            fresh, _ = seal(previous, entry)
+            sealed.append(fresh)
+            previous = fresh.digest
+        _refuse_leaks(sealed, secrets)
+        patterns = tuple(pattern.text for pattern in self.patterns)
+        return replace(history, row=fold_all(None, sealed), entries=tuple(sealed), redacted=patterns)
+
+    def _selecting(self, entry: Entry, names: frozenset[str], path: Path) -> Pattern | None:
+        return next((each for each in self.patterns if each.selects(entry, names, _plain_path(entry, path))), None)
+
+    def _note(self, pattern: Pattern, kind: str, value: Any, entry: Entry, secrets: _Secrets) -> None:
+        if pattern.text in self.unmatched:
+            self.unmatched.remove(pattern.text)
+        if not secrets.add(kind, value):
+            raise DefinitionError(
+                f"--redact {pattern.text} selects a value of the type {kind}, which has no stand-in.",
+                where=f"entry {entry.position}, {entry.kind} {entry.name}",
+                fix="select what is secret in it more closely, or leave this run out",
+            )
+
+    def _collect(self, entry: Entry, names: frozenset[str], secrets: _Secrets) -> None:
+        def look(path: Path, kind: str, value: Any) -> Any:
+            pattern = self._selecting(entry, names, path)
+            if pattern is not None and not _is_fixed(entry, path):
+                self._note(pattern, kind, value, entry, secrets)
+            return value
+
+        if entry.body is not None:
+            _mapped(_parsed(entry.body), _shape(entry), (), look)
+        if entry.kind == kinds.CREATED:
+            detail = json.loads(entry.detail or "{}")
+            for pattern in self.patterns:
+                if pattern.part == "idempotency_key" and "idempotency_key" in detail:
+                    self._note(pattern, "str", detail["idempotency_key"], entry, secrets)
+                for name, value in (detail.get("tags") or {}).items() if pattern.part == "tags" else ():
+                    if _covers(pattern.path, (name,)):
+                        self._note(pattern, "str", value, entry, secrets)
+
+    def _rewritten(self, entry: Entry, names: frozenset[str], secrets: _Secrets) -> Entry:
+        def change(path: Path, kind: str, value: Any) -> Any:
+            if _is_fixed(entry, path):
+                return value
+            return secrets.replaced(kind, value, here=self._selecting(entry, names, path) is not None)
+
+        body = entry.body
+        if body is not None:
+            before = _parsed(body)
+            after = _mapped(before, _shape(entry), (), change)
+            if after != before:
+                body = _text(after)
+                secrets.captured[_captured_digest(entry.body or "", entry.shape)] = _captured_digest(body, entry.shape)
+        name = entry.name if entry.kind == kinds.CREATED else secrets.replaced("str", entry.name, here=False)
+        return entry._replace(name=name, body=body, detail=_rewritten_detail(entry.detail, secrets))
+
+
+class _Secrets:
+    """The selected values of one history, and what stands for each."""
+
+    def __init__(self, placeholders: Placeholders) -> None:
+        self._placeholders = placeholders
+        self._exact: dict[tuple[str, str], str] = {}
+        self._inside: dict[re.Pattern[str], str] = {}  # what is replaced wherever it stands
+        self.captured: dict[str, str] = {}  # digests by which closures name long values
+
+    def __bool__(self) -> bool:
+        return bool(self._exact)
+
+    def add(self, kind: str, value: Any) -> bool:
+        """Take a value; False when its type has no stand-in."""
+        if value is None or isinstance(value, bool):
+            return True  # replaced where it is selected, and nowhere else
+        text = str(value)
+        stand_in = self._stand_in(kind, value)
+        if stand_in is None:
+            return False
+        self._exact[kind, text] = stand_in
+        enough = _FAR_DIGITS if isinstance(value, _Number) else _FAR_CHARACTERS
+        if len(text) >= enough:
+            # A number in a text must not be taken for a part of a longer one.
+            bounds = r"(?<![0-9A-Za-z]){}(?![0-9A-Za-z])" if isinstance(value, _Number) else "{}"
+            self._inside[re.compile(bounds.format(re.escape(text)))] = stand_in
+        return True
+
+    def readable_in(self, text: str) -> bool:
+        """Whether what must not be read anywhere can be read here."""
+        return any(pattern.search(text) for pattern in self._inside)
+
+    def replaced(self, kind: str, value: Any, *, here: bool) -> Any:
+        """What a leaf becomes; `here` when a pattern selects this very one."""
+        if isinstance(value, bool):
+            return False if here else value
+        if value is None:
+            return None
+        exact = self._exact.get((kind, str(value)))
+        if isinstance(value, _Number):
+            far = len(value) >= _FAR_DIGITS
+            return _Number(exact) if exact is not None and (here or far) else value
+        if exact is not None:
+            return exact
+        if kind not in ("str", "url"):
+            return value
+        for pattern in sorted(self._inside, key=lambda each: len(each.pattern), reverse=True):
+            value = pattern.sub(self._inside[pattern], value)
+        return value
+
+    def _stand_in(self, kind: str, value: Any) -> str | None:
+        if isinstance(value, _Number):
+            return self._placeholders.number(value)
+        return self._placeholders.scalar(kind, value) if isinstance(value, str) else None
+
+
+# ── entries ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def _names_of(entry: Entry, commands: dict[str, str]) -> set[str]:
+    """What a command goes by: its name, without the number of a repeated call, and an event's type."""
+    names = {entry.name, commands.get(entry.command, entry.name)}
+    return names | {_NUMBERED.sub("", name) for name in names}
+
+
+def _plain_path(entry: Entry, path: Path) -> Path:
+    """A leaf's path as a pattern writes it: without the wrapping that a closure's or a child's arguments have."""
+    if entry.kind == kinds.STEP and path and path[0] in ("args", "kwargs", "captured"):
+        return path[1:]
+    if entry.kind == kinds.CHILD and path and path[0] == "input":
+        return path[1:]
+    return path
+
+
+def _is_fixed(entry: Entry, path: Path) -> bool:
+    """Names of classes and workflows, without which nothing could be read back."""
+    if entry.kind in _FAILURES:
+        return path[-1:] in (("type",), ("code",)) and "state" not in path and "args" not in path
+    return entry.kind == kinds.CHILD and path == ("workflow",)
+
+
+def _rewritten_detail(detail: str | None, secrets: _Secrets) -> str | None:
+    if detail is None or not detail.startswith("{"):
+        return detail
+    facts: dict[str, Any] = _parsed(detail)
+    after = {
+        name: _mapped(value, None, (), lambda _, kind, leaf: secrets.replaced(kind, leaf, here=False))
+        if name in _DETAIL_REWRITTEN
+        else value
+        for name, value in facts.items()
+    }
+    return detail if after == facts else _text(after)
+
+
+def _captured_digest(body: str, shape: str | None) -> str:
+    """How a closure's arguments name a long captured value (`perdure.core.calls`)."""
+    text = body + (shape or "")
+    return "blake2b:" + blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def _with_captured(entry: Entry, secrets: _Secrets) -> Entry:
+    body = entry.body
+    if entry.kind == kinds.STEP and body is not None:
+        for before, after in secrets.captured.items():
+            body = body.replace(before, after)
+    return entry._replace(body=body)
+
+
+def _refuse_leaks(entries: Sequence[Entry], secrets: _Secrets) -> None:
+    """What was to be hidden must not be readable anywhere, such as in a run's id or a key of a mapping."""
+    for entry in entries:
+        detail = entry.detail or ""
+        facts: Any = _parsed(detail) if detail.startswith("{") else detail
+        if isinstance(facts, dict):
+            facts = {name: value for name, value in facts.items() if name not in _DETAIL_OF_CODE}
+        body = None if entry.body is None else _parsed(entry.body)
+        for field, value in (("name", entry.name), ("value", body), ("detail", facts)):
+            if any(map(secrets.readable_in, _strings(value))):
+                raise DefinitionError(
+                    f"a redacted value can still be read in the {field} of entry {entry.position}.",
+                    where=f"entry {entry.position}, {entry.kind} {entry.name}".strip(),
+                    why="it is part of a run's id, of a mapping's key, or of a value of a type that is kept",
+                    fix="leave this run out, or redact something else",
+                )
+
+
+# ── values ───────────────────────────────────────────────────────────────────────────────────────
+
+_DECODER: Final = json.JSONDecoder(parse_int=_Number, parse_float=_Number)
+
+
+def _parsed(text: str) -> Any:
+    return _DECODER.decode(text)
+
+
+def _shape(entry: Entry) -> Any:
+    return None if entry.shape is None else json.loads(entry.shape)
+
+
+def _text(value: Any) -> str:
+    """Write as `encode` does, numbers as they were."""
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{quote(name)}:{_text(item)}" for name, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(_text, value)) + "]"
+    if isinstance(value, _Number):
+        return str(value)
+    return quote(value) if isinstance(value, str) else {None: "null", True: "true", False: "false"}[value]
+
+
+_WRAPPERS: Final = ("tuple", "set", "frozenset", "deque", "OrderedDict", "Counter", "defaultdict")
+
+
+def _mapped(body: Any, shape: Any, path: Path, change: Change) -> Any:
+    """Go through a value by its shape (see `storage/shape.py`), and give what it becomes."""
+    if body is None:
+        return change(path, "null", None)
+    if isinstance(shape, str):
+        return change(path, shape, body)
+    if not shape:
+        return _mapped_items(body, {}, None, path, change)
+    for part in _WRAPPERS:
+        if part in shape:
+            return _mapped(body, shape[part], path, change)
+    for part in ("enum", "member", "url"):
+        if part in shape:
+            return change(path, part, body)
+    if "pairs" in shape:
+        items = _mapped([pair[1] for pair in body], shape["pairs"][1], path, change)
+        return [[pair[0], item] for pair, item in zip(body, items, strict=True)]
+    if "mixed" in shape:
+        return [
+            _mapped(item, shape["mixed"][pick], (*path, str(index)), change)
+            for index, (item, pick) in enumerate(zip(body, shape["pick"], strict=True))
+        ]
+    return _mapped_items(body, shape.get("fields", {}), shape.get("each"), path, change)
+
+
+def _mapped_items(body: Any, fields: dict[str, Any], each: Any, path: Path, change: Change) -> Any:
+    if isinstance(body, dict):
+        return {name: _mapped(item, fields.get(name, each), (*path, name), change) for name, item in body.items()}
+    if isinstance(body, list):
+        return [_mapped(item, each, (*path, str(index)), change) for index, item in enumerate(body)]
+    if isinstance(body, _Number):
+        return change(path, "number", body)
+    return change(path, "bool" if isinstance(body, bool) else "str", body)
+
+
+def _strings(value: Any) -> Iterator[str]:
+    """All texts in a value, keys too."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield name
+            yield from _strings(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _strings(item)
+    elif isinstance(value, str) and not isinstance(value, _Number):
+        yield value
