@@ -162,6 +162,28 @@ class Columns:
         found = packed.unpack(run, row)
         return self.entries(run, 0, None) if found is None else found
 
+    def entries_of(self, runs: Sequence[int]) -> list[Entry]:
+        """Read all entries of several runs, by run and position."""
+        where, parameters = _among(runs)
+        found = self._all(
+            f'SELECT {ENTRY_SELECTION} FROM _ledger.entries WHERE {where} ORDER BY run, "position"', parameters
+        )
+        return list(map(Entry._make, found))
+
+    def walk_many(self, lengths: Mapping[int, int]) -> list[list[Entry]] | None:
+        """Read several runs' entries as a replay needs them, in one go; None when that can't be done without guessing.
+
+        Args:
+            lengths: how many entries each has, by its number, in increasing order.
+        """
+        where, parameters = _among(list(lengths))
+        of_runs = f"SELECT * FROM _ledger.entries WHERE {where}"
+        (row,) = self._all(f'SELECT {packed.TEXTS} FROM ({of_runs} ORDER BY run, "position")', parameters)
+        whole = self._all(
+            f"SELECT {ENTRY_SELECTION} FROM _ledger.entries WHERE {where} AND {packed.IS_WHOLE}", parameters
+        )
+        return packed.unpack_many(lengths, row, map(Entry._make, whole))
+
     def entries_between(self, first: int, last: int) -> list[Entry]:
         """Read all entries of the runs from number `first` to `last`, in order."""
         where = 'run BETWEEN ? AND ? ORDER BY run, "position"'
@@ -222,6 +244,14 @@ def _first(rows: list[RunRow]) -> RunRow | None:
     return rows[0] if rows else None
 
 
+def _among(runs: Sequence[int]) -> tuple[str, list[Any]]:
+    """A condition on run numbers, given in increasing order; a range where they are one."""
+    first, last = runs[0], runs[-1]
+    if last - first + 1 == len(runs):
+        return "run BETWEEN ? AND ?", [first, last]
+    return "run BETWEEN ? AND ? AND run IN (SELECT unnest(?))", [first, last, list(runs)]
+
+
 def _condition(wanted: RunFilter, without: Collection[int]) -> tuple[str, list[Any]]:
     """The same as `RunFilter.admits`, in SQL."""
     conditions, parameters = ["true"], list[Any]()
@@ -231,6 +261,7 @@ def _condition(wanted: RunFilter, without: Collection[int]) -> tuple[str, list[A
         ("list_contains(?, status)", list(wanted.statuses) or None),
         ("created_us >= ?", wanted.since),
         ("run < ?", wanted.before_run),
+        ("run >= ?", wanted.from_run),
         ("NOT list_contains(?, run)", sorted(without) or None),
     ):
         if value is not None:

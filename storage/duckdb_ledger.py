@@ -323,6 +323,23 @@ class DuckDBLedger:
             return self.entries(row.run)
         return self._columns.walk(row.run)
 
+    def walk_many(self, rows: Sequence[RunRow], *, whole: bool = False) -> list[list[Entry]]:
+        """Read several runs' entries as a replay needs them, in one query where nothing of them is new."""
+        ordered = {row.run: row.length for row in sorted(rows, key=lambda row: row.run)}
+        overlays = self._recent.overlays()
+        if len(ordered) < 2 or any(overlay.entries(run) for overlay in overlays for run in ordered):
+            return [self.entries(row.run) if whole else self.walk(row) for row in rows]
+        if whole:
+            found: dict[int, list[Entry]] = {run: [] for run in ordered}
+            for entry in self._columns.entries_of(list(ordered)):
+                found[entry.run].append(entry)
+            return [found[row.run] for row in rows]
+        packs = self._columns.walk_many(ordered)
+        if packs is None:
+            return [self.walk(row) for row in rows]
+        by_run = dict(zip(ordered, packs, strict=True))
+        return [by_run[row.run] for row in rows]
+
     def entries_between(self, first: int, last: int) -> list[Entry]:
         """Read all entries of the runs from number `first` to `last`, by run and position: for walking through all."""
         self._absorb()

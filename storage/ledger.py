@@ -91,11 +91,12 @@ class RunFilter:
     tags: Mapping[str, str] = field(default_factory=dict)  # all of them, equal
     since: int | None = None  # created at or after, microseconds
     before_run: int | None = None  # for paging: only runs with a smaller number
+    from_run: int | None = None  # only runs with this number or a greater one
     limit: int | None = 100
 
     def unpaged(self) -> RunFilter:
-        """The same without `limit` and `before_run`."""
-        return replace(self, limit=None, before_run=None)
+        """The same without `limit`, `before_run` and `from_run`."""
+        return replace(self, limit=None, before_run=None, from_run=None)
 
     def admits(self, row: RunRow) -> bool:
         """Whether a listing wants this row, whatever its place in the order (`limit` is not regarded)."""
@@ -105,6 +106,7 @@ class RunFilter:
             and (not self.statuses or row.status in self.statuses)
             and (self.since is None or row.created_at >= self.since)
             and (self.before_run is None or row.run < self.before_run)
+            and (self.from_run is None or row.run >= self.from_run)
             and all(row.tags.get(name) == value for name, value in self.tags.items())
         )
 
@@ -158,7 +160,7 @@ class Ledger(Protocol):
         ...
 
     def count(self, wanted: RunFilter) -> dict[str, int]:
-        """Count runs by status; `limit` and `before_run` are not regarded."""
+        """Count runs by status; `limit`, `before_run` and `from_run` are not regarded."""
         ...
 
     def children(self, run_id: str) -> list[RunRow]:
@@ -173,6 +175,16 @@ class Ledger(Protocol):
         """Read a run's entries as a replay needs them, which may be quicker than `entries`.
 
         Digests may be missing, and of steps that just ran and completed the attempt and the detail.
+        """
+        ...
+
+    def walk_many(self, rows: Sequence[RunRow], *, whole: bool = False) -> list[list[Entry]]:
+        """Read several runs' entries at once, in the order of `rows`, each as `walk` gives it.
+
+        They are held in memory together: the caller sees to it that the sum of `length` stays bounded.
+
+        Args:
+            whole: give them as `entries` does, with nothing left out.
         """
         ...
 

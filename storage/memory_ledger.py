@@ -114,6 +114,10 @@ class MemoryLedger:
         """Read a run's entries as a replay needs them."""
         return self.entries(row.run)
 
+    def walk_many(self, rows: Sequence[RunRow], *, whole: bool = False) -> list[list[Entry]]:
+        """Read several runs' entries as a replay needs them."""
+        return [self.entries(row.run) for row in rows]
+
     def interrupted(self) -> Iterator[RunRow]:
         """Go through the runs that a restart has to resume, oldest first."""
         for run in sorted(self._rows):

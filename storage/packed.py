@@ -1,9 +1,9 @@
-"""A run's entries as a replay needs them, read by the ten thousand: each column as one text, taken apart here.
+"""Entries as a replay needs them, read by the ten thousand: each column as one text, taken apart here.
 
-Fetching rows one by one costs more than the replay itself; one text per column is a handful of objects. What a replay
-never looks at is left out: digests, and everything of ordinary steps but their names, arguments and results. Where a
-value holds the separator nothing is guessed: the caller reads row by row. Should rows ever come out of order, a replay
-diverges, and whatever diverges is read again row by row before it counts.
+Fetching rows one by one costs more than the replay itself; one text per column is a handful of objects, for one long
+run or for many short ones. What a replay never looks at is left out: digests, and everything of ordinary steps but
+their names, arguments and results. Where a value holds the separator nothing is guessed: the caller reads row by row.
+Should rows ever come out of order, a replay diverges, and whatever diverges is read again row by row before it counts.
 
 This file knows how columns are packed. It must not know which entries are wanted, nor why.
 """
@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import gc
 import json
-from collections.abc import Sequence
-from itertools import repeat
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate, chain, pairwise, repeat
 from typing import Any, Final
 
 from perdure.storage import entries as kinds
@@ -29,31 +29,49 @@ _WHOLE: Final = ", ".join(
     f'"{name}" := {column}' for name, column in zip(Entry._fields, ENTRY_SELECTION.split(", "), strict=True)
 )
 
-#: Wants `FROM (SELECT … ORDER BY "position")`; gives one row.
-SELECTION: Final = ", ".join(
+#: The condition on entries that are read whole.
+IS_WHOLE: Final = f"kind NOT IN {tuple(_BRIEF.values())}"
+#: Wants `FROM (SELECT … ORDER BY run, "position")`; gives one row.
+TEXTS: Final = ", ".join(
     [
         "count(*)",
-        'max("position")',
-        f"list(struct_pack({_WHOLE})) FILTER (WHERE kind NOT IN {tuple(_BRIEF.values())})",
         f"string_agg(CASE kind {_LETTER} ELSE '-' END, '')",
         *(f"string_agg({each}, chr(31))" for each in _TEXTS),
         "CASE WHEN count(shape) > 0 THEN string_agg(coalesce(shape, ''), chr(31)) END",
         "string_agg(at_us::VARCHAR, ',')",
     ]
 )
+#: The same of one run, with the entries that are read whole: for one run, one query is quicker than two.
+SELECTION: Final = f'max("position"), list(struct_pack({_WHOLE})) FILTER (WHERE {IS_WHOLE}), {TEXTS}'
 
 
 def unpack(run: int, row: Sequence[Any]) -> list[Entry] | None:
-    """Make a run's entries of one packed row; None when it can't be taken apart without guessing."""
-    count, last, whole, letters, *texts, shapes, times = row
-    if not count:
+    """Make a run's entries of one row of SELECTION; None when it can't be taken apart without guessing."""
+    last, whole, *texts = row
+    if last is None:
         return []
+    found = unpack_many({run: last + 1}, texts, [Entry(**fields) for fields in whole or ()])
+    return None if found is None else found[0]
+
+
+def unpack_many(lengths: Mapping[int, int], row: Sequence[Any], whole: Iterable[Entry]) -> list[list[Entry]] | None:
+    """Make the entries of several runs of one row of TEXTS; None when it can't be taken apart without guessing.
+
+    Args:
+        lengths: how many entries each run has, by its number, in increasing order.
+        whole: those of their entries that IS_WHOLE selects.
+    """
+    count, letters, *texts, shapes, times = row
+    if count == 0 or count != sum(lengths.values()):
+        return None
     command, name, body = (each.split(_SEPARATOR) for each in texts)
     shape = repeat(None, count) if shapes is None else [each or None for each in shapes.split(_SEPARATOR)]
-    if not last + 1 == len(letters) == len(command) == len(name) == len(body) == count:
+    if not len(letters) == len(command) == len(name) == len(body) == count:
         return None
     columns = (
-        repeat(run), range(count), map(_BRIEF.get, letters), json.loads(f"[{times}]"), command, name, repeat(0),
+        chain.from_iterable(repeat(run, length) for run, length in lengths.items()),
+        chain.from_iterable(map(range, lengths.values())),
+        map(_BRIEF.get, letters), json.loads(f"[{times}]"), command, name, repeat(0),
         repeat(None), body, shape, repeat(None), repeat(b""),
     )  # fmt: skip
     collecting = gc.isenabled()
@@ -63,6 +81,14 @@ def unpack(run: int, row: Sequence[Any]) -> list[Entry] | None:
     finally:
         if collecting:
             gc.enable()
-    for fields in whole or ():
-        entries[fields["position"]] = Entry(**fields)
-    return entries if len(entries) == count else None
+    if len(entries) != count:
+        return None
+    bounds = list(accumulate(lengths.values(), initial=0))
+    begins = dict(zip(lengths, bounds, strict=False))
+    left = letters.count("-")
+    for entry in whole:
+        if entry.run not in begins or entry.position >= lengths[entry.run]:
+            return None
+        entries[begins[entry.run] + entry.position] = entry
+        left -= 1
+    return [entries[start:stop] for start, stop in pairwise(bounds)] if left == 0 else None
