@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from contextvars import Context, copy_context
 from dataclasses import dataclass
+from types import CoroutineType
 from typing import Any
 
 from perdure.durations import duration_us
@@ -148,8 +149,8 @@ class SimulatedPerformers:
             self._effect(attempt, error=error)
             self._fail(attempt, error)
             return
-        if inspect.isawaitable(result):
-            self._start(attempt, self._finish(attempt, result, fault), context)
+        if _is_awaitable(result):
+            self._start(attempt, self._finish(attempt, lambda *_, **__: result, fault), context)
             return
         self._complete(attempt, result, fault)
 
@@ -165,12 +166,7 @@ class SimulatedPerformers:
     # ── one attempt ──
 
     def _begin(self, attempt: Attempt, function: Any, fault: CallFault | None, context: Context) -> None:
-        async def work() -> Any:
-            args, kwargs = attempt.call.values()
-            result = function(*args, **kwargs)
-            return await result if inspect.isawaitable(result) else result
-
-        self._start(attempt, self._finish(attempt, work(), fault), context)
+        self._start(attempt, self._finish(attempt, function, fault), context)
 
     def _start(self, attempt: Attempt, work: Any, context: Context) -> None:
         place = (attempt.run, attempt.command)
@@ -186,14 +182,19 @@ class SimulatedPerformers:
         if self._tasks.get(place) is done:
             del self._tasks[place]
 
-    async def _finish(self, attempt: Attempt, work: Any, fault: CallFault | None) -> None:
+    async def _finish(self, attempt: Attempt, function: Any, fault: CallFault | None) -> None:
         limit_us = attempt.call.options.timeout_us
         try:
+            args, kwargs = attempt.call.values()
             if limit_us is None:
-                result = await work
+                result = function(*args, **kwargs)
+                if _is_awaitable(result):
+                    result = await result
             else:
                 async with asyncio.timeout(limit_us / 1_000_000) as scope:
-                    result = await work
+                    result = function(*args, **kwargs)
+                    if _is_awaitable(result):
+                        result = await result
         except TimeoutError as error:
             timed_out = limit_us is not None and scope.expired()
             failure: BaseException = attempt.timed_out() if timed_out else error
@@ -265,6 +266,10 @@ class SimulatedPerformers:
                 error,
             )
         )
+
+
+def _is_awaitable(result: object) -> bool:
+    return type(result) is CoroutineType or inspect.isawaitable(result)
 
 
 async def _told(on_error: Any, error: BaseException) -> None:

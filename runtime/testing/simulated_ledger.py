@@ -8,6 +8,7 @@ Knows records and bytes. Must not know runs' bodies or why a fault strikes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from perdure.errors import LedgerFull
 from perdure.storage import payload
@@ -25,34 +26,60 @@ class SimulatedCrash(BaseException):  # a control signal, so that nobody's `exce
     """The process is gone; only the disk is left."""
 
 
-class Disk:
-    """Bytes that outlive a process.
+class Write(NamedTuple):
+    """One record on its way to a disk."""
 
-    Attributes:
-        data: what is written. ends: where each whole record ends.
-    """
+    commit: int
+    batch: Batch
+    definitions: Sequence[DefinitionRow]
+
+    def bytes(self) -> bytes:
+        """The record as the journal writes it."""
+        return record(_IDENTITY, self.commit, payload.write_batch(self.batch, self.definitions))
+
+
+class Disk:
+    """Bytes that outlive a process. They are made when somebody looks: most lives end without a crash."""
 
     def __init__(self) -> None:
-        self.data = bytearray()
-        self.ends: list[int] = []
+        self._data = bytearray()
+        self._ends: list[int] = []  # of each whole record
+        self._writes: list[Write] = []  # in the order in which they came, after `_data`
 
-    def append(self, record_bytes: bytes) -> None:
+    def append(self, write: Write) -> None:
         """Write one whole record."""
-        self.data += record_bytes
-        self.ends.append(len(self.data))
+        self._writes.append(write)
 
-    def tear(self, record_bytes: bytes, share: float) -> None:
+    def tear(self, write: Write, share: float) -> None:
         """Write a part of a record, as the power fails; all of it is a whole one that nobody was told about."""
-        kept = round(len(record_bytes) * share)
-        if kept == len(record_bytes):
-            self.append(record_bytes)
-        else:
-            self.data += record_bytes[:kept]
+        self._settle()
+        data = write.bytes()
+        kept = round(len(data) * share)
+        self._data += data[:kept]
+        if kept == len(data):
+            self._ends.append(len(self._data))
 
     def lose(self, records: int) -> None:
         """Forget the newest records."""
-        del self.ends[max(0, len(self.ends) - records) :]
-        del self.data[self.ends[-1] if self.ends else 0 :]
+        self._settle()
+        del self._ends[max(0, len(self._ends) - records) :]
+        del self._data[self._ends[-1] if self._ends else 0 :]
+
+    def read(self) -> bytes:
+        """All that reached it."""
+        self._settle()
+        return bytes(self._data)
+
+    def cut(self, end: int, records: int) -> None:
+        """Drop what follows the last whole record."""
+        del self._data[end:]
+        del self._ends[records:]
+
+    def _settle(self) -> None:
+        for write in self._writes:
+            self._data += write.bytes()
+            self._ends.append(len(self._data))
+        self._writes.clear()
 
 
 class SimulatedLedger(MemoryLedger):
@@ -75,14 +102,13 @@ class SimulatedLedger(MemoryLedger):
 
     def _read_disk(self) -> None:
         """Take the batches that can be read; what follows the last whole record is a torn write, and is cut off."""
-        data, offset, number = bytes(self._disk.data), 0, 0
+        data, offset, number = self._disk.read(), 0, 0
         while (found := read_record(data, offset)) is not None:
             read = payload.read(found.payload)
             self.append([entry._replace(digest=b"") for entry in read.entries], read.definitions)
             offset = found.end
             number += 1
-        del self._disk.data[offset:]
-        del self._disk.ends[number:]
+        self._disk.cut(offset, number)
 
     def keep(self, batch: Batch, definitions: Sequence[DefinitionRow]) -> None:
         """Write the batch to the disk, or fail as the fault says."""
@@ -100,14 +126,14 @@ class SimulatedLedger(MemoryLedger):
         self.commit += 1
         if isinstance(fault, (Crash, Restart)) and getattr(fault, "when", "before") == "before":
             raise SimulatedCrash
-        written = record(_IDENTITY, self.commit, payload.write_batch(batch, definitions))
+        write = Write(self.commit, batch, definitions)
         if isinstance(fault, TornTail):
-            self._disk.tear(written, fault.share)
+            self._disk.tear(write, fault.share)
             raise SimulatedCrash
         if isinstance(fault, LyingSync):
-            self._disk.append(written)
+            self._disk.append(write)
             self._disk.lose(fault.lost)
             raise SimulatedCrash
-        self._disk.append(written)
+        self._disk.append(write)
         if isinstance(fault, Crash):
             raise SimulatedCrash
