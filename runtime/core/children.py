@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from perdure.core.facts import RunFacts
@@ -17,6 +18,11 @@ def child_run_id(facts: RunFacts, command: str) -> str:
     """Derive a child's run_id from its parent and the command, so that a crash between the two can't double it."""
     again = f"~{facts.attempt}" if facts.attempt > 1 else ""
     return f"{facts.run_id}-{command.replace('/', '-')}{again}"
+
+
+def child_named(detail: str | None) -> str:
+    """The run_id that a child's command has recorded; what was recorded counts, whoever derives it differently now."""
+    return str(json.loads(detail or "{}")["run_id"])
 
 
 def child_input(workflow: str, value: Any) -> Encoded:

@@ -65,8 +65,8 @@ class Context:
 
     @property
     def run_id(self) -> str:
-        """The run's id."""
-        return self._machine.facts.run_id
+        """The run's id. A fork's body that read it before the fork goes on with the id of the run it comes from."""
+        return self._machine.known_as.run_id
 
     @property
     def workflow_id(self) -> str:
@@ -86,12 +86,12 @@ class Context:
     @property
     def parent_run_id(self) -> str | None:
         """The run that started this one, or None."""
-        return self._machine.facts.parent_run_id
+        return self._machine.known_as.parent_run_id
 
     @property
     def tags(self) -> Mapping[str, str]:
         """The tags given at start, read only."""
-        return MappingProxyType(dict(self._machine.facts.tags))
+        return MappingProxyType(dict(self._machine.known_as.tags))
 
     def __repr__(self) -> str:
         return f"<ctx of run {self.run_id}>"

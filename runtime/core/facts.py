@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from perdure.declare.options import WorkflowOptions
 from perdure.storage.encoding import Encoded
+from perdure.storage.entries import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The run that a run was forked from, and what its body knew of itself: the entries before `position` are its."""
+
+    run_id: str
+    position: int
+    parent_run_id: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    origin: Origin | None = None  # when that run was a fork too
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +34,33 @@ class RunFacts:
     attempt: int = 1
     parent_run_id: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
+    seed: str = ""  # of its random numbers; empty is the run_id, a fork has that of the run it comes from
+    origin: Origin | None = None  # of a fork
+
+    def at(self, position: int) -> RunFacts:
+        """The facts as the body learned them at an entry: what a fork took over, it learned as another run."""
+        known: Origin | None = None
+        origin = self.origin
+        while origin is not None and position < origin.position:
+            known, origin = origin, origin.origin
+        if known is None:
+            return self
+        return replace(self, run_id=known.run_id, parent_run_id=known.parent_run_id, tags=known.tags)
+
+
+def seed_and_origin(created: Entry) -> tuple[str, Origin | None]:
+    """Read from a run's first entry what seeds its random numbers, and what it was forked from."""
+    if not created.detail or '"forked_from"' not in created.detail:
+        return "", None
+    detail: Any = json.loads(created.detail)
+    return detail.get("seed", ""), _origin(detail.get("forked_from"))
+
+
+def _origin(detail: Any) -> Origin | None:
+    if detail is None:
+        return None
+    parent, tags = detail.get("parent_run_id"), detail.get("tags") or {}
+    return Origin(detail["run_id"], detail["position"], parent, tags, _origin(detail.get("forked_from")))
 
 
 class Executable(Protocol):

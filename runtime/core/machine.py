@@ -19,6 +19,7 @@ from typing import Any, Literal, NoReturn, cast
 
 from perdure.core.branch import Branch
 from perdure.core.calls import StepCall
+from perdure.core.children import child_named
 from perdure.core.context import Context
 from perdure.core.divergence import Difference, DivergenceSignal, divergence_of
 from perdure.core.endings import ending_of, failed_by, same_ending
@@ -159,6 +160,11 @@ class Machine:
         return self._expected is None
 
     @property
+    def known_as(self) -> RunFacts:
+        """The run as its body gets to know it: what a fork replays from before the fork, it lives as its origin."""
+        return self.facts if self._expected is None else self.facts.at(self._stride.causes[0].position)
+
+    @property
     def cancel_requested(self) -> bool:
         """Whether somebody asked the run to stop."""
         return self._cancel is not None
@@ -268,7 +274,7 @@ class Machine:
             body = self.executable.body()
         coroutine = body(*arguments[: self.executable.takes])
         self._root = self.loop.create_task(coroutine, name=self.facts.workflow)
-        self._root.branch = Branch("0", self.facts.run_id)
+        self._root.branch = Branch("0", self.facts.seed or self.facts.run_id)
 
     def _answer(self, cause: Entry, outcome: Outcome) -> None:
         waiting = self.waiting.pop(cause.command, None)
@@ -366,13 +372,13 @@ class Machine:
         if self._reused:
             reused = self._reused.get(command)
             if reused is not None and _same_command(reused[0], kind, name, body, shape):
-                return self._reuse(command, kind, name, reused[1], call, timer)
+                return self._reuse(command, reused, call, timer)
         if self._expected is not None:
             recorded = self._expected.pop(command, None)
             if recorded is None or not _same_command(recorded, kind, name, body, shape):
                 asked = Entry(self.facts.run, -1, kind, self._now, command, name, body=body, shape=shape, due=due)
                 self._diverge(recorded, asked)
-            position = recorded.position
+            position, text = recorded.position, recorded.detail
         else:
             if self.length >= self.executable.options.max_entries:
                 raise self._too_long()
@@ -385,18 +391,20 @@ class Machine:
             self._asked.append(entry)
             position = entry.position
         future: asyncio.Future[Any] | None = None if timer else asyncio.Future(loop=self.loop)
-        waiting = Waiting(command, kind, name, position, future, call)
+        waiting = Waiting(command, kind, name, position, future, child_named(text) if kind == kinds.CHILD else call)
         self.waiting[command] = waiting
         return waiting
 
-    def _reuse(self, command: str, kind: str, name: str, outcome: Entry, call: Any, timer: bool) -> Waiting:
+    def _reuse(self, command: str, reused: tuple[Entry, Entry], call: Any, timer: bool) -> Waiting:
         """Answer at once with what an earlier attempt of the run completed."""
+        asked, outcome = reused
         if timer:
             self.loop.call_soon(call)
-            return Waiting(command, kind, name, outcome.position, None, call)
+            return Waiting(command, asked.kind, asked.name, outcome.position, None, call)
         future: asyncio.Future[Any] = asyncio.Future(loop=self.loop)
         OUTCOMES[outcome.kind](future, outcome)
-        return Waiting(command, kind, name, outcome.position, future, call)
+        call = child_named(asked.detail) if asked.kind == kinds.CHILD else call
+        return Waiting(command, asked.kind, asked.name, outcome.position, future, call)
 
     def drop(self, waiting: Waiting) -> None:
         """Record that the body no longer waits for a command, because the task that did was cancelled."""

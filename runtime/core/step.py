@@ -312,9 +312,8 @@ class StepContext:
 
         due = None if lasts_us is None else machine.now_us() + lasts_us
         waiting = machine.ask(kinds.CHILD, _checked(name), body, shape, due=due, detail=detail)
-        run_id = waiting.call = child_run_id(machine.facts, waiting.command)
         answer = await self._outcome(waiting)
-        return ChildHandle(self, name, run_id) if mode == "spawn" else answer
+        return ChildHandle(self, name, waiting.call) if mode == "spawn" else answer
 
     def spawn(
         self,

@@ -112,7 +112,7 @@ class Moves:
             created.run, run_id, definition.id, definition.version, definition.digest, "running", 1,
             batch.now, batch.now, tags=dict(wanted.tags), parent_run_id=wanted.parent_run_id,
         )  # fmt: skip
-        machine = Machine(definition, facts_of(row))
+        machine = Machine(definition, facts_of(row, created))
         machine.length = 1
         engine.residents.add(machine)
         engine.feed(machine, batch, created)
@@ -424,6 +424,7 @@ def _created_detail(wanted: Start, run_id: str, key: str | None, timeout_at: int
         "version": wanted.definition.version,
         "definition": wanted.definition.digest,
         "python": PYTHON,
+        "libraries": dict(wanted.definition.libraries),
     }
     optional = {
         "tags": dict(wanted.tags),

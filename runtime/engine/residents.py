@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 
-from perdure.core.facts import RunFacts
+from perdure.core.facts import RunFacts, seed_and_origin
 from perdure.core.history import Reused, split_attempts
 from perdure.core.machine import Machine
 from perdure.declare.registry import Definition
@@ -82,7 +82,7 @@ class Residents:
 def replayed(row: RunRow, definition: Definition, entries: Sequence[Entry]) -> Machine:
     """Replay the last attempt in `entries`; earlier ones only lend it what they completed."""
     *earlier, current = split_attempts(entries)
-    machine = Machine(definition, facts_of(row), reused_from(earlier))
+    machine = Machine(definition, facts_of(row, entries[0]), reused_from(earlier))
     machine.set_input(entries[0])
     try:
         machine.replay(current)
@@ -94,7 +94,8 @@ def replayed(row: RunRow, definition: Definition, entries: Sequence[Entry]) -> M
 
 def next_attempt(row: RunRow, definition: Definition, entries: Sequence[Entry]) -> Machine:
     """Make the machine of a run's next attempt, which has not begun."""
-    machine = Machine(definition, facts_of(row, attempt=row.attempt + 1), reused_from(split_attempts(entries)))
+    facts = facts_of(row, entries[0], attempt=row.attempt + 1)
+    machine = Machine(definition, facts, reused_from(split_attempts(entries)))
     machine.set_input(entries[0])
     machine.length = row.length
     machine.last_at = row.updated_at
@@ -109,8 +110,9 @@ def reused_from(attempts: Sequence[Sequence[Entry]]) -> Reused:
     return reused
 
 
-def facts_of(row: RunRow, attempt: int | None = None) -> RunFacts:
-    """What a body may know of its run."""
+def facts_of(row: RunRow, created: Entry, attempt: int | None = None) -> RunFacts:
+    """What a body may know of its run; `created` is the run's first entry."""
+    seed, origin = seed_and_origin(created)
     return RunFacts(
         row.run,
         row.run_id,
@@ -119,4 +121,6 @@ def facts_of(row: RunRow, attempt: int | None = None) -> RunFacts:
         attempt if attempt is not None else row.attempt,
         row.parent_run_id,
         row.tags,
+        seed,
+        origin,
     )

@@ -76,7 +76,7 @@ def check_run(
     divergence: Divergence | None = None
     attempts = split_attempts(entries)
     for number, attempt in enumerate(attempts, start=1):
-        facts = facts_of(row, attempt=number)
+        facts = facts_of(row, entries[0], attempt=number)
         machine = Machine(definition, facts, reused)
         machine.set_input(entries[0])
         try:

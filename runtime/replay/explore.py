@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from perdure.core.children import child_named
 from perdure.core.divergence import DivergenceSignal
 from perdure.core.facts import Executable, RunFacts
 from perdure.core.history import Reused
@@ -106,6 +107,7 @@ class _Explorer(Machine):
         self.asked: list[Entry] = []
         self._limit = len(attempt) + _ASKED_BEYOND_RECORDED_MAX
         self._numbers = itertools.count()
+        self._position = 0  # of the cause that is delivered
         self._answers: list[_Answer] = []
         self._recorded: dict[str, _Recorded] = {}
         outcomes = {entry.command: entry for entry in attempt if entry.kind in OUTCOMES}
@@ -120,11 +122,16 @@ class _Explorer(Machine):
         """True, so that sites are noted."""
         return True
 
+    @property
+    def known_as(self) -> RunFacts:
+        """As the body learned it when it lived through the cause that is delivered."""
+        return self.facts.at(self._position)
+
     def walk(self) -> None:
         """Deliver the recorded causes in their order, each as soon as the body asked for what it answers."""
         with self._active():
             while self._answers:
-                cause = heapq.heappop(self._answers).cause
+                self._position, _, cause = heapq.heappop(self._answers)
                 now = max(self._now, cause.at)
                 if cause.kind in OUTCOMES and cause.command not in self.waiting:
                     continue  # the body dropped it meanwhile
@@ -149,7 +156,7 @@ class _Explorer(Machine):
         command = self.branch().next_command()
         known = self._reused.get(command)
         if known is not None and known[0][2] == kind and known[0][5] == name and known[0][8:10] == (body, shape):
-            return self._reuse(command, kind, name, known[1], call, timer)
+            return self._reuse(command, known, call, timer)
         text = detail(command) if detail is not None else None
         asked = Entry(
             self.facts.run,
@@ -165,9 +172,11 @@ class _Explorer(Machine):
         )
         self.asked.append(asked)
         future = None if timer else asyncio.Future[Any](loop=self.loop)
+        match = self._match(asked)
+        if kind == kinds.CHILD:
+            call = child_named(text if match is None else match.command.detail)
         waiting = Waiting(command, kind, name, asked.position, future, call)
         self.waiting[command] = waiting
-        match = self._match(asked)
         if match is not None:
             del self._recorded[match.command.command]
             if match.outcome is not None:
