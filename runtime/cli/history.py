@@ -93,7 +93,9 @@ def export_history(
     Kept as tests/histories/NAME.history.jsonl it is collected by pytest, and replayed on every change. A redacted
     value is replaced wherever it stands, so that the history still replays; --workflows makes sure of it.
     """
-    wanted = RunFilter(workflow, None, parse_statuses(status), parse_tags(tag), parse_since(since), None, limit)
+    wanted = RunFilter(
+        workflow=workflow, statuses=parse_statuses(status), tags=parse_tags(tag), since=parse_since(since), limit=limit
+    )
     if run is None and out is None:
         raise DefinitionError(
             "several runs need a folder to go to.", fix="name it: --out tests/histories, or name a RUN"

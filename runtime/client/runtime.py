@@ -237,7 +237,9 @@ class Runtime:
             earliest = moment_us(since)
         elif since is not None:
             earliest = self._clock.now_us() - duration_us(since, "since")
-        wanted = RunFilter(workflow, version, statuses, dict(tags or {}), earliest, None, limit)
+        wanted = RunFilter(
+            workflow=workflow, version=version, statuses=statuses, tags=dict(tags or {}), since=earliest, limit=limit
+        )
         rows = await self.ask(lambda engine, batch: [snapshot(row) for row in engine.ledger.runs(wanted)])
         return [status_of(row) for row in rows]
 
