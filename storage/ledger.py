@@ -62,6 +62,7 @@ class RunRow:
     error: str | None = None  # first line of the latest error, None when there is none
     length: int = 0  # entries so far: the next position
     digest: bytes = b""  # of the newest entry
+    verdict: bool | None = None  # of the newest verification since it ended: whether it replayed; None without one
     pending: dict[str, Pending] = field(default_factory=dict)  # by command
 
     @property
@@ -91,8 +92,9 @@ class RunFilter:
     tags: Mapping[str, str] = field(default_factory=dict)  # all of them, equal
     since: int | None = None  # created at or after, microseconds
     before_run: int | None = None  # for paging: only runs with a smaller number
-    from_run: int | None = None  # only runs with this number or a greater one
     limit: int | None = 100
+    from_run: int | None = None  # only runs with this number or a greater one
+    unverified: bool = False  # only runs without a verdict
 
     def unpaged(self) -> RunFilter:
         """The same without `limit`, `before_run` and `from_run`."""
@@ -107,6 +109,7 @@ class RunFilter:
             and (self.since is None or row.created_at >= self.since)
             and (self.before_run is None or row.run < self.before_run)
             and (self.from_run is None or row.run >= self.from_run)
+            and not (self.unverified and row.verdict is not None)
             and all(row.tags.get(name) == value for name, value in self.tags.items())
         )
 
