@@ -25,7 +25,7 @@ from perdure.sandbox.survey import Survey, is_decorated_as, second_parameter
 
 
 class Restricted:
-    """A body under the policy. Reading `function`, `sources` or `digest` links it first.
+    """A body under the policy. Reading `function`, `sources`, `libraries` or `digest` links it first.
 
     Attributes:
         original: the function as it was written.
@@ -50,6 +50,7 @@ class Restricted:
         self._told: set[tuple[Any, ...]] = set()
         self._survey: Survey | None = None
         self._sources: tuple[Source, ...] = ()
+        self._libraries: tuple[str, ...] = ()
         self._digest = ""
 
     @property
@@ -63,6 +64,12 @@ class Restricted:
         """The source closure: the body first, then every helper and constant that it reaches."""
         self.link()
         return self._sources
+
+    @property
+    def libraries(self) -> tuple[str, ...]:
+        """The top-level modules, beyond the standard library's, whose code the body and its helpers can call."""
+        self.link()
+        return self._libraries
 
     @property
     def digest(self) -> str:
@@ -85,6 +92,7 @@ class Restricted:
         self._realm.link(survey)
         self._survey = survey
         self._sources = self._pinned or survey.sources()
+        self._libraries = tuple(sorted(survey.libraries))
         self._digest = ""
 
     def _is_current(self) -> bool:

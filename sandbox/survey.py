@@ -93,6 +93,7 @@ class Survey:
         self.watched: list[tuple[Mapping[str, Any], str, object]] = []  # namespace, name, the value that was seen
         self.classes: dict[type, tuple[str, ...]] = {}
         self.mentioned: set[str] = set()
+        self.libraries: set[str] = set()  # top-level modules, beyond the standard library's, whose code is reached
         self._seen: set[int] = set()
         self._pending: list[Unit] = []
 
@@ -134,7 +135,10 @@ class Survey:
     def add_class(self, kind: type, via: tuple[str, ...]) -> None:
         """Add a class of the author's, and the author's among its bases and in its annotations."""
         for base in kind.__mro__:
-            if base in self.classes or not values.is_user_class(base):
+            if not values.is_user_class(base):
+                self._note_library(base)
+                continue
+            if base in self.classes:
                 continue
             self.classes[base] = via
             for annotation in vars(base).get("__annotations__", {}).values():
@@ -185,6 +189,7 @@ class Survey:
         for reference in policy.references:
             self._follow(unit, reference)
         for module, member, node in policy.imports:
+            self._note_library(sys.modules.get(module))  # a relative one is the author's
             for refusal in judgement.of_import(module, member, unit.namespace):
                 self.report(unit, node, refusal)
 
@@ -263,15 +268,23 @@ class Survey:
         maker = sys.modules.get(wrapper.__globals__.get("__name__", ""))
         if not wrapped or maker is None or judgement.refusal_of(maker) is not None:
             return False
+        self._note_library(maker)
         for item in wrapped:
             self.follow_value(unit, reference, item, ())
         return True
 
     def _judge(self, unit: Unit, reference: Reference, value: object, chain: tuple[str, ...]) -> None:
         native = unit.kind == "native"
+        self._note_library(value)
         for found in judgement.of_value(reference.name, value, chain, native=native):
             self.report(unit, reference.node, found)
         self._pin_constant(unit, reference.name, value)
+
+    def _note_library(self, value: object) -> None:
+        """Note whose code a value runs, if it is a library's."""
+        library = values.library_of(value)
+        if library:
+            self.libraries.add(library)
 
     def _pin_constant(self, unit: Unit, name: str, value: object) -> None:
         """Take a literal constant of the module into the closure: a changed constant is changed code."""

@@ -118,6 +118,25 @@ def is_user_class(kind: type) -> bool:
     return is_user_module(module)
 
 
+def library_of(value: object) -> str:
+    """Name the library whose code a module, function, class or object runs, by its top-level module.
+
+    Empty for the standard library's, the author's and our own.
+    """
+    if isinstance(value, ModuleType):
+        module: object = value.__name__
+    else:
+        named = value if isinstance(value, type | FunctionType | types.BuiltinFunctionType) else type(value)
+        module = getattr(named, "__module__", None)
+    if not isinstance(module, str) or module in _loaded:
+        return ""
+    top = _top(module)
+    if top in sys.stdlib_module_names or top in ("", "perdure", "__main__"):
+        return ""
+    loaded = sys.modules.get(top)
+    return "" if loaded is None or is_user_module(loaded) else top
+
+
 def is_restricted(function: object) -> bool:
     """Tell whether a function was compiled under the policy."""
     return isinstance(function, FunctionType) and "%realm" in function.__globals__

@@ -9,12 +9,13 @@ import inspect
 import json
 import string
 import typing
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, PydanticUserError, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUndefinedAnnotation
 
+from perdure.declare.libraries import library_versions
 from perdure.declare.options import Retries, WorkflowOptions, workflow_options
 from perdure.durations import Duration
 from perdure.errors import DefinitionError, InvalidInput, PolicyViolation, SandboxViolation
@@ -63,6 +64,7 @@ class WorkflowDefinition(Generic[Body]):
         )
         self._input_type = input_type
         self._output_type = output_type
+        self._libraries: tuple[tuple[str, ...], dict[str, str]] = ((), {})
         self._input: TypeAdapter[Any] | None = _UNSET
         self._output: TypeAdapter[Any] | None = _UNSET
 
@@ -103,6 +105,14 @@ class WorkflowDefinition(Generic[Body]):
             ],
             ensure_ascii=False,
         )
+
+    @property
+    def libraries(self) -> Mapping[str, str]:
+        """The versions of the distributions whose code the body and its helpers can call, ours among them."""
+        modules = self.restricted.libraries
+        if not self._libraries[1] or self._libraries[0] != modules:
+            self._libraries = modules, library_versions(modules)
+        return self._libraries[1]
 
     def body(self) -> Callable[..., Coroutine[Any, Any, Any]]:
         """The restricted body; linked on first use, when all names of its module exist."""
