@@ -262,6 +262,7 @@ def _condition(wanted: RunFilter, without: Collection[int]) -> tuple[str, list[A
         ("created_us >= ?", wanted.since),
         ("run < ?", wanted.before_run),
         ("run >= ?", wanted.from_run),
+        ("(verdict IS NULL) = ?", wanted.unverified or None),
         ("NOT list_contains(?, run)", sorted(without) or None),
     ):
         if value is not None:

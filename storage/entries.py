@@ -20,7 +20,8 @@ from typing import Final, NamedTuple
 
 # ── causes ───────────────────────────────────────────────────────────────────────────────────────
 # position 0; name: the workflow's id; body: the input. The body begins here unless `due` is set. detail: run_id,
-# version, definition, tags, idempotency_key, parent_run_id, parent_command, timeout_at, python
+# version, definition, tags, idempotency_key, parent_run_id, parent_command, timeout_at, python, libraries
+# of a fork also: seed, forked_from {run_id, position, at, parent_run_id, tags, forked_from}
 CREATED: Final = "created"
 BEGAN: Final = "began"  # a delayed or queued run begins
 # the next attempt of the whole run begins; `attempt` is its number; detail: timeout_at, when it changes
@@ -57,6 +58,9 @@ STEP_RETRYING: Final = "step_retrying"  # `attempt` failed; the next one is due 
 # replay stopped; detail: the report, whose `message` is shown as the run's error. Causes that follow wait for RECOVERED
 DIVERGED: Final = "diverged"
 RECOVERED: Final = "recovered"  # replay works again; the causes since DIVERGED are fed now
+# a run that has ended was replayed; detail: ok, definition (that it was replayed against), python, perdure, and when it
+# diverged position, cause, message, report
+VERIFIED: Final = "verified"
 
 CAUSES: Final = frozenset(
     {
@@ -66,7 +70,7 @@ CAUSES: Final = frozenset(
 )  # fmt: skip
 COMMANDS: Final = frozenset({STEP, SLEEP, WAIT_EVENT, CHILD, CHILD_RESULT, CHILD_CANCEL, DROPPED})
 ENDINGS: Final = frozenset({COMPLETED, FAILED, CANCELLED, RETRYING})
-NOTES: Final = frozenset({STEP_STARTED, STEP_RETRYING, DIVERGED, RECOVERED})
+NOTES: Final = frozenset({STEP_STARTED, STEP_RETRYING, DIVERGED, RECOVERED, VERIFIED})
 KINDS: Final = CAUSES | COMMANDS | ENDINGS | NOTES
 
 

@@ -60,7 +60,8 @@ def copied(row: RunRow) -> RunRow:
     return RunRow(
         row.run, row.run_id, row.workflow, row.version, row.definition, row.status, row.attempt, row.created_at,
         row.updated_at, row.finished_at, row.tags, row.idempotency_key, row.parent_run_id, row.parent_command, row.due,
-        row.timeout_at, row.cancel_requested, row.error, row.length, row.digest, row.pending.copy(),
+        row.timeout_at, row.cancel_requested, row.error, row.length, row.digest, row.verdict, row.pending.copy(),
+        row.forked_from,
     )  # fmt: skip
 
 
@@ -88,6 +89,7 @@ def _created(entry: Entry) -> RunRow:
     if entry.kind != kinds.CREATED or entry.position != 0:
         raise _refusal(entry, "a run's first entry is `created`, at position 0")
     facts = _facts(entry)
+    fork = facts.get("forked_from") or {}
     return RunRow(
         run=entry.run,
         run_id=facts["run_id"],
@@ -96,7 +98,7 @@ def _created(entry: Entry) -> RunRow:
         definition=facts["definition"],
         status="running" if entry.due is None else "queued",
         attempt=entry.attempt or 1,
-        created_at=entry.at,
+        created_at=fork.get("at", entry.at),  # a fork's entries are older than itself
         updated_at=entry.at,
         tags=facts.get("tags") or {},
         idempotency_key=facts.get("idempotency_key"),
@@ -104,6 +106,7 @@ def _created(entry: Entry) -> RunRow:
         parent_command=facts.get("parent_command"),
         due=entry.due,
         timeout_at=facts.get("timeout_at"),
+        forked_from=fork.get("run_id"),
     )
 
 
@@ -147,7 +150,7 @@ def _restarted(row: RunRow, entry: Entry) -> None:
         row.cancel_requested = False
     row.timeout_at = _facts(entry).get("timeout_at", row.timeout_at)
     row.attempt = entry.attempt
-    row.finished_at = row.due = row.error = None
+    row.finished_at = row.due = row.error = row.verdict = None
     row.pending = {}
     row.status = "running"
 
@@ -248,6 +251,12 @@ def _recovered(row: RunRow, entry: Entry) -> None:
         row.error = None
 
 
+def _verified(row: RunRow, entry: Entry) -> None:
+    if row.status not in ENDED:
+        raise ValueError(f"the run is {row.status}, and only one that has ended is verified")
+    row.verdict = bool(_facts(entry)["ok"])
+
+
 _FOLDS: Final[dict[str, Callable[[RunRow, Entry], None]]] = {
     kinds.BEGAN: _began,
     kinds.RESTARTED: _restarted,
@@ -276,4 +285,5 @@ _FOLDS: Final[dict[str, Callable[[RunRow, Entry], None]]] = {
     kinds.STEP_RETRYING: _step_retrying,
     kinds.DIVERGED: _diverged,
     kinds.RECOVERED: _recovered,
+    kinds.VERIFIED: _verified,
 }

@@ -64,6 +64,7 @@ class RunRow:
     digest: bytes = b""  # of the newest entry
     verdict: bool | None = None  # of the newest verification since it ended: whether it replayed; None without one
     pending: dict[str, Pending] = field(default_factory=dict)  # by command
+    forked_from: str | None = None  # run_id of the run that it was forked from
 
     @property
     def next_due(self) -> int | None:

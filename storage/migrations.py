@@ -75,7 +75,15 @@ def _first_tables(connection: Connection) -> None:
         connection.execute(statement)
 
 
-STEPS: Final[tuple[Step, ...]] = (_first_tables,)
+def _verdicts(connection: Connection) -> None:
+    connection.execute('ALTER TABLE _ledger.runs ADD COLUMN "verdict" BOOLEAN')
+
+
+def _forks(connection: Connection) -> None:
+    connection.execute('ALTER TABLE _ledger.runs ADD COLUMN "forked_from" VARCHAR')
+
+
+STEPS: Final[tuple[Step, ...]] = (_first_tables, _verdicts, _forks)
 
 
 def migrate(connection: Connection, version: int, path: Path | str, steps: Sequence[Step] = STEPS) -> None:

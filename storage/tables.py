@@ -71,6 +71,8 @@ RUN_COLUMNS: Final = {
     "pending": "VARCHAR",  # JSON: a list of lists, the fields of `Pending`
     "next_due_us": "BIGINT",
     "resumption": "VARCHAR",  # see resumption.py
+    "verdict": "BOOLEAN",
+    "forked_from": "VARCHAR",
 }
 
 WAIT_COLUMNS: Final = {
@@ -149,7 +151,7 @@ LOADED_RUN_COLUMNS: Final = {**RUN_COLUMNS, "tags": "VARCHAR"}
 RUN_SELECTION: Final = (
     "run, run_id, workflow, version, definition, status, attempt, created_us, updated_us, finished_us, tags, "
     "idempotency_key, parent_run_id, parent_command, due_us, timeout_us, cancel_requested, error, length, digest, "
-    "pending"  # as in RunRow
+    "verdict, pending, forked_from"  # as in RunRow
 )
 
 
@@ -170,17 +172,18 @@ def run_row(row: RunRow) -> SqlRow:
         None if row.idempotency_key is None else idempotency_hash(row.workflow, row.idempotency_key),
         row.parent_run_id, None if row.parent_run_id is None else hashed(row.parent_run_id), row.parent_command,
         row.due, row.timeout_at, row.cancel_requested, row.error, row.length, row.digest,
-        json.dumps(pending) if pending else None, row.next_due, resumption(row),
+        json.dumps(pending) if pending else None, row.next_due, resumption(row), row.verdict,
+        row.forked_from,
     )  # fmt: skip
 
 
 def row_of(values: Sequence[Any]) -> RunRow:
     """Read back what RUN_SELECTION gives."""
-    row = RunRow(*values[:-1])
+    row = RunRow(*values)
     row.tags = row.tags or {}
     row.digest = bytes(row.digest)
-    if values[-1] is not None:
-        row.pending = {fields[0]: Pending(*fields) for fields in json.loads(values[-1])}
+    pending = json.loads(values[-2]) if values[-2] is not None else ()
+    row.pending = {fields[0]: Pending(*fields) for fields in pending}
     return row
 
 

@@ -5,7 +5,8 @@ All times are TIMESTAMP in UTC. VARIANT columns take a path: `SELECT result.amou
 runs         one row per run
     run_id, workflow, version, status, attempt, created_at, updated_at, finished_at, error, tags (MAP), idempotency_key,
     parent_run_id, waiting_until (when the clock next moves it), timeout_at, cancel_requested, entries (how many),
-    definition (digest), run (its number, in order of creation)
+    definition (digest), run (its number, in order of creation), verdict (of its newest verification: whether it replayed),
+    forked_from (run_id of the run that it was forked from)
 steps        one row per step that a run asked for, in each attempt of the run
     run_id, workflow, name, command (identity), status (running, retrying, completed, failed, dropped; abandoned when
     the run ended or started over without it), attempts, scheduled_at, completed_at (also of a failure), arguments
@@ -15,6 +16,10 @@ entries      one row per entry
     detail (JSON text), digest (hexadecimal), run
 events       one row per event that a run received
     run_id, workflow, name (of the wait), type, payload (VARIANT), received_at, run, position
+verdicts     one row per verification of a run that has ended
+    run_id, workflow, version, ok (whether it replayed), cause, message, report (of its divergence, else NULL),
+    definition (digest that it was replayed against), python, perdure (versions that replayed it), verified_at,
+    diverged_at (position of the entry where it diverged), run, position (of the verdict's own entry)
 definitions  one row per definition
     digest, workflow, version, python, source (JSON text), registered_at
 
@@ -36,7 +41,8 @@ VIEWS: Final = {
         SELECT run_id, workflow, version, status, attempt, make_timestamp(created_us) AS created_at,
             make_timestamp(updated_us) AS updated_at, make_timestamp(finished_us) AS finished_at, error, tags,
             idempotency_key, parent_run_id, make_timestamp(next_due_us) AS waiting_until,
-            make_timestamp(timeout_us) AS timeout_at, cancel_requested, length AS entries, definition, run
+            make_timestamp(timeout_us) AS timeout_at, cancel_requested, length AS entries, definition, run,
+            verdict, forked_from
         FROM _ledger.runs
     """,
     "steps": f"""
@@ -64,6 +70,15 @@ VIEWS: Final = {
         FROM (FROM _ledger.entries WHERE kind = 'event_received') AS e
         JOIN _ledger.runs AS r ON r.run = e.run
         LEFT JOIN (FROM _ledger.entries WHERE kind = 'wait_event') AS w ON w.run = e.run AND w."position" = e.asked
+    """,
+    "verdicts": """
+        SELECT r.run_id, r.workflow, r.version, (e.detail ->> '$.ok')::BOOLEAN AS ok, e.detail ->> '$.cause' AS cause,
+            e.detail ->> '$.message' AS message, e.detail ->> '$.report' AS report,
+            e.detail ->> '$.definition' AS definition, e.detail ->> '$.python' AS python,
+            e.detail ->> '$.perdure' AS perdure, make_timestamp(e.at_us) AS verified_at,
+            (e.detail ->> '$.position')::INTEGER AS diverged_at, e.run, e."position"
+        FROM (FROM _ledger.entries WHERE kind = 'verified') AS e
+        JOIN _ledger.runs AS r ON r.run = e.run
     """,
     "definitions": """
         SELECT digest, workflow, version, python, source, make_timestamp(at_us) AS registered_at
