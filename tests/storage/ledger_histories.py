@@ -45,6 +45,14 @@ def completed(run: int, position: int, asked: int, at: int = 1000, body: str = '
     return Entry(run, position, kinds.STEP_COMPLETED, at, f"0/{asked}", "charge", 1, body=body)
 
 
+def verdict(ok: bool) -> str:
+    """The detail of a verification."""
+    facts: dict[str, object] = {"ok": ok, "definition": "d2", "python": "3.12", "perdure": "0.1.0"}
+    if not ok:
+        facts |= {"position": 1, "cause": "step renamed", "message": "not the same", "report": "not the\nsame"}
+    return json.dumps(facts)
+
+
 DEFINITION = DefinitionRow("d1", "shop", "1", "3.12", "[]", 5)
 
 
@@ -71,6 +79,8 @@ class Moves:
     def next(self, row: RunRow) -> list[Entry]:
         """What may follow in a run: a cause with commands or an ending, or a note."""
         run, position = row.run, row.length
+        if row.status in ENDED and self.pick([True, False]):
+            return [self._entry(run, position, kinds.VERIFIED, detail=verdict(self.pick([True, False])))]
         if row.status in ENDED or (row.status == "awaiting_retry" and not row.pending):
             return [
                 self._entry(run, position, kinds.RESTARTED, attempt=row.attempt + 1),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from ledger_histories import FAILURE, created
+from ledger_histories import FAILURE, created, verdict
 
 from perdure.errors import InternalError
 from perdure.storage import entries as kinds
@@ -138,6 +138,22 @@ def test_a_run_that_ended_can_be_restarted() -> None:
     )
     assert (again.status, again.attempt, again.finished_at, again.cancel_requested) == ("running", 2, None, False)
     assert again.timeout_at == 9000
+
+
+def test_a_verdict_after_the_end_changes_neither_status_nor_end() -> None:
+    ended = history((kinds.FAILED, {"body": FAILURE}))
+    before = fold_all(None, ended)
+    noted = Entry(1, 2, kinds.VERIFIED, 5000, detail=verdict(True))
+    after = fold_all(None, [*ended, noted])
+    assert (after.status, after.error, after.finished_at) == (before.status, before.error, before.finished_at)
+    assert (before.verdict, after.verdict) == (None, True)
+    assert fold(copied(after), Entry(1, 3, kinds.VERIFIED, 5001, detail=verdict(False))).verdict is False
+    assert fold(after, Entry(1, 3, kinds.RESTARTED, 6000, attempt=2)).verdict is None
+
+
+def test_an_open_run_gets_no_verdict() -> None:
+    with pytest.raises(InternalError, match="verified"):
+        row(STEP, (kinds.VERIFIED, {"detail": {"ok": True}}))
 
 
 def test_times_length_and_facts_are_kept() -> None:

@@ -129,6 +129,7 @@ class LedgersAgree(RuleBasedStateMachine):
         filters = [RunFilter(), RunFilter(limit=2), RunFilter(tags={"team": "a"}), RunFilter(tags={'k"': "x"}, limit=1)]
         filters += [RunFilter(workflow="none"), RunFilter(version="1", since=self.at - 20, before_run=3)]
         filters += [RunFilter(statuses=STATUSES[:5]), RunFilter(from_run=2), RunFilter(from_run=2, before_run=4)]
+        filters += [RunFilter(unverified=True), RunFilter(unverified=True, statuses=("completed",), limit=2)]
         for wanted in filters:
             assert other.runs(wanted) == self.memory.runs(wanted)
             assert other.count(wanted) == self.memory.count(wanted)
@@ -166,7 +167,7 @@ class LedgersAgree(RuleBasedStateMachine):
     @rule()
     def views(self) -> None:
         query = "SELECT * FROM {} ORDER BY ALL"
-        for view in ("runs", "steps", "entries", "events", "definitions"):
+        for view in ("runs", "steps", "entries", "events", "verdicts", "definitions"):
             found = self.duckdb.sql(query.format(view))
             assert repr(found) == repr(self.memory.sql(query.format(view)))  # repr: nan and inf are in it
 

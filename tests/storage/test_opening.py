@@ -374,6 +374,18 @@ def test_an_older_ledger_is_brought_up_to_date_once(path: Path, monkeypatch: pyt
     assert calls == ["add notes"]
 
 
+def test_a_file_from_before_verdicts_gets_their_column_and_view(path: Path) -> None:
+    with duckdb.connect(str(path)) as connection:
+        migrate(connection, 0, path, STEPS[:1])
+        connection.execute("CREATE VIEW runs AS SELECT run_id FROM _ledger.runs")
+    with_one_run(path)
+    ledger = opened(path)
+    assert ledger.sql("SELECT run_id, verdict FROM runs").rows == (("r1", None),)
+    assert ledger.sql("FROM verdicts").rows == ()
+    ledger.close()
+    assert verify(path).ok
+
+
 def test_a_migration_that_fails_leaves_the_version_before_it() -> None:
     connection = duckdb.connect()
 

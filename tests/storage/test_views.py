@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ledger_histories import DEFINITION, FAILURE, completed, created, step
+from ledger_histories import DEFINITION, FAILURE, completed, created, step, verdict
 
 from perdure.errors import InternalError, LedgerError, LedgerReadOnly
 from perdure.storage import entries as kinds
@@ -52,6 +52,19 @@ def test_a_path_into_a_result_is_a_column(ledger: Ledger) -> None:
     summed = ledger.sql("SELECT sum(result.amount::INT), any_value(result.card.last[1]::VARCHAR) FROM steps")
     assert summed.rows == ((141, "4"),)
     assert ledger.sql("SELECT run_id FROM steps WHERE result.amount::INT > ?", [30]).rows == (("r3",),)
+
+
+def test_verdicts_say_what_was_found_and_against_what(ledger: Ledger) -> None:
+    for ok in (True, False):
+        run = ledger.next_run()
+        ledger.append([created(run, 1000), note(run, 1, kinds.COMPLETED, body="1")])
+        ledger.append([note(run, 2, kinds.VERIFIED, detail=verdict(ok))])
+    columns = "run_id, ok, cause, message, report, diverged_at, definition, python, perdure, position"
+    assert ledger.sql(f"SELECT {columns} FROM verdicts ORDER BY run").rows == (
+        ("r1", True, None, None, None, None, "d2", "3.12", "0.1.0", 2),
+        ("r2", False, "step renamed", "not the same", "not the\nsame", 1, "d2", "3.12", "0.1.0", 2),
+    )
+    assert ledger.sql("SELECT verdict FROM runs ORDER BY run").rows == ((True,), (False,))
 
 
 def test_steps_say_how_each_went(ledger: Ledger) -> None:
