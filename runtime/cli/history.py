@@ -191,6 +191,7 @@ def _write_all(histories: list[History], run: str | None, out: Path | None) -> N
         return
     try:
         if run is not None and not out.is_dir():
+            out.parent.mkdir(parents=True, exist_ok=True)
             _write(histories[0], out)
             return
         out.mkdir(parents=True, exist_ok=True)

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from perdure.client.handle import RunHandle
 from perdure.client.status import HistoryEntry, RunStatus
-from perdure.declare.registry import Definition
+from perdure.declare.registry import Definition, Registry
 from perdure.durations import Duration
 from perdure.errors import PerdureError
 from perdure.replay.check import Verdict
+from perdure.replay.history_file import History
 from perdure.storage.ledger import SqlResult
 
 if TYPE_CHECKING:
@@ -110,6 +111,10 @@ class BlockingRuntime:
             self._runtime.runs(workflow=workflow, version=version, status=status, tags=tags, since=since, limit=limit)
         )
 
+    def idle(self) -> None:
+        """Wait until only the clock or the outside can move a run, as `Runtime.idle`."""
+        self.wait_for(self._runtime.idle())
+
     def sql(self, query: str, parameters: Sequence[Any] = ()) -> SqlResult:
         """Query the ledger, as `Runtime.sql`."""
         return self._runtime.sql(query, parameters)
@@ -145,6 +150,15 @@ class BlockingRunHandle:
     def cancel(self) -> bool:
         """Ask the run to stop, as `RunHandle.cancel`."""
         return self._runtime.wait_for(self._handle.cancel())
+
+    def recorded(self) -> History:
+        """The run as the ledger has it now, as `RunHandle.recorded`."""
+        return self._handle.recorded()
+
+    @property
+    def registry(self) -> Registry:
+        """The workflows of its runtime."""
+        return self._handle.registry
 
     def replay(self) -> Verdict:
         """Replay the run against today's code, as `RunHandle.replay`."""

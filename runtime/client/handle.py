@@ -6,9 +6,12 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from perdure.client.status import HistoryEntry, RunStatus, history_entry, status_of
+from perdure.declare.registry import Registry
 from perdure.durations import Duration, duration_text, duration_us
+from perdure.engine.engine import snapshot
 from perdure.errors import DefinitionError, Divergence, PerdureError, RunCancelled, RunFailed, RunTimeout, UnknownRun
 from perdure.replay.check import Verdict, check_run
+from perdure.replay.history_file import History, history_of
 from perdure.storage import entries as kinds
 from perdure.storage.encoding import decode
 from perdure.storage.entries import Entry
@@ -94,6 +97,26 @@ class RunHandle:
         recorded = await self._runtime.ask(lambda engine, batch: engine.ledger.definition(row.definition))
         return await asyncio.to_thread(check_run, row, definition, entries, recorded=recorded)
 
+    def recorded(self) -> History:
+        """The run as the ledger has it now, by itself: to write it to a file, or to look at it in a test.
+
+        It blocks, for a moment only. Raises `UnknownRun`.
+        """
+
+        def read(engine: Any, batch: Any) -> History | None:
+            row = engine.ledger.run(self.run_id)
+            return None if row is None else history_of(engine.ledger, snapshot(row))
+
+        history = self._runtime.ask_blocking(read)
+        if history is None:
+            raise self._unknown()
+        return history
+
+    @property
+    def registry(self) -> Registry:
+        """The workflows of its runtime."""
+        return self._runtime.registry
+
     async def _row(self) -> RunRow:
         row, _ = await self._runtime.ask(lambda engine, batch: _look(engine.ledger, self.run_id, with_entries=False))
         if row is None:
@@ -137,8 +160,6 @@ class _TryAgain(Exception):  # a signal between two batches, never seen outside
 
 
 def _look(ledger: Any, run_id: str, *, with_entries: bool) -> tuple[RunRow | None, list[Entry]]:
-    from perdure.engine.engine import snapshot
-
     row = ledger.run(run_id)
     if row is None:
         return None, []

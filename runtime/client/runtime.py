@@ -249,13 +249,34 @@ class Runtime:
             raise _closed()
         return self._ledger.sql(query, parameters)
 
-    # ── for handles ──────────────────────────────────────────────────────────────────────────────
+    # ── for handles, and for tests ───────────────────────────────────────────────────────────────
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is between entering and leaving its block."""
+        return self._thread is not None
 
     async def ask(self, request: Callable[[Engine, Batch], T]) -> T:
         """Have something done by the engine in its next batch; answered when that is durable."""
         if self._thread is None:
             raise _closed()
         return await asyncio.wrap_future(self._thread.call(request))
+
+    def ask_blocking(self, request: Callable[[Engine, Batch], T]) -> T:
+        """Have something done by the engine and block for it, a moment only: the engine waits for no loop."""
+        if self._thread is None:
+            raise _closed()
+        return self._thread.call(request).result()
+
+    async def idle(self) -> None:
+        """Wait until no step is at work and nothing is due: only the clock or the outside can move a run then."""
+        if self._thread is None:
+            raise _closed()
+        future: Future[None] = Future()
+        self._thread.call(lambda engine, batch: engine.when_idle(future)).add_done_callback(
+            lambda begun: _pass_on(begun, future)
+        )
+        await asyncio.wrap_future(future)
 
     def watch(self, run_id: str, condition: Condition) -> Future[RunRow | None]:
         """Get the run's row as soon as `condition` is true of it; None when there is no such run."""
@@ -297,6 +318,13 @@ def _checked_tags(tags: Mapping[str, str] | None) -> dict[str, str]:
         if not isinstance(name, str) or not isinstance(value, str):
             raise DefinitionError(f"the tag {name!r}: {value!r} is not text.", fix='give texts: tags={"tenant": "42"}')
     return checked
+
+
+def _pass_on(begun: Future[None], answer: Future[None]) -> None:
+    """Tell whoever waits for an answer that the question could not even be asked."""
+    error = begun.exception()
+    if error is not None and answer.set_running_or_notify_cancel():
+        answer.set_exception(error)
 
 
 def _closed() -> PerdureError:

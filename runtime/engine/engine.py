@@ -78,6 +78,7 @@ class Engine:
         self.unrecorded_may_go = True  # False after a failed append: give the disk a moment
         self._known_definitions: set[str] = set()
         self._watchers: defaultdict[int, list[tuple[Condition, Future[RunRow]]]] = defaultdict(list)
+        self._idle_watchers: list[Future[None]] = []
 
     def turn(self, messages: Iterable[Message]) -> None:
         """Handle everything that is ready, as one batch."""
@@ -129,6 +130,10 @@ class Engine:
         watchers[:] = [each for each in watchers if not each[1].cancelled()]
         watchers.append((condition, future))
 
+    def when_idle(self, future: Future[None]) -> None:
+        """Answer `future` after the turn in which no step is at work any more and nothing is due."""
+        self._idle_watchers.append(future)
+
     # ── the append, and what comes after it ──────────────────────────────────────────────────────
 
     def _commit(self, batch: Batch) -> None:
@@ -162,6 +167,11 @@ class Engine:
                 self.residents.park(run)
         for acknowledge in batch.acknowledge:
             acknowledge()
+        if self._idle_watchers and not any(self.in_flight.values()) and self.next_time() > self.clock.now_us():
+            idle, self._idle_watchers = self._idle_watchers, []
+            for future in idle:
+                if future.set_running_or_notify_cancel():
+                    future.set_result(None)
 
     def _dispatch(self, batch: Batch) -> None:
         for place in batch.cancel:
@@ -208,9 +218,11 @@ class Engine:
         else:
             del self._watchers[run]
 
-    def forget_watchers(self) -> list[Future[RunRow]]:
+    def forget_watchers(self) -> list[Future[Any]]:
         """Give up all watching, for the end of the engine."""
-        futures = [future for watchers in self._watchers.values() for _, future in watchers]
+        futures: list[Future[Any]] = [future for watchers in self._watchers.values() for _, future in watchers]
+        futures += self._idle_watchers
+        self._idle_watchers = []
         self._watchers.clear()
         return futures
 

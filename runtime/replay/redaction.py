@@ -32,7 +32,7 @@ Path: TypeAlias = tuple[str, ...]
 #: Gives what a leaf becomes: its place, the name of its type, its text or value.
 Change: TypeAlias = Callable[[Path, str, Any], Any]
 
-#: Texts from this length on are also replaced inside of longer ones, and numbers from so many digits on everywhere.
+#: Texts from this length on are also replaced inside of longer words, and numbers from so many digits on everywhere.
 _FAR_CHARACTERS: Final = 4
 _FAR_DIGITS: Final = 6
 
@@ -53,7 +53,7 @@ _NUMBERED: Final = re.compile(r"(#\d+|\[\d+\])$")  # what a second call, or an i
 _EXAMPLE: Final = "write input.card.number, charge_card.result.token, *.arguments.**.password, or tags.customer"
 
 #: Parts of an entry's detail that hold what people gave; the rest is names and numbers of Perdure's.
-_DETAIL_REWRITTEN: Final = ("tags", "idempotency_key", "match", "message", "report")
+_DETAIL_REWRITTEN: Final = ("tags", "idempotency_key", "match", "message", "report", "forked_from")
 #: Parts that come from the code, and hold nothing secret.
 _DETAIL_OF_CODE: Final = ("version", "definition", "python", "site", "function", "workflow", "type")
 
@@ -225,10 +225,11 @@ class _Secrets:
         if stand_in is None:
             return False
         self._exact[kind, text] = stand_in
-        enough = _FAR_DIGITS if isinstance(value, _Number) else _FAR_CHARACTERS
+        enough = _FAR_DIGITS if isinstance(value, _Number) else 2
         if len(text) >= enough:
-            # A number in a text must not be taken for a part of a longer one.
-            bounds = r"(?<![0-9A-Za-z]){}(?![0-9A-Za-z])" if isinstance(value, _Number) else "{}"
+            # A number, or a short word, must not be taken for a part of a longer one.
+            alone = isinstance(value, _Number) or len(text) < _FAR_CHARACTERS
+            bounds = r"(?<![0-9A-Za-z]){}(?![0-9A-Za-z])" if alone else "{}"
             self._inside[re.compile(bounds.format(re.escape(text)))] = stand_in
         return True
 
@@ -251,7 +252,7 @@ class _Secrets:
         if kind not in ("str", "url"):
             return value
         for pattern in sorted(self._inside, key=lambda each: len(each.pattern), reverse=True):
-            value = pattern.sub(self._inside[pattern], value)
+            value = pattern.sub(lambda _, to=self._inside[pattern]: to, value)  # type: ignore[misc]
         return value
 
     def _stand_in(self, kind: str, value: Any) -> str | None:

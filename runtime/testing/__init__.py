@@ -19,6 +19,8 @@ _HOMES: dict[str, str] = {
     "LawBroken": "laws",
     "LyingSync": "faults",
     "Restart": "faults",
+    "RuntimeClock": "runtimes",
+    "RuntimeFactory": "runtimes",
     "SimulatedClock": "clock",
     "SimulatedError": "performers",
     "SimulatedRun": "simulated_run",
@@ -26,6 +28,9 @@ _HOMES: dict[str, str] = {
     "SlowStep": "faults",
     "StepError": "faults",
     "TornTail": "faults",
+    "assert_history": "assertions",
+    "assert_replays": "assertions",
+    "assert_same_outcome": "assertions",
     "random_faults": "faults",
     "seeds": "seeds",
 }
