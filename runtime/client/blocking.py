@@ -160,6 +160,13 @@ class BlockingRunHandle:
         """The workflows of its runtime."""
         return self._handle.registry
 
+    def fork(
+        self, at: str | int, *, run_id: str | None = None, tags: Mapping[str, str] | None = None
+    ) -> BlockingRunHandle:
+        """Start a new run that lives on from a place of this one, as `RunHandle.fork`."""
+        forked = self._runtime.wait_for(self._handle.fork(at, run_id=run_id, tags=tags))
+        return BlockingRunHandle(self._runtime, forked)
+
     def replay(self) -> Verdict:
         """Replay the run against today's code, as `RunHandle.replay`."""
         return self._runtime.wait_for(self._handle.replay())

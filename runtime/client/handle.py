@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from perdure.client.given import check_id, checked_tags
 from perdure.client.status import HistoryEntry, RunStatus, history_entry, status_of
 from perdure.declare.registry import Registry
 from perdure.durations import Duration, duration_text, duration_us
 from perdure.engine.engine import snapshot
+from perdure.engine.forks import Fork, fork
 from perdure.errors import DefinitionError, Divergence, PerdureError, RunCancelled, RunFailed, RunTimeout, UnknownRun
 from perdure.replay.check import Verdict, check_run
 from perdure.replay.history_file import History, history_of
@@ -16,7 +19,7 @@ from perdure.storage import entries as kinds
 from perdure.storage.encoding import decode
 from perdure.storage.entries import Entry
 from perdure.storage.failures import decode_failure
-from perdure.storage.ledger import ENDED, STATUSES, RunRow
+from perdure.storage.ledger import ENDED, STATUSES, RunRow, ending
 
 if TYPE_CHECKING:
     from perdure.client.runtime import Runtime
@@ -55,7 +58,7 @@ class RunHandle:
             Divergence: the run stopped because code and ledger disagree; it goes on once that is mended.
         """
         row = await self._until(ENDED | {"diverged"}, timeout)
-        entry = await self._runtime.ask(lambda engine, batch: _last_entry(engine.ledger, row))
+        entry = await self._runtime.ask(lambda engine, batch: ending(engine.ledger, row))
         if row.status == "completed":
             return decode(entry.body or "null", entry.shape)
         error, cause = end_of(row, entry)
@@ -89,6 +92,27 @@ class RunHandle:
                 return await self._runtime.ask(cancel)
             except _TryAgain:
                 continue  # something else moves the run in this very batch; the next one knows the outcome
+
+    async def fork(
+        self, at: str | int, *, run_id: str | None = None, tags: Mapping[str, str] | None = None
+    ) -> RunHandle:
+        """Start a new run that takes over what this one recorded before a place, and lives on from there.
+
+        What comes before is replayed on today's code first; then the body is fed again, live, what made it ask for the
+        place, so the named step runs anew, with whatever else was asked for at once. This run stays as it is.
+
+        Args:
+            at: the name of a step, sleep, wait or child (`name#2` for the second), or an entry's position.
+            run_id: an id of your own; the same id and place give the same fork, also under races.
+            tags: those of this run by default.
+
+        Raises:
+            UnknownRun, UnknownWorkflow, DefinitionError: no such run, version or place, or the run_id is taken.
+            Divergence: today's code does not replay what comes before. In all cases nothing was started.
+        """
+        check_id("run_id", run_id)
+        wanted = Fork(self.run_id, at, run_id, None if tags is None else checked_tags(tags))
+        return RunHandle(self._runtime, await self._runtime.ask(lambda engine, batch: fork(engine, wanted, batch)))
 
     async def replay(self) -> Verdict:
         """Replay the run against today's code, performing nothing. Raises `UnknownRun`, `UnknownWorkflow`."""
@@ -164,11 +188,6 @@ def _look(ledger: Any, run_id: str, *, with_entries: bool) -> tuple[RunRow | Non
     if row is None:
         return None, []
     return snapshot(row), ledger.entries(row.run) if with_entries else []
-
-
-def _last_entry(ledger: Any, row: RunRow) -> Entry:
-    entry: Entry = ledger.entries(row.run, row.length - 1, 1)[0]
-    return entry
 
 
 def end_of(row: RunRow, entry: Entry) -> tuple[PerdureError, BaseException | None]:

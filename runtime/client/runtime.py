@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from perdure.client.given import check_id, checked_tags
 from perdure.client.handle import RunHandle
 from perdure.client.status import RunStatus, status_of
 from perdure.declare.discovery import find_workflows
@@ -182,16 +183,15 @@ class Runtime:
             UnknownWorkflow, InvalidInput, NotSerializable, DefinitionError: nothing was started.
         """
         definition = self._definition(workflow, version)
-        for what, value in (("run_id", run_id), ("idempotency_key", idempotency_key)):
-            if value is not None and (not isinstance(value, str) or not value or len(value) > 500):
-                raise DefinitionError(f"{what}={value!r} can't be used.", fix="give a text of 1 to 500 characters")
+        check_id("run_id", run_id)
+        check_id("idempotency_key", idempotency_key)
         wanted = Start(
             definition,
             input,
             run_id=run_id,
             idempotency_key=idempotency_key,
             delay_us=0 if delay is None else duration_us(delay, "delay"),
-            tags=_checked_tags(tags),
+            tags=checked_tags(tags),
         )
         return RunHandle(self, await self.ask(lambda engine, batch: engine.moves.start(wanted, batch)))
 
@@ -310,14 +310,6 @@ class Runtime:
         else:
             wanted = workflow
         return self.registry.newest(wanted) if version is None else self.registry.get(wanted, version)
-
-
-def _checked_tags(tags: Mapping[str, str] | None) -> dict[str, str]:
-    checked = dict(tags or {})
-    for name, value in checked.items():
-        if not isinstance(name, str) or not isinstance(value, str):
-            raise DefinitionError(f"the tag {name!r}: {value!r} is not text.", fix='give texts: tags={"tenant": "42"}')
-    return checked
 
 
 def _pass_on(begun: Future[None], answer: Future[None]) -> None:

@@ -46,11 +46,12 @@ class RunStatus(str):
         error: the first line of the latest error, None when there is none.
         waits_for: what it waits for, in the order in which it was asked.
         tags, idempotency_key, parent_run_id, entries: as recorded; `entries` counts them.
+        forked_from: the run_id of the run that this one was forked from, or None.
     """
 
     __slots__ = (
         "attempt", "cancel_requested", "created_at", "definition", "due", "entries", "error", "finished_at",
-        "idempotency_key", "parent_run_id", "run_id", "tags", "updated_at", "version", "waits_for", "workflow",
+        "forked_from", "idempotency_key", "parent_run_id", "run_id", "tags", "updated_at", "version", "waits_for", "workflow",
     )  # fmt: skip
 
     run_id: str
@@ -67,6 +68,7 @@ class RunStatus(str):
     tags: Mapping[str, str]
     idempotency_key: str | None
     parent_run_id: str | None
+    forked_from: str | None
     cancel_requested: bool
     entries: int
 
@@ -116,6 +118,7 @@ def status_of(row: RunRow) -> RunStatus:
     status.tags = dict(row.tags)
     status.idempotency_key = row.idempotency_key
     status.parent_run_id = row.parent_run_id
+    status.forked_from = row.forked_from
     status.cancel_requested = row.cancel_requested
     status.entries = row.length
     status.waits_for = tuple(

@@ -15,7 +15,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
@@ -68,6 +68,7 @@ class Engine:
         self.residents = Residents(ledger, residents_max)
         self.timers = DueWindow(ledger)
         self.show = show  # where lines go that bodies write; a simulation takes them into its story
+        self.on_ended: Callable[[int], None] | None = None  # told of each run whose attempt is over, after the append
         self.families = Families(self)
         self.moves = Moves(self)
         #: Steps at work, by run. A run with none only waits, and may be parked.
@@ -161,6 +162,8 @@ class Engine:
         for run in batch.ended:
             self.residents.drop(run)
             self.in_flight.pop(run, None)
+            if self.on_ended is not None:
+                self.on_ended(run)
         for run in batch.touched:
             if not self.in_flight.get(run):
                 self.in_flight.pop(run, None)
@@ -250,12 +253,16 @@ class Engine:
         new = asked if recorded else [*causes, *asked]
         if new:
             batch.add(*new)
+        self.take(machine, batch, asked)
+        return True
+
+    def take(self, machine: Machine, batch: Batch, asked: Sequence[kinds.Entry]) -> None:
+        """Gather what a body printed and asked for, to be done after the append; the batch has the entries already."""
         if machine.output:
             batch.outputs.extend((machine.facts, line) for line in machine.output)
             machine.output.clear()
         for entry in asked:
             self._gather(machine, entry, batch)
-        return True
 
     def attempt(self, machine: Machine, command: str, number: int) -> Attempt:
         """Make an attempt of a step that waits."""

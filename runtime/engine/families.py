@@ -16,7 +16,7 @@ from perdure.storage import entries as kinds
 from perdure.storage.encoding import decode
 from perdure.storage.entries import Entry
 from perdure.storage.failures import encode_failure
-from perdure.storage.ledger import ENDED, Pending, RunRow
+from perdure.storage.ledger import ENDED, Pending, RunRow, ending
 
 if TYPE_CHECKING:
     from perdure.engine.engine import Engine
@@ -91,12 +91,19 @@ class Families:
         else:
             self._tell_if_over(machine, pending.command, pending.name, pending.child_run_id, batch)
 
+    def start_again(self, machine: Machine, entry: Entry, batch: Batch) -> None:
+        """Start a fork's own child; `entry` is its command, which a spawning body has been answered already."""
+        detail = json.loads(entry.detail or "{}")
+        batch.follow.append(lambda: self._start(machine, entry, detail, batch, again=True))
+
     # ── doing it ─────────────────────────────────────────────────────────────────────────────────
 
-    def _start(self, machine: Machine, entry: Entry, detail: dict[str, Any], batch: Batch) -> None:
+    def _start(
+        self, machine: Machine, entry: Entry, detail: dict[str, Any], batch: Batch, *, again: bool = False
+    ) -> None:
         from perdure.engine.moves import Start
 
-        if entry.command not in machine.waiting:
+        if entry.command not in machine.waiting and not (again and detail["mode"] == "spawn"):
             return  # dropped in the same breath
         asked: Any = decode(entry.body or "null", entry.shape)
         engine = self._engine
@@ -151,8 +158,7 @@ class Families:
             return
         row = self._engine.ledger.run(run_id)
         if row is not None and row.status in ENDED:
-            ending = self._engine.ledger.entries(row.run, row.length - 1, 1)[0]
-            self._tell(machine.facts.run, command, name, run_id, ending, batch)
+            self._tell(machine.facts.run, command, name, run_id, ending(self._engine.ledger, row), batch)
             return
         # It may have ended in this very batch.
         run = batch.created.get(run_id, row.run if row is not None else None)

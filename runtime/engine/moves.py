@@ -99,7 +99,7 @@ class Moves:
             shape=encoded.shape,
             detail=_created_detail(wanted, run_id, key, timeout_at),
         )
-        self._define(definition, batch)
+        self.define(definition, batch)
         batch.created[run_id] = created.run
         if key is not None:
             batch.keys[definition.id, key] = run_id
@@ -140,7 +140,7 @@ class Moves:
                 return row.run_id
         return None
 
-    def _define(self, definition: Definition, batch: Batch) -> None:
+    def define(self, definition: Definition, batch: Batch) -> None:
         """Store the definition's source the first time that a run starts with it."""
         digest = definition.digest
         if self._engine.knows_definition(digest) or any(row.digest == digest for row in batch.definitions):
