@@ -13,7 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from perdure.storage.entries import DefinitionRow, Entry
+from perdure.errors import InternalError
+from perdure.storage.entries import DIVERGED, ENDINGS, DefinitionRow, Entry
 
 #: What `handle.status()` may show. A run that nothing will ever touch again is in ENDED.
 STATUSES = (
@@ -113,6 +114,9 @@ class RunFilter:
             and not (self.unverified and row.verdict is not None)
             and all(row.tags.get(name) == value for name, value in self.tags.items())
         )
+
+
+_LOOKED_BACK_AT = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,3 +231,17 @@ class Ledger(Protocol):
     def close(self) -> None:
         """Give the file back. What was acknowledged is already safe."""
         ...
+
+
+def ending(ledger: Ledger, row: RunRow) -> Entry:
+    """Read the entry that ended a run, or that stopped it as diverged. Causes and notes may follow it."""
+    stop = row.length
+    while stop > 0:
+        start = max(0, stop - _LOOKED_BACK_AT)
+        for entry in reversed(ledger.entries(row.run, start, stop - start)):
+            if entry.kind in ENDINGS or entry.kind == DIVERGED:
+                return entry
+        stop = start
+    raise InternalError(
+        f"run {row.run_id} is {row.status}, and no entry says so.", where=f"run {row.run}", fix="send us the ledger"
+    )

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from perdure.client.given import check_id, checked_tags
 from perdure.client.handle import RunHandle
@@ -26,6 +26,7 @@ from perdure.engine.recovery import recover
 from perdure.engine.residents import RESIDENTS_MAX
 from perdure.engine.thread import EngineThread
 from perdure.errors import DefinitionError, PerdureError
+from perdure.replay.live import LiveVerifier, share_of
 from perdure.storage.duckdb_ledger import DuckDBLedger
 from perdure.storage.ledger import STATUSES, Ledger, RunFilter, RunRow, SqlResult
 from perdure.texts import checked_text
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 logger = logging.getLogger("perdure")
+
+_VERIFIED_AT_CLOSE_S = 1.0  # how long closing goes on with verifications that wait
 
 
 class Runtime:
@@ -47,6 +50,8 @@ class Runtime:
         ledger: a path, made if it is not there, or a ledger such as `MemoryLedger()`.
         workflows: definitions, a module, the name of a module, or a path to a file or folder.
         drain: how long closing waits for steps at work, a duration. What is cut off then runs again at the next start.
+        verify: "always" replays every run that has ended, in the background, and records whether it replays (see the view
+            `verdicts`); a number above 0 and up to 1 does so for that share of the runs.
         residents_max: bodies of waiting runs that are kept in memory; others come back by replay.
 
     Raises:
@@ -60,6 +65,7 @@ class Runtime:
         *,
         workflows: object = (),
         drain: Duration = "10s",
+        verify: Literal["off", "always"] | float = "off",
         residents_max: int = RESIDENTS_MAX,
         clock: Clock | None = None,
     ) -> None:
@@ -72,11 +78,13 @@ class Runtime:
             )
         self._source = ledger
         self._drain_us = duration_us(drain, "drain")
+        self._verified_share = share_of(verify)
         self._residents_max = residents_max
         self._clock = clock if clock is not None else SystemClock()
         self._ledger: Ledger | None = None
         self._thread: EngineThread | None = None
         self._performers: ThreadedPerformers | None = None
+        self._verifier: LiveVerifier | None = None
         self._blocking: BlockingRuntime | None = None
 
     # ── opening and closing ──────────────────────────────────────────────────────────────────────
@@ -92,12 +100,16 @@ class Runtime:
             return Engine(ledger, self.registry, self._clock, self._performers, residents_max=self._residents_max)
 
         self._thread = EngineThread(make)
+        if self._verified_share:
+            self._verifier = LiveVerifier(self._thread, self._verified_share)
         self._thread.start()
         try:
             await asyncio.wrap_future(recover(self._thread))
         except BaseException:
             await self.close()  # nobody else will: `async with` calls __aexit__ only after this has returned
             raise
+        if self._verifier is not None:
+            self._verifier.start()
         return self
 
     async def __aexit__(
@@ -126,6 +138,9 @@ class Runtime:
         try:
             await self._drain(thread)
         finally:  # also when whoever waited for the steps had enough
+            verifier, self._verifier = self._verifier, None
+            if verifier is not None:  # before the engine, which records what it found
+                await asyncio.to_thread(verifier.stop, min(_VERIFIED_AT_CLOSE_S, self._drain_us / 1_000_000))
             await asyncio.to_thread(thread.stop)
             await self._performers.close()  # after the engine, which would hand it more
             thread.engine.residents.clear()

@@ -45,13 +45,15 @@ class RunStatus(str):
         due: when a queued run begins or the next attempt of a run is due, else None.
         error: the first line of the latest error, None when there is none.
         waits_for: what it waits for, in the order in which it was asked.
+        verdict: once the run was verified after its end, whether it replayed; else None.
         tags, idempotency_key, parent_run_id, entries: as recorded; `entries` counts them.
         forked_from: the run_id of the run that this one was forked from, or None.
     """
 
     __slots__ = (
         "attempt", "cancel_requested", "created_at", "definition", "due", "entries", "error", "finished_at",
-        "forked_from", "idempotency_key", "parent_run_id", "run_id", "tags", "updated_at", "version", "waits_for", "workflow",
+        "forked_from", "idempotency_key", "parent_run_id", "run_id", "tags", "updated_at", "verdict", "version", "waits_for",
+        "workflow",
     )  # fmt: skip
 
     run_id: str
@@ -64,6 +66,7 @@ class RunStatus(str):
     finished_at: datetime | None
     due: datetime | None
     error: str | None
+    verdict: bool | None
     waits_for: tuple[Waits, ...]
     tags: Mapping[str, str]
     idempotency_key: str | None
@@ -115,6 +118,7 @@ def status_of(row: RunRow) -> RunStatus:
     status.finished_at = None if row.finished_at is None else moment(row.finished_at)
     status.due = None if row.due is None else moment(row.due)
     status.error = row.error
+    status.verdict = row.verdict
     status.tags = dict(row.tags)
     status.idempotency_key = row.idempotency_key
     status.parent_run_id = row.parent_run_id

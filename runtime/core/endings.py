@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from perdure.core.facts import Executable, RunFacts
@@ -65,10 +66,15 @@ def same_ending(recorded: Entry, replayed: Entry) -> bool:
     return recorded.kind == replayed.kind and recorded.body == replayed.body and recorded.shape == replayed.shape
 
 
-def failed_by(recorded: Entry, error: BaseException) -> bool:
-    """Whether a run was recorded as failed with an error of this class."""
+def failed_by(entries: Sequence[Entry], error: BaseException) -> bool:
+    """Whether an attempt was recorded as failed with an error of this class; notes may follow its end."""
     kind = type(error)
-    return recorded.kind == kinds.FAILED and _error_type(recorded) == f"{kind.__module__}:{kind.__qualname__}"
+    ending = next((entry for entry in reversed(entries) if entry.kind in kinds.ENDINGS), None)
+    return (
+        ending is not None
+        and ending.kind == kinds.FAILED
+        and _error_type(ending) == f"{kind.__module__}:{kind.__qualname__}"
+    )
 
 
 def _error_type(entry: Entry) -> str:

@@ -109,17 +109,13 @@ class Machine:
         Raises:
             Divergence: the first difference; the machine can only be closed after it.
         """
-        if entries:
-            self._replayed_length = entries[-1].position + 1
-        walk = strides(entries, self.deferred)
-        self._walk = walk
-        self._coming = next(walk, None)
+        self._replayed_length = entries[-1].position + 1 if entries else 0
+        self._walk = strides(entries, self.deferred)
+        self._coming = next(self._walk, None)
         try:
-            with self._active():
-                while self._coming is not None:
-                    self._replay_stride()
+            self._replay_strides()
         except (SandboxViolation, BudgetExceeded) as violation:
-            if not entries or not failed_by(entries[-1], violation):
+            if not failed_by(entries, violation):
                 raise
             self._state = "ended"  # as it did when it was recorded
         if entries:
@@ -184,6 +180,11 @@ class Machine:
 
     def _active(self) -> _Active:
         return _Active(self)
+
+    def _replay_strides(self) -> None:
+        with self._active():
+            while self._coming is not None:
+                self._replay_stride()
 
     def _replay_stride(self) -> None:
         stride = self._take_stride()

@@ -69,6 +69,7 @@ class Engine:
         self.timers = DueWindow(ledger)
         self.show = show  # where lines go that bodies write; a simulation takes them into its story
         self.on_ended: Callable[[int], None] | None = None  # told of each run whose attempt is over, after the append
+        self.on_ended: Callable[[int], None] | None = None  # told of each run whose attempt is over, after the append
         self.families = Families(self)
         self.moves = Moves(self)
         #: Steps at work, by run. A run with none only waits, and may be parked.
@@ -162,6 +163,8 @@ class Engine:
         for run in batch.ended:
             self.residents.drop(run)
             self.in_flight.pop(run, None)
+            if self.on_ended is not None:
+                self.on_ended(run)
             if self.on_ended is not None:
                 self.on_ended(run)
         for run in batch.touched:

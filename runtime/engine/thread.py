@@ -32,6 +32,7 @@ class EngineThread:
         self._inbox: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self._failure: BaseException | None = None
         self._stopping = False
+        self.is_idle = False  # whether it waits for something to do; for whoever wants to leave it the machine meanwhile
         self._lock = threading.Lock()
         self.engine = make(self)
         self._thread = threading.Thread(target=self._run, name="perdure-engine", daemon=True)
@@ -99,7 +100,9 @@ class EngineThread:
             wait_s = max(0.0, (engine.next_time() - engine.clock.now_us()) / 1_000_000)
         messages: list[Message] = []
         try:
+            self.is_idle = True
             message = self._inbox.get(timeout=wait_s)
+            self.is_idle = False
             while True:
                 if message is None:
                     engine.unrecorded.extend(messages)  # refused, with whoever else still waits
@@ -109,7 +112,7 @@ class EngineThread:
                     break
                 message = self._inbox.get_nowait()
         except queue.Empty:
-            pass
+            self.is_idle = False
         return messages
 
     def _refuse_rest(self) -> None:

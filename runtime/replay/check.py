@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from perdure.core.divergence import Difference, say, site_of
-from perdure.core.facts import RunFacts
+from perdure.core.facts import Executable, RunFacts
 from perdure.core.history import Reused, split_attempts
 from perdure.core.machine import Machine
 from perdure.declare.registry import Definition
@@ -63,6 +63,7 @@ def check_run(
     recorded: DefinitionRow | None = None,
     ledger: str = "LEDGER",
     explain: bool = True,
+    machine_of: Callable[[Executable, RunFacts, Reused], Machine] = Machine,
 ) -> Verdict:
     """Replay a run, finished or open, against a definition. An open run is checked up to where it stands.
 
@@ -71,13 +72,14 @@ def check_run(
         recorded: the definition that the run was recorded with, as the ledger keeps it; evidence for the cause.
         ledger: its path, for the command that a divergence names.
         explain: whether to look for the cause of a divergence, which takes longer and wants entries read whole.
+        machine_of: makes what walks an attempt.
     """
     reused = Reused()
     divergence: Divergence | None = None
     attempts = split_attempts(entries)
     for number, attempt in enumerate(attempts, start=1):
         facts = facts_of(row, entries[0], attempt=number)
-        machine = Machine(definition, facts, reused)
+        machine = machine_of(definition, facts, reused)
         machine.set_input(entries[0])
         try:
             machine.replay(attempt)
