@@ -33,6 +33,7 @@ from perdure.errors import DefinitionError, PerdureError
 from perdure.replay.check import Verdict
 from perdure.replay.golden import check_history, history_files
 from perdure.replay.history_file import SUFFIX, History, history_of, read_history, write_history
+from perdure.replay.printing import show_report
 from perdure.replay.redaction import Redaction
 from perdure.replay.report import Report
 from perdure.storage.ledger import Ledger, RunFilter
@@ -143,7 +144,7 @@ def check_histories(paths: Files, workflows: Workflows) -> None:
     report = Report(", ".join(map(str, paths)))
     for file in history_files(paths):
         report.take(check_history(read_history(file), registry))
-    report.show(console())
+    show_report(report, console())
     raise typer.Exit(report.exit_code)
 
 

@@ -5,7 +5,7 @@ Knows entries, closures and explorations. Must not conclude.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -32,12 +32,21 @@ class Case:
     pythons: tuple[str, str]  # minor versions, recorded and today's
     first: Exploration
     second: Exploration  # the same again: a deterministic body asks for the same
+    libraries: tuple[Mapping[str, str], Mapping[str, str]] = ({}, {})  # versions by distribution, then and today
+    pinned: bool = False  # whether the recorded code was replayed, not today's
     reread: Sequence[Reread] = ()  # values that the body got before, and that today's classes read otherwise
 
     @property
     def code_changed(self) -> bool:
         """Whether today's closure is another one."""
         return self.digests[0] != self.digests[1]
+
+    @cached_property
+    def changed_libraries(self) -> list[str]:
+        """The libraries of another version than then, each as `pydantic 2.11 → 2.14`; ours comes last."""
+        then, now = self.libraries
+        names = sorted(then, key=lambda name: (name == "perdure", name))
+        return [f"{name} {then[name]} → {now.get(name, 'gone')}" for name in names if now.get(name) != then[name]]
 
     @cached_property
     def recorded_commands(self) -> list[Entry]:

@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from perdure.core.divergence import site_of
 from perdure.core.elided import shortened
+from perdure.errors import Divergence
 from perdure.replay.case import Case, shown_command
 from perdure.replay.closures import unpinned_names
 from perdure.replay.values import changes, only_order_differs
@@ -33,12 +34,30 @@ UNORDERED_ITERATION: Final = "unordered iteration"
 OUTSIDE_THE_SEAMS: Final = "random or time outside the seams"
 HIDDEN_GLOBAL: Final = "hidden global"
 PYTHON_DIFFERS: Final = "Python version differs"
+LIBRARY_DIFFERS: Final = "library version differs"
 
 CAUSES: Final = (
     STEP_RENAMED, STEP_REMOVED, STEP_ADDED, STEPS_REORDERED, ARGUMENT_CHANGED, BRANCH_TAKEN_OTHERWISE, OUTPUT_CHANGED,
     BODY_CHANGED, INPUT_MODEL_CHANGED, RESULT_MODEL_CHANGED, UNORDERED_ITERATION, OUTSIDE_THE_SEAMS, HIDDEN_GLOBAL,
-    PYTHON_DIFFERS,
+    PYTHON_DIFFERS, LIBRARY_DIFFERS,
 )  # fmt: skip
+
+#: Causes that lie outside the code, and whose fix is right for pinned code too.
+_OUTSIDE: Final = frozenset(
+    {OUTSIDE_THE_SEAMS, HIDDEN_GLOBAL, UNORDERED_ITERATION, PYTHON_DIFFERS, LIBRARY_DIFFERS, INPUT_MODEL_CHANGED,
+     RESULT_MODEL_CHANGED, STEP_RENAMED}
+)  # fmt: skip
+_UNSTABLE_WHY: Final = (
+    "the body reads something that changes from one replay to the next, and that the ledger does not have"
+)
+_UNSTABLE_FIX: Final = (
+    "use the body's own time, random and uuid (they are replayed), or read it in a step: "
+    'await step.run("draw", …); its result is recorded'
+)
+_LEAK_FIX: Final = (
+    "find what the body reads beside its input and its steps' results, and read it in a step; if there is nothing, the "
+    "sandbox let something through: send us the history of this run"
+)
 
 _SIMILAR = re.compile(r"(#\d+|\[\d+\]|[-_:. ]?\d+)$")  # what tells the calls of a loop apart
 
@@ -59,11 +78,22 @@ class Cause:
 
 def likely_cause(case: Case) -> Cause:
     """Conclude why a run diverged. The rules go from what is certain to what is only likely."""
-    for rule in _RULES:
-        cause = rule(case)
-        if cause is not None:
-            return cause
-    return _body_changed(case)
+    found = (cause for rule in _RULES if (cause := rule(case)) is not None)
+    cause = next(found, None) or _body_changed(case)
+    if case.pinned:
+        why = f"{cause.why}; the recorded code itself was replayed, so what differs came in from outside of it"
+        return replace(cause, why=why, fix=cause.fix if cause.name in _OUTSIDE else _LEAK_FIX)
+    return cause
+
+
+def blame_the_body(divergence: Divergence, ledger: str) -> Divergence:
+    """Say of a run that diverged once and replayed the next time that its body is not deterministic."""
+    divergence.cause = OUTSIDE_THE_SEAMS
+    divergence.evidence = "the same entries were replayed twice: once it diverged, and once it did not"
+    divergence.why = f"{OUTSIDE_THE_SEAMS}: {_UNSTABLE_WHY}\n{divergence.evidence}"
+    divergence.fix = _UNSTABLE_FIX
+    divergence.inspect = divergence.inspect.replace(" LEDGER ", f" {ledger} ", 1)
+    return divergence
 
 
 # ── the world ────────────────────────────────────────────────────────────────────────────────────
@@ -82,9 +112,8 @@ def _unstable(case: Case) -> Cause | None:
             break
     return Cause(
         OUTSIDE_THE_SEAMS,
-        "the body reads something that changes from one replay to the next, and that the ledger does not have",
-        "use the body's own time, random and uuid (they are replayed), or read it in a step: "
-        'await step.run("draw", …); its result is recorded',
+        _UNSTABLE_WHY,
+        _UNSTABLE_FIX,
         (*evidence, *case.lines()),
     )
 
@@ -114,7 +143,21 @@ def _python_differs(case: Case) -> Cause | None:
         PYTHON_DIFFERS,
         f"the code is the same, but the run was recorded under Python {recorded}, and this is Python {today}",
         f"replay under Python {recorded}, and let open runs end there before you move to {today}",
-        tuple(case.lines()),
+        (*_value_evidence(case), *case.changed_libraries, *case.lines()),
+    )
+
+
+def _library_differs(case: Case) -> Cause | None:
+    changed = case.changed_libraries
+    if case.code_changed or not changed:
+        return None
+    names = ", ".join(each.split()[0] for each in changed)
+    return Cause(
+        LIBRARY_DIFFERS,
+        f"the code is the same, but the run was recorded with another version of what it can call: {names}",
+        f"install the recorded version of {names} and let open runs end there, or move what the library does into a "
+        "step; its result is recorded",
+        (*changed, *_value_evidence(case), *case.lines()),
     )
 
 
@@ -292,9 +335,10 @@ def _body_changed(case: Case) -> Cause:
 _RULES: Final[tuple[Callable[[Case], Cause | None], ...]] = (
     _unstable,
     _model_changed,
-    _python_differs,
-    _unordered,
     _renamed_outside,
+    _python_differs,
+    _library_differs,
+    _unordered,
     _hidden_global,
     _output_changed,
     _argument_changed,

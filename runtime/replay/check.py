@@ -16,6 +16,7 @@ from perdure.core.divergence import Difference, say, site_of
 from perdure.core.facts import Executable, RunFacts
 from perdure.core.history import Reused, split_attempts
 from perdure.core.machine import Machine
+from perdure.declare.pinned import PinnedDefinition
 from perdure.declare.registry import Definition
 from perdure.engine.residents import facts_of
 from perdure.errors import Divergence, ValueUnreadable
@@ -23,6 +24,7 @@ from perdure.replay.case import Case
 from perdure.replay.causes import likely_cause
 from perdure.replay.closures import Closure
 from perdure.replay.explore import Exploration, explore
+from perdure.replay.likeness import Likeness, closure_of, likeness_of
 from perdure.replay.reread import reread
 from perdure.storage.entries import DefinitionRow, Entry
 from perdure.storage.ledger import RunRow
@@ -38,6 +40,8 @@ class Verdict:
         run_id, workflow, version: which run, on which definition.
         entries: how many entries were walked.
         divergence: the first difference with its likely cause, or None when code and ledger agree.
+        likeness: what it shares with the divergences of other runs; None when there is none.
+        run: the run's number.
     """
 
     run_id: str
@@ -45,6 +49,8 @@ class Verdict:
     version: str
     entries: int
     divergence: Divergence | None = None
+    likeness: Likeness | None = None
+    run: int = 0
 
     @property
     def ok(self) -> bool:
@@ -57,7 +63,7 @@ class Verdict:
 
 def check_run(
     row: RunRow,
-    definition: Definition,
+    definition: Definition | PinnedDefinition,
     entries: Sequence[Entry],
     *,
     recorded: DefinitionRow | None = None,
@@ -68,6 +74,7 @@ def check_run(
     """Replay a run, finished or open, against a definition. An open run is checked up to where it stands.
 
     Args:
+        definition: today's, or the recorded one.
         entries: the whole history.
         recorded: the definition that the run was recorded with, as the ledger keeps it; evidence for the cause.
         ledger: its path, for the command that a divergence names.
@@ -75,7 +82,6 @@ def check_run(
         machine_of: makes what walks an attempt.
     """
     reused = Reused()
-    divergence: Divergence | None = None
     attempts = split_attempts(entries)
     for number, attempt in enumerate(attempts, start=1):
         facts = facts_of(row, entries[0], attempt=number)
@@ -84,23 +90,36 @@ def check_run(
         try:
             machine.replay(attempt)
         except Divergence as found:
-            divergence = found
+            difference = machine.difference
+            assert difference is not None  # the machine makes the one from the other
+            difference = difference._replace(length=len(entries))
+            alike = _likeness(row, definition, recorded, found.cause, difference)
             if explain:
-                difference = machine.difference
-                assert difference is not None  # the machine makes the one from the other
                 walk = _Walk(facts, definition, entries[0], attempt, reused, row, recorded, ledger)
-                divergence = walk.explain(difference._replace(length=len(entries)), found)
+                found = walk.explain(difference, found)
+            return Verdict(row.run_id, row.workflow, row.version, len(entries), found, alike, row.run)
         except ValueUnreadable as unreadable:
             walk = _Walk(facts, definition, entries[0], attempt, reused, row, recorded, ledger)
-            divergence = walk.explain_unreadable(len(entries), unreadable)
+            divergence, difference = walk.explain_unreadable(len(entries), unreadable)
+            alike = _likeness(row, definition, recorded, divergence.cause, difference)
+            return Verdict(row.run_id, row.workflow, row.version, len(entries), divergence, alike, row.run)
         finally:
             machine.close()
-        if divergence is not None:
-            break
         if number < len(attempts):
             reused = Reused(reused)
             reused.learn(attempt)
-    return Verdict(row.run_id, row.workflow, row.version, len(entries), divergence)
+    return Verdict(row.run_id, row.workflow, row.version, len(entries), run=row.run)
+
+
+def _likeness(
+    row: RunRow,
+    definition: Definition | PinnedDefinition,
+    recorded: DefinitionRow | None,
+    cause: str,
+    difference: Difference,
+) -> Likeness:
+    before = None if recorded is None else recorded.source
+    return likeness_of(row.workflow, row.version, cause, difference, before, definition.source_json)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +127,7 @@ class _Walk:
     """One attempt that diverged, and all that is needed to walk it again."""
 
     facts: RunFacts
-    definition: Definition
+    definition: Definition | PinnedDefinition
     created: Entry
     attempt: Sequence[Entry]
     reused: Reused
@@ -118,12 +137,13 @@ class _Walk:
 
     def explain(self, difference: Difference, found: Divergence) -> Divergence:
         """Say the difference again, with its likely cause."""
-        today = Closure.from_json(self.definition.source_json)
-        before = Closure.from_json(self.recorded.source) if self.recorded is not None else None
+        today = closure_of(self.definition.source_json)
+        before = closure_of(self.recorded.source) if self.recorded is not None else None
         first, second = self._explore(today), self._explore(today)
         if not difference.site and difference.replayed is not None:
             # A task of its own has no maker on its stack; walking it as if it lived notes the line in time.
             difference = difference._replace(site=site_of(first.at(difference.replayed.command)))
+        detail: Any = json.loads(self.created.detail or "{}")
         case = Case(
             facts=self.facts,
             difference=difference,
@@ -131,7 +151,9 @@ class _Walk:
             before=before,
             today=today,
             digests=(self.row.definition, self.definition.digest),
-            pythons=(self._recorded_python(), _PYTHON),
+            pythons=(str(detail.get("python", "")), _PYTHON),
+            libraries=(detail.get("libraries", {}), self.definition.libraries),
+            pinned=isinstance(self.definition, PinnedDefinition),
             first=first,
             second=second,
             reread=reread([self.created, *(each for each in self.attempt if each.position < difference.position)]),
@@ -149,7 +171,7 @@ class _Walk:
         divergence.__cause__ = found.__cause__
         return divergence
 
-    def explain_unreadable(self, length: int, unreadable: ValueUnreadable) -> Divergence:
+    def explain_unreadable(self, length: int, unreadable: ValueUnreadable) -> tuple[Divergence, Difference]:
         """A recorded value can't be read by today's classes, so the walk ends where the body would get it."""
         values = [each for each in reread([self.created, *self.attempt]) if not each.readable]
         if not values:
@@ -172,14 +194,10 @@ class _Walk:
             inspect=f"perdure show {self.ledger} {facts.run_id} --at {entry.position}",
         )
         divergence.__cause__ = unreadable
-        return divergence
+        return divergence, Difference(entry, None, entry.position, length)
 
     def _explore(self, today: Closure) -> Exploration:
         def gone(name: str) -> bool:
             return not today.mentions(name)
 
         return explore(self.definition, self.facts, self.created, self.attempt, self.reused, gone)
-
-    def _recorded_python(self) -> str:
-        detail: Any = json.loads(self.created.detail or "{}")
-        return str(detail.get("python", ""))

@@ -67,7 +67,15 @@ class Closure:
         plain = _NUMBERED.sub("", name)
         if name in self._words or plain in self._words:
             return True
-        return any(pattern.fullmatch(name) or pattern.fullmatch(plain) for pattern in self._patterns)
+        return any(pattern.fullmatch(name) or pattern.fullmatch(plain) for pattern, _ in self._templates)
+
+    def outline_of(self, name: str) -> str | None:
+        """A name with `*` for what an f-string or a count puts into it; None when the source does not say."""
+        plain = _NUMBERED.sub("", name)
+        count = "" if plain == name else "#*"
+        if name in self._words or plain in self._words:
+            return name if name in self._words else plain + count
+        return next((text + count for pattern, text in self._templates if pattern.fullmatch(plain)), None)
 
     def words(self) -> frozenset[str]:
         """Every text and name in the source, for who looks for what somebody may have meant."""
@@ -78,14 +86,17 @@ class Closure:
         return frozenset(word for unit in self.units for word, _ in _spoken(unit))
 
     @cached_property
-    def _patterns(self) -> tuple[re.Pattern[str], ...]:
-        patterns = []
+    def _templates(self) -> tuple[tuple[re.Pattern[str], str], ...]:
+        """What f-strings may give: as a pattern, and as a text with `*`."""
+        templates = []
         for node in (node for unit in self.units for node in _nodes(unit)):
             if isinstance(node, ast.JoinedStr):
-                parts = [re.escape(str(part.value)) if isinstance(part, ast.Constant) else ".*" for part in node.values]
-                if any(part != ".*" for part in parts):
-                    patterns.append(re.compile("".join(parts), re.DOTALL))
-        return tuple(patterns)
+                parts = [str(part.value) if isinstance(part, ast.Constant) else None for part in node.values]
+                if any(part is not None for part in parts):
+                    pattern = "".join(".*" if part is None else re.escape(part) for part in parts)
+                    text = "".join("*" if part is None else part for part in parts)
+                    templates.append((re.compile(pattern, re.DOTALL), text))
+        return tuple(templates)
 
     def order_of(self, name: str) -> tuple[int, int] | None:
         """Where a name is first mentioned, as something to compare with another name's place; None when nowhere."""

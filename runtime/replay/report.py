@@ -1,23 +1,27 @@
-"""What a survey found, shown: tables and reports for people, JSON and JUnit for programs.
+"""What a check found: counts per workflow and version, one group per distinct divergence, and what was not checked.
 
-Knows verdicts. Must not know how they came about.
+It is kept small whatever the ledger: of runs that replay only their number, of runs that share a divergence one whole.
+Reports of parts of a ledger add up to the report of all of it.
+
+Knows verdicts. Must not know how they came about, nor how they are shown (`printing.py`, `documents.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
-from xml.etree import ElementTree
+from typing import Generic, NamedTuple, TypeVar
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
+from perdure.errors import PerdureError
 from perdure.replay.check import Verdict
+from perdure.replay.likeness import Likeness
 from perdure.replay.survey import Finding, Unchecked
 
-_UNCHECKED_SHOWN_MAX = 20
+#: Of the runs that share a finding, so many are named.
+RUN_IDS_MAX = 100
+
+F = TypeVar("F", Verdict, Unchecked)
 
 
 @dataclass(slots=True)
@@ -35,206 +39,162 @@ class Tally:
         """All of them."""
         return self.replayed + self.diverged + self.unchecked
 
+    def add(self, other: Tally) -> None:
+        """Count another part's runs."""
+        self.replayed += other.replayed
+        self.diverged += other.diverged
+        self.unchecked += other.unchecked
+
+
+@dataclass(slots=True)
+class Group(Generic[F]):
+    """The runs that share one finding.
+
+    Attributes:
+        first: the newest of them, whole. runs: how many they are. newest: number and id of the newest ones.
+    """
+
+    first: F
+    runs: int = 0
+    newest: list[tuple[int, str]] = field(default_factory=list)
+
+    @property
+    def run_ids(self) -> list[str]:
+        """The ids of the newest ones, the newest first."""
+        return [run_id for _, run_id in self.newest]
+
+    def add(self, runs: int, newest: Iterable[tuple[int, str]], first: F) -> None:
+        """Take in further runs."""
+        self.runs += runs
+        if first.run > self.first.run:
+            self.first = first
+        self.newest = sorted({*self.newest, *newest}, reverse=True)[:RUN_IDS_MAX]
+
+
+class Why(NamedTuple):
+    """What runs that could not be checked have in common."""
+
+    workflow: str
+    version: str
+    code: str
+    message: str
+
+
+class Case(NamedTuple):
+    """One run, for formats that list them all."""
+
+    run_id: str
+    finding: Likeness | Why | None  # None: it replayed
+
 
 @dataclass
 class Report:
-    """The findings of one survey, as they come in."""
+    """The findings of one check, as they come in.
+
+    Args:
+        ledger: what was checked.
+        keep_cases: whether to remember each run, as JUnit wants it.
+    """
 
     ledger: str
+    keep_cases: bool = False
     tallies: dict[tuple[str, str], Tally] = field(default_factory=dict)
-    diverged: list[Verdict] = field(default_factory=list)
-    unchecked: list[Unchecked] = field(default_factory=list)
-    replayed: list[Verdict] = field(default_factory=list)
+    divergences: dict[Likeness, Group[Verdict]] = field(default_factory=dict)
+    unchecked: dict[Why, Group[Unchecked]] = field(default_factory=dict)
+    cases: dict[tuple[str, str], list[Case]] = field(default_factory=dict)
 
     def take(self, finding: Finding) -> None:
         """Count one finding."""
         key = (finding.workflow, finding.version)
-        tally = self.tallies.setdefault(key, Tally(*key))
+        tally = self.tallies.get(key)
+        if tally is None:
+            tally = self.tallies[key] = Tally(*key)
+        shared: Likeness | Why | None = None
         if isinstance(finding, Unchecked):
             tally.unchecked += 1
-            self.unchecked.append(finding)
-        elif finding.ok:
-            tally.replayed += 1
-            self.replayed.append(finding)
-        else:
+            shared = _why(finding)
+            _join(self.unchecked, shared, finding, 1, [(finding.run, finding.run_id)])
+        elif finding.likeness is not None:
             tally.diverged += 1
-            self.diverged.append(finding)
+            shared = finding.likeness
+            _join(self.divergences, shared, finding, 1, [(finding.run, finding.run_id)])
+        else:
+            tally.replayed += 1
+        if self.keep_cases:
+            self.cases.setdefault(key, []).append(Case(finding.run_id, shared))
+
+    def add(self, other: Report) -> None:
+        """Take in the report of another part of the ledger."""
+        for key, tally in other.tallies.items():
+            self.tallies.setdefault(key, Tally(*key)).add(tally)
+        for alike, group in other.divergences.items():
+            _join(self.divergences, alike, group.first, group.runs, group.newest)
+        for why, skipped in other.unchecked.items():
+            _join(self.unchecked, why, skipped.first, skipped.runs, skipped.newest)
+        for key, cases in other.cases.items():
+            self.cases.setdefault(key, []).extend(cases)
+
+    def explain(self, explained: Callable[[Verdict], Verdict]) -> None:
+        """Find the likely cause of each divergence, once for all runs that share it."""
+        for group in self.divergences.values():
+            group.first = explained(group.first)
+
+    @property
+    def runs(self) -> int:
+        """All runs that were looked at."""
+        return sum(tally.runs for tally in self.tallies.values())
+
+    @property
+    def replayed(self) -> int:
+        """Runs whose code and ledger agree."""
+        return sum(tally.replayed for tally in self.tallies.values())
+
+    @property
+    def diverged(self) -> int:
+        """Runs whose code and ledger disagree."""
+        return sum(tally.diverged for tally in self.tallies.values())
+
+    @property
+    def not_checked(self) -> int:
+        """Runs that could not be checked."""
+        return sum(tally.unchecked for tally in self.tallies.values())
 
     @property
     def exit_code(self) -> int:
         """0: all replay. 1: a run diverged. 2: none did, but some could not be checked."""
-        if self.diverged:
+        if self.divergences:
             return 1
         return 2 if self.unchecked else 0
 
-    # ── for people ───────────────────────────────────────────────────────────────────────────────
+    def groups(self) -> list[Group[Verdict]]:
+        """The distinct divergences, by workflow and version, those of most runs first."""
+        return sorted(
+            self.divergences.values(),
+            key=lambda group: (group.first.workflow, group.first.version, -group.runs, -group.first.run),
+        )
 
-    def show(self, console: Console) -> None:
-        """Print the summary, each divergence, what could not be checked, and the conclusion."""
-        if self.tallies:
-            console.print(self._summary())
-        for verdict in self.diverged:
-            console.print()
-            console.print(_colored(str(verdict.divergence)), soft_wrap=True)
-        for message, runs in self._unchecked_by_message().items():
-            console.print()
-            console.print(Text(f"not checked: {_counted(len(runs), 'run')}", style="bold yellow"))
-            console.print(Text(f"  runs      {_some(runs)}"), soft_wrap=True)
-            console.print(Text(message), soft_wrap=True)
-        console.print()
-        console.print(self._conclusion())
-
-    def _summary(self) -> Table:
-        table = Table(box=None, header_style="bold", pad_edge=False)
-        table.add_column("workflow")
-        table.add_column("version")
-        for name in ("runs", "replayed", "diverged", "not checked"):
-            table.add_column(name, justify="right")
-        for tally in sorted(self.tallies.values(), key=lambda each: (each.workflow, each.version)):
-            table.add_row(
-                Text(tally.workflow),
-                Text(tally.version),
-                f"{tally.runs:,}",
-                f"{tally.replayed:,}",
-                Text(f"{tally.diverged:,}", style="bold red" if tally.diverged else ""),
-                Text(f"{tally.unchecked:,}", style="bold yellow" if tally.unchecked else ""),
-            )
-        return table
-
-    def _conclusion(self) -> Text:
-        checked = len(self.replayed) + len(self.diverged)
-        if not self.tallies:
-            return Text("No run was selected, so nothing was checked.", style="yellow")
-        if self.diverged:
-            text = f"{len(self.diverged):,} of {_counted(checked, 'run')} diverged."
-            return Text(text + self._also_unchecked(), style="bold red")
-        if self.unchecked:
-            return Text(f"{_counted(checked, 'run')} replayed.{self._also_unchecked()}", style="bold yellow")
-        every = "All " if checked > 1 else ""
-        return Text(f"{every}{_counted(checked, 'run')} replayed: code and ledger agree.", style="bold green")
-
-    def _also_unchecked(self) -> str:
-        return f" {_counted(len(self.unchecked), 'run')} could not be checked." if self.unchecked else ""
-
-    def _unchecked_by_message(self) -> dict[str, list[str]]:
-        found: dict[str, list[str]] = {}
-        for each in self.unchecked:
-            found.setdefault(str(each.error), []).append(each.run_id)
-        return found
-
-    # ── for programs ─────────────────────────────────────────────────────────────────────────────
-
-    def as_json(self) -> dict[str, Any]:
-        """Everything as plain JSON values."""
-        return {
-            "ledger": self.ledger,
-            "ok": self.exit_code == 0,
-            "runs": sum(tally.runs for tally in self.tallies.values()),
-            "replayed": len(self.replayed),
-            "diverged": len(self.diverged),
-            "not_checked": len(self.unchecked),
-            "workflows": [
-                {
-                    "workflow": tally.workflow,
-                    "version": tally.version,
-                    "runs": tally.runs,
-                    "replayed": tally.replayed,
-                    "diverged": tally.diverged,
-                    "not_checked": tally.unchecked,
-                }
-                for tally in self.tallies.values()
-            ],
-            "divergences": [divergence_json(verdict) for verdict in self.diverged],
-            "unchecked": [
-                {
-                    "run_id": each.run_id,
-                    "workflow": each.workflow,
-                    "version": each.version,
-                    "code": each.error.code,
-                    "message": each.error.message,
-                    "fix": each.error.fix,
-                }
-                for each in self.unchecked
-            ],
-        }
-
-    def as_junit(self) -> str:
-        """A JUnit file: a suite per workflow and version, a case per run; what could not be checked is an error."""
-        root = ElementTree.Element("testsuites", name=f"replay-check {self.ledger}")
-        suites: dict[tuple[str, str], ElementTree.Element] = {}
-        for key, tally in self.tallies.items():
-            suites[key] = ElementTree.SubElement(
-                root,
-                "testsuite",
-                name=f"{tally.workflow} v{tally.version}",
-                tests=str(tally.runs),
-                failures=str(tally.diverged),
-                errors=str(tally.unchecked),
-            )
-        findings: Iterable[Finding] = [*self.replayed, *self.diverged, *self.unchecked]
-        for each in findings:
-            suite = suites[each.workflow, each.version]
-            case = ElementTree.SubElement(suite, "testcase", classname=suite.get("name", ""), name=each.run_id)
-            if isinstance(each, Unchecked):
-                problem = ElementTree.SubElement(case, "error", type=each.error.code, message=each.error.message)
-                problem.text = _xml_text(str(each.error))
-            elif each.divergence is not None:
-                shown = {"type": each.divergence.cause, "message": each.divergence.message}
-                problem = ElementTree.SubElement(case, "failure", {name: _xml_text(it) for name, it in shown.items()})
-                problem.text = _xml_text(str(each.divergence))
-        ElementTree.indent(root)
-        return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+    def skipped(self) -> list[Group[Unchecked]]:
+        """The distinct reasons why runs could not be checked, likewise."""
+        return sorted(
+            self.unchecked.values(),
+            key=lambda group: (group.first.workflow, group.first.version, -group.runs, -group.first.run),
+        )
 
 
-def divergence_json(verdict: Verdict) -> dict[str, Any]:
-    """One divergence as plain JSON values."""
-    divergence = verdict.divergence
-    assert divergence is not None  # the caller took it from `diverged`
-    return {
-        "run_id": verdict.run_id,
-        "workflow": verdict.workflow,
-        "version": verdict.version,
-        "position": divergence.position,
-        "entries": verdict.entries,
-        "message": divergence.message,
-        "recorded": divergence.recorded,
-        "replayed": divergence.replayed,
-        "recorded_site": divergence.recorded_site,
-        "replayed_site": divergence.replayed_site,
-        "cause": divergence.cause,
-        "why": divergence.why,
-        "evidence": divergence.evidence.splitlines(),
-        "fix": divergence.fix,
-        "inspect": divergence.inspect,
-        "report": str(divergence),
-    }
+K = TypeVar("K", Likeness, Why)
 
 
-def _colored(report: str) -> Text:
-    text = Text()
-    for index, line in enumerate(report.splitlines()):
-        style = "bold red" if index == 0 else ""
-        label, words = line[:12].strip(), line[12:]
-        if label in ("recorded", "replayed"):
-            style = "yellow" if label == "recorded" else "cyan"
-        elif not label and words.startswith("-"):
-            style = "red"
-        elif not label and words.startswith("+"):
-            style = "green"
-        text.append(line + "\n", style=style)
-    text.rstrip()
-    return text
+def _join(groups: dict[K, Group[F]], key: K, first: F, runs: int, newest: list[tuple[int, str]]) -> None:
+    group = groups.get(key)
+    if group is None:
+        groups[key] = Group(first, runs, list(newest))
+    elif runs == 1 and len(group.newest) == RUN_IDS_MAX and newest[0] < group.newest[-1]:
+        group.runs += 1  # the common case in a ledger where all diverge: an older run of a full group
+    else:
+        group.add(runs, newest, first)
 
 
-def _xml_text(text: str) -> str:
-    """XML has no way to write most control characters."""
-    return "".join(each if each in "\n\t" or each.isprintable() else "�" for each in text)
-
-
-def _counted(count: int, word: str) -> str:
-    return f"{count:,} {word}" + ("" if count == 1 else "s")
-
-
-def _some(runs: list[str]) -> str:
-    more = len(runs) - _UNCHECKED_SHOWN_MAX
-    return ", ".join(runs[:_UNCHECKED_SHOWN_MAX]) + (f" and {more} more" if more > 0 else "")
+def _why(finding: Unchecked) -> Why:
+    error: PerdureError = finding.error
+    message = re.sub(rf"(?<!\w){re.escape(finding.run_id)}(?!\w)", "…", error.message)
+    return Why(finding.workflow, finding.version, error.code, message)

@@ -24,8 +24,10 @@ def test_exit_code_1_and_a_report_when_a_run_diverges(recorded: Any) -> None:
     assert done.returncode == 1, done.stderr
     assert "step 1 asked for charge_card with other arguments than the ledger has" in done.stdout
     assert "argument changed" in done.stdout
-    assert "$[0].cents: 5 → 9" in done.stdout
-    assert "perdure show orders.duckdb r1 --at 1" in done.stdout
+    assert "$[0].cents: 7 → 9" in done.stdout
+    assert "perdure show orders.duckdb r2 --at 1" in done.stdout
+    assert done.stdout.count("Divergence [REPLAY201]") == 1
+    assert "shared by 2 runs: r2, r1" in done.stdout
     assert "2 of 3 runs diverged." in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
 
@@ -77,7 +79,8 @@ def test_json_and_junit_are_for_programs(recorded: Any) -> None:
     assert done.exit_code == 1
     found = json.loads((recorded.folder / "found.json").read_text())
     assert (found["runs"], found["replayed"], found["diverged"], found["ok"]) == (3, 1, 2, False)
-    first = next(each for each in found["divergences"] if each["run_id"] == "r1")
+    (first,) = found["divergences"]
+    assert (first["run_id"], first["runs"], first["run_ids"]) == ("r2", 2, ["r2", "r1"])
     assert first["cause"] == "output changed"
     assert first["position"] == 3
     assert '$.outcome: "done" → "finished"' in first["evidence"]
