@@ -15,6 +15,8 @@ from datetime import date, timedelta
 from hashlib import blake2b
 from typing import Final
 
+#: What is longer stays longer, because closures record long values otherwise than short ones (`perdure.core.calls`).
+LONG: Final = 256
 _MARK: Final = "redacted"
 _PATHS: Final = frozenset({"PurePosixPath", "PureWindowsPath", "PosixPath", "WindowsPath"})
 
@@ -32,6 +34,8 @@ class Placeholders:
     def text(self, text: str) -> str:
         """Stand for a text; one that looks like a mail address stays one."""
         mark = f"{_MARK}-{self._digest('str', text).hex()[:12]}"
+        if len(text) > LONG:
+            return mark.ljust(LONG + 44, ".")
         return f"{mark}@example.invalid" if "@" in text else mark
 
     def number(self, text: str) -> str:

@@ -14,23 +14,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from perdure.errors import DefinitionError
 from perdure.replay.history_file import History
-from perdure.replay.placeholders import Placeholders
+from perdure.replay.leaves import Number, Path, mapped, parsed, strings_of, text_of
+from perdure.replay.placeholders import LONG, Placeholders
 from perdure.storage import entries as kinds
 from perdure.storage.chain import GENESIS, seal
 from perdure.storage.entries import Entry
 from perdure.storage.fold import fold_all
-from perdure.storage.plain import quote
-
-Path: TypeAlias = tuple[str, ...]
-#: Gives what a leaf becomes: its place, the name of its type, its text or value.
-Change: TypeAlias = Callable[[Path, str, Any], Any]
 
 #: Texts from this length on are also replaced inside of longer words, and numbers from so many digits on everywhere.
 _FAR_CHARACTERS: Final = 4
@@ -56,12 +52,6 @@ _EXAMPLE: Final = "write input.card.number, charge_card.result.token, *.argument
 _DETAIL_REWRITTEN: Final = ("tags", "idempotency_key", "match", "message", "report", "forked_from")
 #: Parts that come from the code, and hold nothing secret.
 _DETAIL_OF_CODE: Final = ("version", "definition", "python", "site", "function", "workflow", "type")
-
-
-class _Number(str):
-    """A JSON number as it is written."""
-
-    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +167,7 @@ class Redaction:
             return value
 
         if entry.body is not None:
-            _mapped(_parsed(entry.body), _shape(entry), (), look)
+            mapped(parsed(entry.body), _shape(entry), (), look)
         if entry.kind == kinds.CREATED:
             detail = json.loads(entry.detail or "{}")
             for pattern in self.patterns:
@@ -193,13 +183,17 @@ class Redaction:
                 return value
             return secrets.replaced(kind, value, here=self._selecting(entry, names, path) is not None)
 
+        def note(before: Any, shape: Any, after: Any) -> None:
+            texts = (text_of(before), text_of(after))
+            if len(texts[0]) > LONG:
+                first, second = (_captured_digest(text, shape) for text in texts)
+                secrets.captured[first] = second
+
         body = entry.body
         if body is not None:
-            before = _parsed(body)
-            after = _mapped(before, _shape(entry), (), change)
-            if after != before:
-                body = _text(after)
-                secrets.captured[_captured_digest(entry.body or "", entry.shape)] = _captured_digest(body, entry.shape)
+            before = parsed(body)
+            after = mapped(before, _shape(entry), (), change, note)
+            body = text_of(after) if after != before else body
         name = entry.name if entry.kind == kinds.CREATED else secrets.replaced("str", entry.name, here=False)
         return entry._replace(name=name, body=body, detail=_rewritten_detail(entry.detail, secrets))
 
@@ -225,12 +219,15 @@ class _Secrets:
         if stand_in is None:
             return False
         self._exact[kind, text] = stand_in
-        enough = _FAR_DIGITS if isinstance(value, _Number) else 2
-        if len(text) >= enough:
-            # A number, or a short word, must not be taken for a part of a longer one.
-            alone = isinstance(value, _Number) or len(text) < _FAR_CHARACTERS
-            bounds = r"(?<![0-9A-Za-z]){}(?![0-9A-Za-z])" if alone else "{}"
-            self._inside[re.compile(bounds.format(re.escape(text)))] = stand_in
+        if isinstance(value, Number):
+            if len(text) >= _FAR_DIGITS:
+                self._inside[_as_word(text)] = stand_in
+        elif len(text) >= _FAR_CHARACTERS:
+            self._inside[re.compile(re.escape(text))] = stand_in
+            if kind.startswith("datetime"):  # as str() writes it
+                self._inside[re.compile(re.escape(text.replace("T", " ")))] = stand_in.replace("T", " ")
+        elif len(text) > 1 and text.isalpha():
+            self._inside[_as_word(text)] = stand_in
         return True
 
     def readable_in(self, text: str) -> bool:
@@ -244,9 +241,9 @@ class _Secrets:
         if value is None:
             return None
         exact = self._exact.get((kind, str(value)))
-        if isinstance(value, _Number):
+        if isinstance(value, Number):
             far = len(value) >= _FAR_DIGITS
-            return _Number(exact) if exact is not None and (here or far) else value
+            return Number(exact) if exact is not None and (here or far) else value
         if exact is not None:
             return exact
         if kind not in ("str", "url"):
@@ -256,9 +253,14 @@ class _Secrets:
         return value
 
     def _stand_in(self, kind: str, value: Any) -> str | None:
-        if isinstance(value, _Number):
+        if isinstance(value, Number):
             return self._placeholders.number(value)
         return self._placeholders.scalar(kind, value) if isinstance(value, str) else None
+
+
+def _as_word(text: str) -> re.Pattern[str]:
+    """Match a text that isn't a part of a longer word or number."""
+    return re.compile(rf"(?<![0-9A-Za-z]){re.escape(text)}(?![0-9A-Za-z])")
 
 
 # ── entries ──────────────────────────────────────────────────────────────────────────────────────
@@ -289,19 +291,21 @@ def _is_fixed(entry: Entry, path: Path) -> bool:
 def _rewritten_detail(detail: str | None, secrets: _Secrets) -> str | None:
     if detail is None or not detail.startswith("{"):
         return detail
-    facts: dict[str, Any] = _parsed(detail)
+    facts: dict[str, Any] = parsed(detail)
     after = {
-        name: _mapped(value, None, (), lambda _, kind, leaf: secrets.replaced(kind, leaf, here=False))
+        name: mapped(value, None, (), lambda _, kind, leaf: secrets.replaced(kind, leaf, here=False))
         if name in _DETAIL_REWRITTEN
         else value
         for name, value in facts.items()
     }
-    return detail if after == facts else _text(after)
+    return detail if after == facts else text_of(after)
 
 
-def _captured_digest(body: str, shape: str | None) -> str:
+def _captured_digest(body: str, shape: Any) -> str:
     """How a closure's arguments name a long captured value (`perdure.core.calls`)."""
-    text = body + (shape or "")
+    text = body
+    if shape is not None:
+        text += json.dumps(shape, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
     return "blake2b:" + blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
@@ -317,12 +321,12 @@ def _refuse_leaks(entries: Sequence[Entry], secrets: _Secrets) -> None:
     """What was to be hidden must not be readable anywhere, such as in a run's id or a key of a mapping."""
     for entry in entries:
         detail = entry.detail or ""
-        facts: Any = _parsed(detail) if detail.startswith("{") else detail
+        facts: Any = parsed(detail) if detail.startswith("{") else detail
         if isinstance(facts, dict):
             facts = {name: value for name, value in facts.items() if name not in _DETAIL_OF_CODE}
-        body = None if entry.body is None else _parsed(entry.body)
+        body = None if entry.body is None else parsed(entry.body)
         for field, value in (("name", entry.name), ("value", body), ("detail", facts)):
-            if any(map(secrets.readable_in, _strings(value))):
+            if any(map(secrets.readable_in, strings_of(value))):
                 raise DefinitionError(
                     f"a redacted value can still be read in the {field} of entry {entry.position}.",
                     where=f"entry {entry.position}, {entry.kind} {entry.name}".strip(),
@@ -331,76 +335,5 @@ def _refuse_leaks(entries: Sequence[Entry], secrets: _Secrets) -> None:
                 )
 
 
-# ── values ───────────────────────────────────────────────────────────────────────────────────────
-
-_DECODER: Final = json.JSONDecoder(parse_int=_Number, parse_float=_Number)
-
-
-def _parsed(text: str) -> Any:
-    return _DECODER.decode(text)
-
-
 def _shape(entry: Entry) -> Any:
     return None if entry.shape is None else json.loads(entry.shape)
-
-
-def _text(value: Any) -> str:
-    """Write as `encode` does, numbers as they were."""
-    if isinstance(value, dict):
-        return "{" + ",".join(f"{quote(name)}:{_text(item)}" for name, item in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ",".join(map(_text, value)) + "]"
-    if isinstance(value, _Number):
-        return str(value)
-    return quote(value) if isinstance(value, str) else {None: "null", True: "true", False: "false"}[value]
-
-
-_WRAPPERS: Final = ("tuple", "set", "frozenset", "deque", "OrderedDict", "Counter", "defaultdict")
-
-
-def _mapped(body: Any, shape: Any, path: Path, change: Change) -> Any:
-    """Go through a value by its shape (see `storage/shape.py`), and give what it becomes."""
-    if body is None:
-        return change(path, "null", None)
-    if isinstance(shape, str):
-        return change(path, shape, body)
-    if not shape:
-        return _mapped_items(body, {}, None, path, change)
-    for part in _WRAPPERS:
-        if part in shape:
-            return _mapped(body, shape[part], path, change)
-    for part in ("enum", "member", "url"):
-        if part in shape:
-            return change(path, part, body)
-    if "pairs" in shape:
-        items = _mapped([pair[1] for pair in body], shape["pairs"][1], path, change)
-        return [[pair[0], item] for pair, item in zip(body, items, strict=True)]
-    if "mixed" in shape:
-        return [
-            _mapped(item, shape["mixed"][pick], (*path, str(index)), change)
-            for index, (item, pick) in enumerate(zip(body, shape["pick"], strict=True))
-        ]
-    return _mapped_items(body, shape.get("fields", {}), shape.get("each"), path, change)
-
-
-def _mapped_items(body: Any, fields: dict[str, Any], each: Any, path: Path, change: Change) -> Any:
-    if isinstance(body, dict):
-        return {name: _mapped(item, fields.get(name, each), (*path, name), change) for name, item in body.items()}
-    if isinstance(body, list):
-        return [_mapped(item, each, (*path, str(index)), change) for index, item in enumerate(body)]
-    if isinstance(body, _Number):
-        return change(path, "number", body)
-    return change(path, "bool" if isinstance(body, bool) else "str", body)
-
-
-def _strings(value: Any) -> Iterator[str]:
-    """All texts in a value, keys too."""
-    if isinstance(value, dict):
-        for name, item in value.items():
-            yield name
-            yield from _strings(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _strings(item)
-    elif isinstance(value, str) and not isinstance(value, _Number):
-        yield value
