@@ -7,40 +7,63 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 from rich.text import Text
 
 from perdure.cli.arguments import AsJson, LedgerPath, RunId
-from perdure.cli.opening import need_run, reading
+from perdure.cli.opening import need_run, reading, registry_of
 from perdure.cli.output import cells, console, elapsed_text, moment_text, print_json, print_table, status_text, table
+from perdure.cli.stack import numbered_lines, show_stop, stop_json
 from perdure.client.status import RunStatus, moment, status_of
 from perdure.core.divergence import site_of
 from perdure.core.elided import shortened
+from perdure.core.places import Place, find_place, parse_place
 from perdure.errors import DefinitionError
-from perdure.replay.closures import Closure, Unit
+from perdure.replay.closures import Closure
+from perdure.replay.stop import Walk, stop_at
 from perdure.storage import entries as kinds
 from perdure.storage.entries import Entry
 from perdure.storage.ledger import Ledger, RunRow
 
-At = Annotated[int | None, typer.Option("--at", metavar="N", min=0, help="Show entry N in full, with its source line.")]
+At = Annotated[
+    str | None,
+    typer.Option(
+        "--at", metavar="N", help="Show entry N, or the entry of a step by its name, in full with its source."
+    ),
+]
+SomeWorkflows = Annotated[
+    str | None,
+    typer.Option(
+        "--workflows", "-w", metavar="MODULE", help="With --at: replay to there, and show the body and its variables."
+    ),
+]
 
 _VALUE_CHARACTERS_MAX = 100
-_LINES_AROUND = 3
 _FAILURES = frozenset({kinds.STEP_FAILED, kinds.STEP_RETRYING, kinds.FAILED, kinds.RETRYING, kinds.CHILD_FAILED})
 
 
-def show_run(ledger: LedgerPath, run: RunId, at: At = None, as_json: AsJson = False) -> None:
+def show_run(
+    ledger: LedgerPath, run: RunId, at: At = None, workflows: SomeWorkflows = None, as_json: AsJson = False
+) -> None:
     """Show a run and its history.
 
-    Shows its status, what it waits for, and every entry with its value; with --at one entry in full.
+    Shows its status, what it waits for, and every entry with its value; with --at one entry in full, and with --at and
+    --workflows also where the body stands there, branch by branch, with its variables.
     """
+    if workflows is not None and at is None:
+        raise DefinitionError("--workflows is for --at.", fix=f"perdure show {ledger} {run} --at N -w {workflows}")
     with reading(ledger) as opened:
-        show_recorded(opened, need_run(opened, run, ledger), at, as_json)
+        row = need_run(opened, run, ledger)
+        show_recorded(opened, row, at, as_json, workflows)
+    if at is not None and workflows is None and not as_json:
+        hint = f"the body there, with its variables: perdure show {ledger} {run} --at {at} -w MODULE"
+        console(stderr=True).print(Text(hint, style="dim"), soft_wrap=True)
 
 
-def show_recorded(ledger: Ledger, row: RunRow, at: int | None, as_json: bool) -> None:
-    """Print a run, or one entry of it."""
+def show_recorded(ledger: Ledger, row: RunRow, at: str | None, as_json: bool, workflows: str | None = None) -> None:
+    """Print a run, or one entry of it, and with `workflows` also where the body stands there."""
     if at is not None:
-        _show_entry(ledger, row, at, as_json)
+        _show_entry(ledger, row, parse_place(at), workflows, as_json)
         return
     entries = ledger.entries(row.run)
     status = status_of(row)
@@ -80,6 +103,7 @@ def _show_status(status: RunStatus) -> None:
         ("tags", ", ".join(f"{name}={value}" for name, value in status.tags.items())),
         ("key", status.idempotency_key),
         ("parent", status.parent_run_id),
+        ("forked", "" if status.forked_from is None else f"from {status.forked_from}"),
         ("cancel", "was asked for" if status.cancel_requested else ""),
         ("error", status.error),
     ]
@@ -113,22 +137,34 @@ def _show_history(entries: Sequence[Entry]) -> None:
     print_table(shown)
 
 
-def _show_entry(ledger: Ledger, row: RunRow, position: int, as_json: bool) -> None:
-    found = ledger.entries(row.run, position, 1)
-    if not found:
-        raise DefinitionError(
-            f"run {row.run_id} has no entry {position}.", fix=f"its entries are 0 to {row.length - 1}"
-        )
-    entry = found[0]
+def _show_entry(ledger: Ledger, row: RunRow, at: int | str, workflows: str | None, as_json: bool) -> None:
+    entries = ledger.entries(row.run)
+    place = find_place(entries, at, row.run_id)
+    entry = place.entry
     definition = ledger.definition(row.definition)
     closure = Closure.from_json(definition.source) if definition is not None else Closure()
-    site = site_of(entry) or _site_of_command(ledger, row, entry)
+    site = site_of(entry) or _site_of_command(entries, entry)
     if as_json:
-        print_json({**entry_json(entry), "run_id": row.run_id, "site": site, "line": closure.line_at(site)})
+        stop = {} if workflows is None else stop_json(stop_at(_walk(row, entries, place, workflows)))
+        facts = {"run_id": row.run_id, "site": site, "line": closure.line_at(site)}
+        print_json({**entry_json(entry), **facts, **stop})
         return
     shown = console()
+    _show_facts(shown, row, entry, site)
+    for line in _source_lines(closure, site):
+        shown.print(Text(f"            {line}"), soft_wrap=True)
+    _show_value(shown, entry)
+    if workflows is not None:
+        show_stop(shown, stop_at(_walk(row, entries, place, workflows)))
+
+
+def _walk(row: RunRow, entries: Sequence[Entry], place: Place, workflows: str) -> Walk:
+    return Walk(row, registry_of(workflows).get(row.workflow, row.version), entries, place)
+
+
+def _show_facts(shown: Console, row: RunRow, entry: Entry, site: str) -> None:
     name = f" {entry.name}" if entry.name else ""
-    shown.print(Text(f"entry {position} of {row.length}: {entry.kind}{name}", style="bold"), soft_wrap=True)
+    shown.print(Text(f"entry {entry.position} of {row.length}: {entry.kind}{name}", style="bold"), soft_wrap=True)
     facts: list[tuple[str, object]] = [
         ("run", f"{row.run_id}, {row.workflow} v{row.version}"),
         ("at", moment(entry.at).isoformat()),
@@ -142,25 +178,25 @@ def _show_entry(ledger: Ledger, row: RunRow, position: int, as_json: bool) -> No
     for label, value in facts:
         if value != "":
             shown.print(Text(f"  {label:<9} {value}"), soft_wrap=True)
-    for line in _source_lines(closure, site):
-        shown.print(Text(f"            {line}"), soft_wrap=True)
-    if entry.body is not None:
-        value = json.loads(entry.body)
-        trace = value.pop("traceback", None) if entry.kind in _FAILURES and isinstance(value, dict) else None
-        shown.print(Text("  value"))
-        shown.print(Text(json.dumps(value, ensure_ascii=False, indent=2)), soft_wrap=True)
-        if trace:
-            shown.print(Text(trace), soft_wrap=True)
 
 
-def _site_of_command(ledger: Ledger, row: RunRow, entry: Entry) -> str:
+def _show_value(shown: Console, entry: Entry) -> None:
+    if entry.body is None:
+        return
+    value = json.loads(entry.body)
+    trace = value.pop("traceback", None) if entry.kind in _FAILURES and isinstance(value, dict) else None
+    shown.print(Text("  value"))
+    shown.print(Text(json.dumps(value, ensure_ascii=False, indent=2)), soft_wrap=True)
+    if trace:
+        shown.print(Text(trace), soft_wrap=True)
+
+
+def _site_of_command(entries: Sequence[Entry], entry: Entry) -> str:
     """Where the command was asked for that this entry answers."""
     if not entry.command or entry.kind in kinds.COMMANDS - {kinds.DROPPED}:
         return ""
     asked = [
-        each
-        for each in ledger.entries(row.run, 0, entry.position)
-        if each.command == entry.command and each.kind in kinds.COMMANDS
+        each for each in entries[: entry.position] if each.command == entry.command and each.kind in kinds.COMMANDS
     ]
     return site_of(asked[-1]) if asked else ""
 
@@ -170,17 +206,8 @@ def _source_lines(closure: Closure, site: str) -> list[str]:
     unit = closure.unit_at(site)
     if unit is None:
         return []
-    wanted = int(site.rpartition(":")[2])
-    lines = _numbered(unit)
-    return [
-        f"{'→' if number == wanted else ' '} {number:>4}  {text}"
-        for number, text in lines
-        if abs(number - wanted) <= _LINES_AROUND
-    ]
-
-
-def _numbered(unit: Unit) -> list[tuple[int, str]]:
-    return list(enumerate(unit.source.splitlines(), start=unit.line))
+    lines = list(enumerate(unit.source.splitlines(), start=unit.line))
+    return numbered_lines(lines, int(site.rpartition(":")[2]))
 
 
 def _detail(entry: Entry) -> dict[str, Any]:
