@@ -44,7 +44,7 @@ class Placeholders:
         sign = "-" if text.startswith("-") else ""
         if any(mark in text for mark in ".eE"):
             return repr(float(f"{sign}{1 + digest[0] % 9}.{int.from_bytes(digest[1:4]) % 9000 + 1000}"))
-        return sign + self._digits(digest, len(text) - len(sign))
+        return sign + self._digits(digest, text.removeprefix("-"))
 
     def scalar(self, kind: str, text: str) -> str | None:
         """Stand for the text of a type that JSON doesn't have; None when there is no way to."""
@@ -52,8 +52,8 @@ class Placeholders:
         if kind in _PATHS or kind == "str":
             return self.text(text)
         if kind == "Decimal":
-            plain = text.strip("-+").replace(".", "").isdigit()
-            return re.sub(r"\d", lambda found: str(digest[found.start() % 16] % 9 + 1), text) if plain else None
+            plain = text.strip("-+").replace(".", "").isdigit() and text[-1] != "."
+            return self._digits(digest, text) if plain else None
         if kind == "UUID":
             return str(uuid.UUID(bytes=digest))
         if kind in ("bytes", "bytearray"):
@@ -73,6 +73,8 @@ class Placeholders:
     def _digest(self, kind: str, text: str) -> bytes:
         return blake2b(f"{kind}\0{text}".encode(), digest_size=16, key=self._key).digest()
 
-    def _digits(self, digest: bytes, length: int) -> str:
-        number = "".join(str(each % 9 + 1) for each in digest)
-        return (number * (length // len(number) + 1))[:length]
+    def _digits(self, digest: bytes, text: str) -> str:
+        """Other digits, as many."""
+        changed = re.sub(r"\d", lambda found: str(digest[found.start() % 16] % 9 + 1), text)
+        # One in nine one-digit numbers would stand for itself.
+        return changed if changed != text else changed[:-1] + str(int(changed[-1]) % 9 + 1)

@@ -5,7 +5,8 @@
     *.arguments.**.password      * is one name or one level, ** any number of levels
 
 What a body hands on must still equal what it was given, so the same value has the same stand-in wherever it stands,
-also inside of longer texts. A short number stands for too many things; it is replaced only where a pattern selects it.
+also inside of longer texts. A short number stands for too many things; it is replaced where a pattern selects it, and
+in fields of the same name.
 
 Knows entries, bodies and shapes. Must not know bodies' code: whether the result replays is asked afterwards.
 """
@@ -149,10 +150,10 @@ class Redaction:
     def _selecting(self, entry: Entry, names: frozenset[str], path: Path) -> Pattern | None:
         return next((each for each in self.patterns if each.selects(entry, names, _plain_path(entry, path))), None)
 
-    def _note(self, pattern: Pattern, kind: str, value: Any, entry: Entry, secrets: _Secrets) -> None:
+    def _note(self, pattern: Pattern, kind: str, value: Any, entry: Entry, secrets: _Secrets, path: Path = ()) -> None:
         if pattern.text in self.unmatched:
             self.unmatched.remove(pattern.text)
-        if not secrets.add(kind, value):
+        if not secrets.add(kind, value, path):
             raise DefinitionError(
                 f"--redact {pattern.text} selects a value of the type {kind}, which has no stand-in.",
                 where=f"entry {entry.position}, {entry.kind} {entry.name}",
@@ -163,7 +164,7 @@ class Redaction:
         def look(path: Path, kind: str, value: Any) -> Any:
             pattern = self._selecting(entry, names, path)
             if pattern is not None and not _is_fixed(entry, path):
-                self._note(pattern, kind, value, entry, secrets)
+                self._note(pattern, kind, value, entry, secrets, path)
             return value
 
         if entry.body is not None:
@@ -181,7 +182,7 @@ class Redaction:
         def change(path: Path, kind: str, value: Any) -> Any:
             if _is_fixed(entry, path):
                 return value
-            return secrets.replaced(kind, value, here=self._selecting(entry, names, path) is not None)
+            return secrets.replaced(kind, value, path, here=self._selecting(entry, names, path) is not None)
 
         def note(before: Any, shape: Any, after: Any) -> None:
             texts = (text_of(before), text_of(after))
@@ -194,7 +195,7 @@ class Redaction:
             before = parsed(body)
             after = mapped(before, _shape(entry), (), change, note)
             body = text_of(after) if after != before else body
-        name = entry.name if entry.kind == kinds.CREATED else secrets.replaced("str", entry.name, here=False)
+        name = entry.name if entry.kind == kinds.CREATED else secrets.replaced("str", entry.name)
         return entry._replace(name=name, body=body, detail=_rewritten_detail(entry.detail, secrets))
 
 
@@ -204,16 +205,20 @@ class _Secrets:
     def __init__(self, placeholders: Placeholders) -> None:
         self._placeholders = placeholders
         self._exact: dict[tuple[str, str], str] = {}
+        self._named: set[tuple[str, Any]] = set()  # values by the name of the field that they were selected in
         self._inside: dict[re.Pattern[str], str] = {}  # what is replaced wherever it stands
         self.captured: dict[str, str] = {}  # digests by which closures name long values
 
     def __bool__(self) -> bool:
         return bool(self._exact)
 
-    def add(self, kind: str, value: Any) -> bool:
+    def add(self, kind: str, value: Any, path: Path) -> bool:
         """Take a value; False when its type has no stand-in."""
-        if value is None or isinstance(value, bool):
-            return True  # replaced where it is selected, and nowhere else
+        if value is None:
+            return True
+        self._named.add((_field(path), value))
+        if isinstance(value, bool):
+            return True
         text = str(value)
         stand_in = self._stand_in(kind, value)
         if stand_in is None:
@@ -234,8 +239,10 @@ class _Secrets:
         """Whether what must not be read anywhere can be read here."""
         return any(pattern.search(text) for pattern in self._inside)
 
-    def replaced(self, kind: str, value: Any, *, here: bool) -> Any:
+    def replaced(self, kind: str, value: Any, path: Path = (), *, here: bool = False) -> Any:
         """What a leaf becomes; `here` when a pattern selects this very one."""
+        field = _field(path)
+        here = here or (field != "" and (field, value) in self._named)
         if isinstance(value, bool):
             return False if here else value
         if value is None:
@@ -256,6 +263,11 @@ class _Secrets:
         if isinstance(value, Number):
             return self._placeholders.number(value)
         return self._placeholders.scalar(kind, value) if isinstance(value, str) else None
+
+
+def _field(path: Path) -> str:
+    """The name of the field that a leaf is, or lies in a list of."""
+    return next((part for part in reversed(path) if not part.isdigit()), "")
 
 
 def _as_word(text: str) -> re.Pattern[str]:
@@ -293,7 +305,7 @@ def _rewritten_detail(detail: str | None, secrets: _Secrets) -> str | None:
         return detail
     facts: dict[str, Any] = parsed(detail)
     after = {
-        name: mapped(value, None, (), lambda _, kind, leaf: secrets.replaced(kind, leaf, here=False))
+        name: mapped(value, None, (), lambda path, kind, leaf: secrets.replaced(kind, leaf, path))
         if name in _DETAIL_REWRITTEN
         else value
         for name, value in facts.items()

@@ -170,6 +170,18 @@ def test_the_same_key_gives_the_same_stand_ins_and_another_key_others(ledger: Me
     assert result(first)["token"] != result(other)["token"]
 
 
+def test_a_short_number_is_replaced_in_fields_of_the_same_name(ledger: MemoryLedger) -> None:
+    made = MemoryLedger()
+    with Runtime(made, workflows=[pay, look]) as runtime:
+        runtime.start(pay, {**INPUT, "cents": 5, "pieces": 5, "gift": True}, run_id="short").result(timeout="20s")
+    found = redact(made, "input.cents", "input.gift", run_id="short")
+    assert replays(found)
+    for entry in found.entries[:2]:
+        assert '"cents":5' not in (entry.body or "")
+        assert '"pieces":5' in (entry.body or "")
+        assert '"gift":false' in (entry.body or "")
+
+
 def test_tags_and_keys_can_be_redacted(ledger: MemoryLedger) -> None:
     found = redact(ledger, "tags.customer", "idempotency_key")
     assert found.row.tags["customer"].startswith("redacted-")
