@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
+from perdure.core.lifecycle import interruption, is_interruption
 from perdure.storage import entries as kinds
 from perdure.storage.entries import Entry
 
@@ -19,6 +20,7 @@ REUSED: Final = frozenset(
      kinds.CHILD_STARTED}
 )  # fmt: skip
 
+_ONCE: Final = '"at_most_once"'
 _CAUSES = kinds.CAUSES
 _COMMANDS = kinds.COMMANDS
 _ENDINGS = kinds.ENDINGS
@@ -28,15 +30,24 @@ class Reused(dict[str, tuple[Entry, Entry]]):
     """By command identity: the command as it was asked, and the outcome that answered it."""
 
     def learn(self, entries: Iterable[Entry]) -> None:
-        """Take over what an attempt completed."""
+        """Take over what an attempt completed, and which at-most-once steps it may have done without hearing of it."""
         asked: dict[str, Entry] = {}
+        once: dict[str, Entry] = {}
         for entry in entries:
             if entry.kind in REUSED:
                 command = asked.get(entry.command)
                 if command is not None:
                     self[entry.command] = (command, entry)
+                    once.pop(entry.command, None)
+            elif entry.kind == kinds.STEP_FAILED:
+                if not is_interruption(entry):  # that it failed is known, so that it may be tried again
+                    once.pop(entry.command, None)
             elif entry.kind in _COMMANDS and entry.kind != kinds.DROPPED:
                 asked[entry.command] = entry
+                if entry.detail and _ONCE in entry.detail:
+                    once[entry.command] = entry
+        for command, entry in once.items():
+            self[command] = (entry, interruption(entry))
 
 
 def split_attempts(entries: Sequence[Entry]) -> list[Sequence[Entry]]:

@@ -16,8 +16,12 @@ from perdure.errors import (
     PolicyViolation,
     RetryableError,
     SandboxViolation,
+    StepInterrupted,
     UnknownWorkflow,
 )
+from perdure.storage import entries as kinds
+from perdure.storage.entries import Entry
+from perdure.storage.failures import encode_failure
 
 #: Errors that the same code would only repeat: trying again would hide them and cost time.
 FINAL_ERRORS = (
@@ -50,3 +54,29 @@ def retry_delay_us(policy: RetryPolicy, attempt: int, error: BaseException, seed
             pass
     digest = blake2b(f"{seed}\0{attempt}".encode(), digest_size=8).digest()
     return policy.delay_us(attempt, int.from_bytes(digest, "big") / 2**64)
+
+
+def interrupted(name: str, where: str) -> StepInterrupted:
+    """What a body gets for an at-most-once step that was cut off."""
+    return StepInterrupted(
+        f"step {name!r} was at work when it was cut off, and may or may not have happened.",
+        where=where,
+        why='its delivery is "at_most_once", so it is not run again',
+        fix="find out outside (its idempotency key helps), then decide in the body: except StepInterrupted",
+    )
+
+
+def interruption(asked: Entry) -> Entry:
+    """The outcome, for a run's next attempt, of an at-most-once step that the attempt before left at work."""
+    body, shape = encode_failure(interrupted(asked.name, f"an earlier attempt of the run, entry {asked.position}"))
+    return Entry(
+        asked.run, asked.position, kinds.STEP_FAILED, asked.at, asked.command, asked.name, 1, body=body, shape=shape
+    )
+
+
+def is_interruption(failed: Entry) -> bool:
+    """Whether a step's failure says that nobody knows whether it happened."""
+    return failed.body is not None and _INTERRUPTED in failed.body
+
+
+_INTERRUPTED = f'"{StepInterrupted.__module__}:{StepInterrupted.__qualname__}"'

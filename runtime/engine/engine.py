@@ -69,7 +69,6 @@ class Engine:
         self.timers = DueWindow(ledger)
         self.show = show  # where lines go that bodies write; a simulation takes them into its story
         self.on_ended: Callable[[int], None] | None = None  # told of each run whose attempt is over, after the append
-        self.on_ended: Callable[[int], None] | None = None  # told of each run whose attempt is over, after the append
         self.families = Families(self)
         self.moves = Moves(self)
         #: Steps at work, by run. A run with none only waits, and may be parked.
@@ -90,10 +89,12 @@ class Engine:
         try:
             for message in pending:
                 self._apply(message, batch)
-            for run in self.timers.take(batch.now):
+            due = self.timers.take(batch.now)
+            for run in due:
                 self.moves.due(run, batch)
                 self.families.settle(batch)
             self._commit(batch)
+            self._watch_next_time(due, batch.now)
         except BaseException:
             self.unrecorded = pending  # the thread ends now, and has to tell whoever asked
             raise
@@ -101,6 +102,14 @@ class Engine:
     def next_time(self) -> int:
         """When the next turn is due at the latest, in microseconds since 1970."""
         return self.timers.next_time(self.clock.now_us())
+
+    def _watch_next_time(self, runs: Iterable[int], now: int) -> None:
+        """Note when these runs are due again: the window holds no more than the next time of a run it took up."""
+        for run in runs:
+            row = self.ledger.run_numbered(run)
+            due = None if row is None else row.next_due
+            if due is not None and due > now:  # what is due already was done in this turn, or waits for the next
+                self.timers.add(due, run)
 
     def _apply(self, message: Message, batch: Batch) -> None:
         if isinstance(message, Outcome):
@@ -163,8 +172,6 @@ class Engine:
         for run in batch.ended:
             self.residents.drop(run)
             self.in_flight.pop(run, None)
-            if self.on_ended is not None:
-                self.on_ended(run)
             if self.on_ended is not None:
                 self.on_ended(run)
         for run in batch.touched:

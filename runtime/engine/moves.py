@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from perdure.core.lifecycle import interrupted
 from perdure.core.machine import Machine
 from perdure.declare.registry import Definition
 from perdure.engine.attempts import Outcome
@@ -22,7 +23,6 @@ from perdure.errors import (
     InternalError,
     PerdureError,
     RunTimeout,
-    StepInterrupted,
     UnknownWorkflow,
     WorkflowError,
 )
@@ -323,12 +323,8 @@ class Moves:
         if call.options.delivery == "at_least_once":
             self._perform(machine, pending.command, number, batch)
             return
-        error = StepInterrupted(
-            f"step {pending.name!r} had started when the process stopped, and may or may not have happened.",
-            where=f"{machine.facts.workflow} v{machine.facts.version}, run {machine.facts.run_id}",
-            why='its delivery is "at_most_once", so it is not run again',
-            fix="find out outside (its idempotency key helps), then decide in the body: except StepInterrupted",
-        )
+        facts = machine.facts
+        error = interrupted(pending.name, f"{facts.workflow} v{facts.version}, run {facts.run_id}")
         body, shape = encode_failure(error)
         entry = machine.entry(
             kinds.STEP_FAILED,

@@ -9,8 +9,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, TypeAlias
 
+from perdure.core.lifecycle import is_interruption
 from perdure.replay.check import check_run
-from perdure.storage.ledger import ENDED, RunFilter
+from perdure.storage import entries as kinds
+from perdure.storage.entries import Entry
+from perdure.storage.ledger import ENDED, RunFilter, RunRow
 from perdure.storage.verify import verify_run
 
 if TYPE_CHECKING:
@@ -53,12 +56,11 @@ def check_laws(simulation: Simulation, invariants: Iterable[Invariant], *, only_
 
 def _broken(simulation: Simulation) -> Iterator[str]:
     ledger = simulation.ledger
-    at_most_once = Counter(each.key for each in simulation.effects() if each.delivery == "at_most_once")
-    for key, count in at_most_once.items():
-        if count > 1:
-            yield f"a step with at-most-once delivery was called {count} times: {key}"
+    once = Counter(each.key for each in simulation.effects() if each.delivery == "at_most_once")
     for row in ledger.runs(RunFilter(limit=None)):
         entries = ledger.entries(row.run)
+        if once and not simulation.lied:  # a disk that forgot the intent forgets the law
+            yield from _called_again(row, entries, once)
         fault = verify_run(row, entries)
         if fault is not None:
             yield f"the ledger is not as it was written: {fault}"
@@ -69,6 +71,19 @@ def _broken(simulation: Simulation) -> Iterator[str]:
             verdict = check_run(row, definition, entries, recorded=ledger.definition(row.definition))
             if not verdict.ok:
                 yield f"run {row.run_id} ended, but does not replay:\n{verdict.divergence}"
+
+
+def _called_again(row: RunRow, entries: Iterable[Entry], once: Counter[str]) -> Iterator[str]:
+    """An at-most-once step is called again only after the ledger has it that the call before failed."""
+    known = Counter(
+        f"{row.run_id}:{each.command}"
+        for each in entries
+        if each.kind == kinds.STEP_RETRYING or (each.kind == kinds.STEP_FAILED and not is_interruption(each))
+    )
+    prefix = f"{row.run_id}:"
+    for key, count in once.items():
+        if key.startswith(prefix) and count > 1 + known[key]:
+            yield f"a step with at-most-once delivery was called {count} times: {key}"
 
 
 def _name(invariant: Invariant) -> str:

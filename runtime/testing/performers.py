@@ -11,7 +11,7 @@ import inspect
 import itertools
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from contextvars import Context, copy_context
 from dataclasses import dataclass
@@ -42,7 +42,8 @@ class Effect:
         step: the name under which the body called it. run_id, workflow run it was called for.
         args, kwargs: what it was called with. key: its idempotency key. attempt: 1 on the first.
         delivery: `"at_least_once"` or `"at_most_once"`. at_us: ledger time, microseconds since 1970.
-        result, error: what it gave or raised; both None while it is still at work.
+        commit: the number of the newest commit when the call began.
+        result, error: what it gave or raised; both None when it was cancelled.
     """
 
     step: str
@@ -53,6 +54,7 @@ class Effect:
     attempt: int
     delivery: str
     at_us: int
+    commit: int
     result: Any = None
     error: BaseException | None = None
 
@@ -86,14 +88,18 @@ class SimulatedPerformers:
     Attributes:
         ready: attempts that were not called yet; which one is next is for the simulation to choose.
         outcomes: what came of those that ended by themselves, in time.
+
+    Args:
+        commits: gives the number of the newest commit.
     """
 
-    def __init__(self, world: World, clock: SimulatedClock, story: Story) -> None:
+    def __init__(self, world: World, clock: SimulatedClock, story: Story, commits: Callable[[], int]) -> None:
         self.ready: list[Attempt] = []
         self.outcomes: list[Outcome] = []
         self._world = world
         self._clock = clock
         self._story = story
+        self._commits = commits
         self._loop = StepLoop(clock.now_us)  # type: ignore[abstract]  # it has a refusal for each method it lacks
         self._tasks: dict[Place, asyncio.Task[None]] = {}
         self._late: list[tuple[int, int, Outcome]] = []
@@ -136,23 +142,24 @@ class SimulatedPerformers:
         if isinstance(fault, StepError) and fault.when == "before":
             self._tell(attempt, attempt.failed(self._refusal(attempt)), None)
             return
+        began = self._commits()
         context = copy_context()
         context.run(_current.set, attempt.seen_from_inside(self._clock.now_us()))
         function = self._world.fakes.stand_in(name, attempt.call.function)
         if is_async(function) or attempt.call.options.timeout_us is not None:
-            self._begin(attempt, function, fault, context)
+            self._start(attempt, self._finish(attempt, function, fault, began), context)
             return
         try:
             args, kwargs = attempt.call.values()
             result = context.run(function, *args, **kwargs)
         except BaseException as error:  # noqa: BLE001  # recorded as the step's failure, and raised in the body
-            self._effect(attempt, error=error)
+            self._effect(attempt, began, error=error)
             self._fail(attempt, error)
             return
         if _is_awaitable(result):
-            self._start(attempt, self._finish(attempt, lambda *_, **__: result, fault), context)
+            self._start(attempt, self._finish(attempt, lambda *_, **__: result, fault, began), context)
             return
-        self._complete(attempt, result, fault)
+        self._complete(attempt, result, fault, began)
 
     def close(self) -> None:
         """End with the process: what is at work never comes back."""
@@ -164,9 +171,6 @@ class SimulatedPerformers:
                 _drop(coroutine)
 
     # ── one attempt ──
-
-    def _begin(self, attempt: Attempt, function: Any, fault: CallFault | None, context: Context) -> None:
-        self._start(attempt, self._finish(attempt, function, fault), context)
 
     def _start(self, attempt: Attempt, work: Any, context: Context) -> None:
         place = (attempt.run, attempt.command)
@@ -182,7 +186,7 @@ class SimulatedPerformers:
         if self._tasks.get(place) is done:
             del self._tasks[place]
 
-    async def _finish(self, attempt: Attempt, function: Any, fault: CallFault | None) -> None:
+    async def _finish(self, attempt: Attempt, function: Any, fault: CallFault | None, began: int) -> None:
         limit_us = attempt.call.options.timeout_us
         try:
             args, kwargs = attempt.call.values()
@@ -199,18 +203,18 @@ class SimulatedPerformers:
             timed_out = limit_us is not None and scope.expired()
             failure: BaseException = attempt.timed_out() if timed_out else error
         except asyncio.CancelledError:
-            self._effect(attempt)
+            self._effect(attempt, began)
             return
         except BaseException as error:  # noqa: BLE001  # recorded as the step's failure, and raised in the body
             failure = error
         else:
-            self._complete(attempt, result, fault)
+            self._complete(attempt, result, fault, began)
             return
-        self._effect(attempt, error=failure)
+        self._effect(attempt, began, error=failure)
         self._fail(attempt, failure)
 
-    def _complete(self, attempt: Attempt, result: Any, fault: CallFault | None) -> None:
-        self._effect(attempt, result)
+    def _complete(self, attempt: Attempt, result: Any, fault: CallFault | None, began: int) -> None:
+        self._effect(attempt, began, result)
         if isinstance(fault, StepError):
             self._fail(attempt, self._refusal(attempt))
             return
@@ -250,7 +254,7 @@ class SimulatedPerformers:
     def _refusal(self, attempt: Attempt) -> SimulatedError:
         return SimulatedError(f"simulated failure of {attempt.call.name}")
 
-    def _effect(self, attempt: Attempt, result: Any = None, error: BaseException | None = None) -> None:
+    def _effect(self, attempt: Attempt, began: int, result: Any = None, error: BaseException | None = None) -> None:
         args, kwargs = attempt.call.values()
         self._world.effects.append(
             Effect(
@@ -262,6 +266,7 @@ class SimulatedPerformers:
                 attempt.number,
                 attempt.call.options.delivery,
                 self._clock.now_us(),
+                began,
                 result,
                 error,
             )

@@ -242,6 +242,11 @@ class Simulation:
         self._engine.residents.clear()
 
     @property
+    def lied(self) -> bool:
+        """Whether a disk took back commits that it had acknowledged."""
+        return self._lied
+
+    @property
     def commits(self) -> int:
         """How many commits there were, over all lives."""
         return self.ledger.commit
@@ -281,7 +286,7 @@ class Simulation:
         self.lives += 1
         self.ledger = SimulatedLedger(self._disk, commits)
         self._requests: list[Message] = []
-        self._performers = SimulatedPerformers(self._world, self.clock, self.story)
+        self._performers = SimulatedPerformers(self._world, self.clock, self.story, lambda: self.ledger.commit)
         residents_max = (RESIDENTS_MAX, 0, 1)[self.choices.choose(3)]
         self._engine = Engine(self.ledger, self._registry, self.clock, self._performers, residents_max=residents_max)
         self._engine.show = lambda facts, output: self.story.add("body", plain, f"{facts.run_id}  {output.text}")

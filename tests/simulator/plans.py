@@ -1,0 +1,365 @@
+"""Workflows as data: a plan is a tree that says what a body does, and one body does whatever a plan says.
+
+A plan is plain lists, so that it can be a run's input; the first item of each names what is done. What a plan gives is
+known but for what time, order or a crash may decide, and the result says where that is: `["timed", …]` may be late,
+`["once", …]` may have been interrupted, `["any"]` is not compared. `agrees` compares two results so.
+
+Knows plans. Must not know the simulator.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Any
+
+from perdure import ChildCancelled, ChildFailed, StepInterrupted, StepTimeout, current_step
+from perdure.strict import workflow
+
+Node = list[Any]
+LATE, INTERRUPTED, REFUSED = "late", "interrupted", "refused"
+
+
+class Refused(Exception):
+    """What a planned failure raises, in steps and in bodies."""
+
+
+# ── steps ──
+
+
+def act(name: str, fails: int, run_attempts: int, run_attempt: int) -> str:
+    """Give the name; the first `fails` attempts, and all in the first `run_attempts` of the run, fail."""
+    if current_step().attempt <= fails or run_attempt <= run_attempts:
+        raise Refused(name)
+    return name
+
+
+async def act_slowly(name: str, seconds: float) -> str:
+    """Give the name after some time."""
+    await asyncio.sleep(seconds)
+    return name
+
+
+def item(number: int) -> int:
+    """One item of a map."""
+    return number * 2
+
+
+def tell(error: BaseException) -> None:
+    """An `on_error` that has nothing to say."""
+
+
+# ── the body ──
+
+
+@workflow(id="anything", version="1")
+async def anything(input: list[Any], step: Any, ctx: Any) -> Any:
+    """Do what the plan says."""
+    return await perform(input, step, ctx)
+
+
+@workflow(id="stubborn", version="1", retries=3)
+async def stubborn(input: list[Any], step: Any, ctx: Any) -> Any:
+    """Do what the plan says, and try again when it fails."""
+    return await perform(input, step, ctx)
+
+
+@workflow(id="hurried", version="1", timeout="2h")
+async def hurried(input: list[Any], step: Any, ctx: Any) -> Any:
+    """Do what the plan says within two hours."""
+    return await perform(input, step, ctx)
+
+
+WORKFLOWS = (anything, stubborn, hurried)
+
+
+async def perform(node: Any, step: Any, ctx: Any) -> Any:
+    """Do one node of a plan."""
+    match node:
+        case ["step", name, fails, retries, run_attempts]:
+            arguments = (name, fails, run_attempts, ctx.attempt)
+            return await step.run(name, act, *arguments, retries=retries, on_error=tell)
+        case ["slow", name, seconds]:
+            return await step.run(name, act_slowly, name, seconds)
+        case ["random"]:
+            return random.randrange(1_000_000)
+        case ["say", text]:
+            print(text)
+            return text
+        case ["fail"]:
+            raise Refused("planned")
+        case ["sleep", seconds]:
+            await step.sleep(seconds)
+            return "slept"
+        case ["nap", seconds]:
+            await asyncio.sleep(seconds)
+            return "slept"
+        case ["event", name]:
+            return await step.wait_for_event(name, type=name)
+        case ["map", name, count, concurrency]:
+            return await step.map(name, item, range(count), concurrency=concurrency)
+        case ["seq", nodes]:
+            return [await perform(each, step, ctx) for each in nodes]
+        case ["all", nodes]:
+            return list(await asyncio.gather(*[perform(each, step, ctx) for each in nodes]))
+    return await perform_other(node, step, ctx)
+
+
+async def perform_other(node: Any, step: Any, ctx: Any) -> Any:
+    """The nodes that combine others, and those that time or a crash decides."""
+    match node:
+        case ["group", nodes]:
+            return await in_a_group(nodes, step, ctx)
+        case ["narrow", nodes, width]:
+            return await through_a_gate(nodes, width, step, ctx)
+        case ["queue", nodes]:
+            return await through_a_queue(nodes, step, ctx)
+        case ["race", nodes]:
+            return await race(nodes, step, ctx)
+        case ["drop", inner]:
+            return await dropped(inner, step, ctx)
+        case ["try", inner]:
+            try:
+                return ["tried", await perform(inner, step, ctx)]
+            except Refused:
+                return ["tried", REFUSED]
+        case ["finally", inner, last]:
+            try:
+                return await perform(inner, step, ctx)
+            finally:
+                await perform(last, step, ctx)
+        case ["invoke", name, which, plan]:
+            try:
+                return await step.invoke(name, which, plan)
+            except ChildFailed:
+                raise Refused(name) from None
+        case ["spawn", name, which, plan, then, close]:
+            return await with_a_child(name, which, plan, then, close, step)
+    return await perform_timed(node, step, ctx)
+
+
+async def perform_timed(node: Any, step: Any, ctx: Any) -> Any:
+    """The nodes whose result time or a crash decides."""
+    match node:
+        case ["once", name, seconds]:
+            try:
+                return ["once", await step.run(name, act_slowly, name, seconds, delivery="at_most_once")]
+            except StepInterrupted:
+                return ["once", INTERRUPTED]
+        case ["limited", name, seconds, limit]:
+            try:
+                return ["timed", await step.run(name, act_slowly, name, seconds, timeout=limit, retries=1)]
+            except StepTimeout:
+                return ["timed", LATE]
+        case ["maybe", name, limit]:
+            payload = await step.wait_for_event(name, type=name, timeout=limit)
+            return ["timed", LATE if payload is None else payload]
+        case ["within", seconds, inner]:
+            try:
+                return ["timed", await asyncio.wait_for(perform(["try", inner], step, ctx), seconds)]
+            except TimeoutError:
+                return ["timed", LATE]
+        case ["impatient", name, which, plan, limit]:
+            try:
+                return ["timed", await step.invoke(name, which, plan, timeout=limit)]
+            except (StepTimeout, ChildCancelled):
+                return ["timed", LATE]
+            except ChildFailed:
+                return ["timed", REFUSED]
+    raise AssertionError(f"no such node: {node!r}")
+
+
+async def in_a_group(nodes: Any, step: Any, ctx: Any) -> Any:
+    """Do all in a task group: the first that fails cancels the others."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(perform(each, step, ctx)) for each in nodes]
+    except ExceptionGroup:
+        raise Refused("group") from None
+    return [task.result() for task in tasks]
+
+
+async def through_a_gate(nodes: Any, width: int, step: Any, ctx: Any) -> Any:
+    """Do all, so many at a time."""
+    gate = asyncio.Semaphore(width)
+
+    async def one(each: Any) -> Any:
+        async with gate:
+            return await perform(each, step, ctx)
+
+    return list(await asyncio.gather(*[one(each) for each in nodes]))
+
+
+async def through_a_queue(nodes: Any, step: Any, ctx: Any) -> Any:
+    """Do all, and take the results from a queue as they come."""
+    queue: Any = asyncio.Queue()
+
+    async def one(number: int, each: Any) -> None:
+        try:
+            await queue.put((number, await perform(each, step, ctx)))
+        except Refused:
+            await queue.put((number, REFUSED))
+
+    tasks = [asyncio.create_task(one(number, each)) for number, each in enumerate(nodes)]
+    found: dict[int, Any] = {}
+    try:
+        for _ in nodes:
+            number, result = await queue.get()
+            found[number] = result
+    finally:
+        for task in tasks:
+            task.cancel()
+    return [found[number] for number in sorted(found)]
+
+
+async def race(nodes: Any, step: Any, ctx: Any) -> Any:
+    """Do all until the first is done, and cancel the others."""
+    tasks = [asyncio.create_task(perform(["try", each], step, ctx)) for each in nodes]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+    return ["any"]
+
+
+async def dropped(inner: Any, step: Any, ctx: Any) -> Any:
+    """Begin something, and take it back before it can be done."""
+    task = asyncio.create_task(perform(["try", inner], step, ctx))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    return "dropped"
+
+
+async def with_a_child(name: str, which: str, plan: Any, then: str, close: str, step: Any) -> Any:
+    """Start a child and take its result, cancel it, or leave it alone."""
+    child = await step.spawn(name, which, plan, on_parent_close=close)
+    if then == "leave":
+        return "left"
+    if then == "cancel":
+        await child.cancel()
+    try:
+        result = await child.result()
+    except ChildCancelled:
+        result = "cancelled"
+    except ChildFailed:
+        if then != "cancel":
+            raise Refused(name) from None
+        result = REFUSED
+    return ["any"] if then == "cancel" else result
+
+
+# ── what two results have in common ──
+
+
+def agrees(one: Any, other: Any) -> bool:
+    """Whether two results of a plan are equal, but for what time, order or a crash may decide."""
+    if isinstance(one, list) and isinstance(other, list):
+        if one[:1] == ["timed"] and other[:1] == ["timed"] and LATE in (one[1], other[1]):
+            return True
+        if one[:1] == ["once"] and other[:1] == ["once"] and INTERRUPTED in (one[1], other[1]):
+            return True
+        return len(one) == len(other) and all(map(agrees, one, other))
+    return bool(one == other)
+
+
+# ── drawing ──
+
+
+class Draw:
+    """Draws plans from a seed."""
+
+    def __init__(self, seed: object, budget: int = 9) -> None:
+        self.random = random.Random(f"plan {seed}")
+        self.budget = budget  # nodes that may still be drawn
+        self.names = 0
+        self.events: list[str] = []  # that a run waits for until they come
+        self.maybes: list[str] = []  # that a run waits for a while
+
+    def name(self, kind: str) -> str:
+        """A name that no other node has."""
+        self.names += 1
+        return f"{kind}{self.names}"
+
+    def plan(self) -> tuple[str, Node]:
+        """Which workflow, and its input."""
+        return self.workflow(), ["seq", self.several(1, 3, 0)]
+
+    def workflow(self) -> str:
+        """Which workflow does a plan."""
+        return self.random.choices(["anything", "stubborn", "hurried"], [6, 3, 1])[0]
+
+    def several(self, least: int, most: int, depth: int) -> list[Node]:
+        """Some nodes."""
+        return [self.node(depth + 1) for _ in range(self.random.randint(least, most))]
+
+    def node(self, depth: int) -> Node:
+        """One node; deep ones and late ones are simple."""
+        self.budget -= 1
+        if depth >= 4 or self.budget <= 0 or self.random.random() < 0.45:
+            return self.simple()
+        return self.combined(depth)
+
+    def simple(self) -> Node:
+        """A node without others inside."""
+        number = self.random.randrange
+        kind = self.random.choices(
+            ["step", "flaky", "broken", "healing", "slow", "once", "limited", "sleep", "nap", "event", "maybe", "map",
+             "random", "say", "fail"],
+            [8, 3, 1, 1, 3, 3, 2, 3, 2, 2, 2, 2, 1, 1, 1],
+        )[0]  # fmt: skip
+        name = self.name(kind)
+        match kind:
+            case "step":
+                return ["step", name, 0, 2, 0]
+            case "flaky":
+                return ["step", name, number(1, 3), 2, 0]
+            case "broken":
+                return ["step", name, 9, number(0, 2), 0]
+            case "healing":
+                return ["step", name, 0, 0, number(1, 4)]
+            case "slow" | "once":
+                return [kind, name, self.random.choice([0, 1, 60])]
+            case "limited":
+                return ["limited", name, self.random.choice([0, 5, 100]), 10]
+            case "sleep" | "nap":
+                return [kind, self.random.choice([0.5, 30, 3600, 90_000])]
+            case "event":
+                self.events.append(name)
+                return ["event", name]
+            case "maybe":
+                self.maybes.append(name)
+                return ["maybe", name, self.random.choice([1, 600])]
+            case "map":
+                return ["map", name, number(0, 4), self.random.choice([None, 1, 2])]
+            case "say":
+                return ["say", name]
+        return [kind]
+
+    def combined(self, depth: int) -> Node:
+        """A node with others inside."""
+        kind = self.random.choices(
+            ["seq", "all", "group", "narrow", "queue", "race", "drop", "try", "finally", "within", "invoke", "spawn",
+             "impatient"],
+            [1, 4, 3, 2, 2, 2, 1, 4, 3, 3, 3, 3, 1],
+        )[0]  # fmt: skip
+        inside = depth + 1
+        match kind:
+            case "seq" | "all" | "group" | "queue" | "race":
+                return [kind, self.several(2, 3, depth)]
+            case "narrow":
+                return ["narrow", self.several(2, 3, depth), self.random.randrange(1, 3)]
+            case "drop" | "try":
+                return [kind, self.node(inside)]
+            case "finally":
+                return ["finally", self.node(inside), self.simple()]
+            case "within":
+                return ["within", self.random.choice([0, 1, 600]), self.node(inside)]
+            case "invoke":
+                return ["invoke", self.name("child"), self.workflow(), self.node(inside)]
+            case "impatient":
+                return ["impatient", self.name("child"), self.workflow(), self.node(inside), 600]
+        then = self.random.choice(["take", "take", "cancel", "leave"])
+        close = self.random.choice(["cancel", "abandon"])
+        return ["spawn", self.name("child"), self.workflow(), self.node(inside), then, close]

@@ -1,0 +1,111 @@
+"""What simulations of random plans found, told again as small as it can be: each was a bug once."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from plans import Refused
+
+from perdure import StepInterrupted
+from perdure.strict import workflow
+from perdure.testing import Crash, Simulation
+
+
+def fine(name: str) -> str:
+    """A step that works."""
+    return name
+
+
+async def slow(name: str) -> str:
+    """A step that takes a minute."""
+    await asyncio.sleep(60)
+    return name
+
+
+def broken() -> None:
+    """A step that never works."""
+    raise Refused("broken")
+
+
+@workflow(id="two-timers", version="1")
+async def two_timers(input: None, step: Any, ctx: Any) -> list[int]:
+    """Two timers that are due shortly one after the other, long after both were set."""
+
+    async def nap(name: str, seconds: float) -> int:
+        await step.sleep(name, seconds)
+        return round(time.time() * 1000)
+
+    return list(await asyncio.gather(nap("one", 3600), nap("two", 3601)))
+
+
+def test_the_second_of_two_timers_is_as_punctual_as_the_first() -> None:
+    """The window of due times held one time a run, and the second was up to its horizon late."""
+    with Simulation(two_timers) as simulation:
+        one, two = simulation.start("two-timers").result()
+    assert two - one == 1000
+
+
+@workflow(id="cut-off", version="1", retries=1)
+async def cut_off(input: None, step: Any, ctx: Any) -> str:
+    """An attempt that fails while an at-most-once step is at work in another branch."""
+
+    async def once() -> str:
+        try:
+            return str(await step.run("once", slow, "once", delivery="at_most_once"))
+        except StepInterrupted:
+            return "interrupted"
+
+    async def other() -> None:
+        if ctx.attempt == 1:
+            await step.run("broken", broken, retries=0)
+
+    done, _ = await asyncio.gather(once(), other())
+    return str(done)
+
+
+def test_an_at_most_once_step_that_a_failing_attempt_cut_off_is_not_called_again() -> None:
+    """The next attempt of the run asked for it again, and it was called twice."""
+    with Simulation(cut_off) as simulation:
+        assert simulation.start("cut-off").result() == "interrupted"
+        assert len(simulation.effects("once")) == 1
+
+
+@workflow(id="interrupted-then-retried", version="1", retries=2)
+async def interrupted_then_retried(input: None, step: Any, ctx: Any) -> str:
+    """A body that lets the interruption out, so that the whole run is tried again."""
+    return str(await step.run("once", fine, "once", delivery="at_most_once"))
+
+
+def test_an_interrupted_step_stays_interrupted_in_every_further_attempt_of_its_run() -> None:
+    with Simulation(interrupted_then_retried, faults=[Crash(commit=2)]) as simulation:
+        run = simulation.start("interrupted-then-retried")
+        simulation.run()
+        assert run.outcome()[0] == "failed"
+        assert "StepInterrupted" in run.outcome()[1]
+        assert len(simulation.effects("once")) == 1
+
+
+@workflow(id="refused-then-retried", version="1", retries=2)
+async def refused_then_retried(input: None, step: Any, ctx: Any) -> str:
+    """An at-most-once step that is known to have failed may be called again by the next attempt of the run."""
+    return str(await step.run("once", refuse_first, delivery="at_most_once"))
+
+
+CALLS: list[str] = []
+
+
+def refuse_first() -> str:
+    """Fail when called for the first time."""
+    CALLS.append("")
+    if len(CALLS) == 1:
+        raise Refused("first")
+    return "done"
+
+
+def test_an_at_most_once_step_that_is_known_to_have_failed_is_tried_again_with_its_run() -> None:
+    CALLS.clear()
+    with Simulation(refused_then_retried) as simulation:
+        assert simulation.start("refused-then-retried").result() == "done"
+    assert len(CALLS) == 2
