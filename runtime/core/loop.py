@@ -93,6 +93,11 @@ class BodyLoop(asyncio.AbstractEventLoop):
             else:
                 callback.context.run(callback.call, *callback.arguments)
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether every task is done and nothing is to be called."""
+        return not self.ready and all(task.done() for task in self.tasks)
+
     def discard(self) -> None:
         """Close every coroutine that still waits; later calls are ignored."""
         self._closed = True

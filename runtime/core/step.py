@@ -155,7 +155,11 @@ class StepContext:
         # A name of the author's own is unique like step.run's; the function's name is numbered within the branch.
         unique = name is not None
         if name is None:
-            name = self._machine.branch().call_name(definition.name)
+            # A replay of a body with one task asks for nothing else than its branch: `ask` looks at the rest.
+            tasks = self._machine.loop.tasks
+            alone = len(tasks) == 1 and not self._machine.living
+            branch = tasks[0].branch if alone else self._machine.branch()
+            name = branch.call_name(definition.name)
         return await self._run(name, definition.function, args, kwargs, definition.step_options, where, unique)
 
     async def map(

@@ -63,13 +63,16 @@ class Survey:
 
         A divergence comes with its obvious cause; `check` finds the likely one, which takes longer than the replay.
         """
-        page = replace(selection.wanted, limit=_PAGE_RUNS)
-        while True:
-            rows = self._ledger.runs(page)
+        wanted = selection.wanted
+        last = wanted.before_run
+        if last is None:
+            newest = self._ledger.runs(RunFilter(limit=1))
+            last = newest[0].run + 1 if newest else 1
+        # By ranges of numbers, which a ledger finds at once, however few of them the filter selects.
+        for stop in range(last, wanted.from_run or 1, -_PAGE_RUNS):
+            start = max(stop - _PAGE_RUNS, wanted.from_run or 1)
+            rows = self._ledger.runs(replace(wanted, from_run=start, before_run=stop, limit=None))
             yield from self._check_page([row for row in rows if selection.takes(row.run_id)])
-            if len(rows) < _PAGE_RUNS:
-                return
-            page = replace(page, before_run=rows[-1].run)
 
     def check(self, row: RunRow) -> Finding:
         """Check one run, and find the likely cause when it diverges."""
