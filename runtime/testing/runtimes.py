@@ -111,7 +111,7 @@ class RuntimeClock:
         times: list[int] = []
         for runtime in self._open():
             rows = await runtime.ask(lambda engine, batch: engine.ledger.due(target, _PAGE))
-            # What was due already and has been handled can't be moved here: nobody registered its workflow.
+            # Only what lies ahead: whatever was due and could not be handled must not hold up time.
             times += [due for due, _ in rows if due > now][:1]
         return min(times, default=None)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Awaitable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -132,6 +133,35 @@ async def test_a_clock_that_is_set_back_delays_what_was_to_come(perdure_runtime,
         assert await run.status() == "sleeping"
         await perdure_clock.advance("1d")
         assert await run.status() == "completed"
+
+
+async def test_what_is_due_at_once_is_handled_too(perdure_runtime, perdure_clock) -> None:
+    @workflow(id="at-once")
+    async def at_once(input: int, step) -> int:
+        for number in range(input):
+            await step.sleep(f"nothing {number}", 0)
+        return await mail(input)
+
+    async with perdure_runtime(at_once) as runtime:
+        run = await runtime.start(at_once, 20)
+        await perdure_clock.settle()
+        assert await run.status() == "completed"
+
+
+async def test_a_run_whose_workflow_nobody_registered_does_not_hold_up_time(perdure_runtime, perdure_clock) -> None:
+    async with perdure_runtime(remind) as runtime:
+        run_id = (await runtime.start(remind, 2)).run_id
+    begin = perdure_clock.now
+    async with perdure_runtime(short_order) as runtime:
+        run = await runtime.start(short_order, "a")
+        await asyncio.wait_for(_awaited(perdure_clock.advance("2d")), 20)
+        assert await run.result() is None
+        assert await runtime.handle(run_id).status() == "diverged"
+    assert perdure_clock.now == begin + timedelta(days=2)
+
+
+async def _awaited(move: Awaitable[None]) -> None:
+    await move
 
 
 async def test_a_step_that_does_not_end_is_named(perdure_runtime, perdure_clock, monkeypatch) -> None:
