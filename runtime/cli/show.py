@@ -106,6 +106,7 @@ def _show_status(status: RunStatus) -> None:
         ("forked", "" if status.forked_from is None else f"from {status.forked_from}"),
         ("cancel", "was asked for" if status.cancel_requested else ""),
         ("error", status.error),
+        ("verdict", {None: "", True: "replays", False: "does not replay: see its entry `verified`"}[status.verdict]),
     ]
     for each in status.waits_for:
         until = f", until {moment_text(each.until)}" if each.until is not None else ""
@@ -231,6 +232,8 @@ def _value(entry: Entry) -> str:
             parts.append(entry.body)
     elif entry.kind == kinds.DIVERGED:
         parts.append(str(_detail(entry).get("message", "")))
+    elif entry.kind == kinds.VERIFIED:
+        parts.append("replays" if _detail(entry).get("ok") else str(_detail(entry).get("message", "")))
     text = shortened(" ".join(parts), _VALUE_CHARACTERS_MAX)
     if entry.attempt > 1:
         text += f"  attempt {entry.attempt}"
@@ -242,7 +245,7 @@ def _value(entry: Entry) -> str:
 def _style(entry: Entry) -> str:
     if entry.kind in _FAILURES:
         return "red"
-    if entry.kind == kinds.DIVERGED:
+    if entry.kind == kinds.DIVERGED or (entry.kind == kinds.VERIFIED and not _detail(entry).get("ok")):
         return "bold magenta"
     if entry.kind in kinds.COMMANDS:
         return "cyan"

@@ -104,6 +104,7 @@ class LiveVerifier:
         self._engine_thread = engine_thread
         self._registry = engine_thread.engine.registry
         self._share = share
+        self._name = str(getattr(engine_thread.engine.ledger, "path", "LEDGER"))  # for the commands that reports name
         self._pace = Pace(lambda: not engine_thread.is_idle)
         self._queue: deque[RunRow] = deque()
         self._wanted = threading.Event()
@@ -114,6 +115,7 @@ class LiveVerifier:
 
     def start(self) -> None:
         """Begin, with what earlier processes left to do."""
+        self._wanted.set()
         self._thread.start()
 
     def stop(self, seconds: float) -> None:
@@ -161,8 +163,9 @@ class LiveVerifier:
             while True:
                 self._wanted.wait()
                 self._wanted.clear()
+                is_last = self._pace.hurrying  # asked before, so that what came before the hurry is worked off
                 self._work_off()
-                if self._pace.hurrying:
+                if is_last:
                     return
         except OutOfTime:
             logger.info("Closing left runs unverified; the next start goes on with the newest of them.")
@@ -251,8 +254,9 @@ class LiveVerifier:
                 explain = row.length <= _EXPLAINED_MAX
                 whole, recorded = self._read_whole(row), self._recorded(row)
                 verdict = check_run(
-                    row, definition, whole, recorded=recorded, explain=explain, machine_of=self._machine
-                )
+                    row, definition, whole, recorded=recorded, ledger=self._name, explain=explain,
+                    machine_of=self._machine,
+                )  # fmt: skip
         except LedgerError:
             raise
         except Exception as error:  # noqa: BLE001  # one run must not keep the others from being verified

@@ -94,6 +94,6 @@ class PacedMachine(Machine):
             self._pace.rest()
 
     def replayed(self, name: str, body: str | None, shape: str | None) -> Entry | None:
-        """Take the short way from step to step only until it is time to rest: that can be done between strides alone."""
+        """Take the short way from step to step until it is time to rest, which can be done between strides alone."""
         self._left -= 1
         return super().replayed(name, body, shape) if self._left > 0 else None
