@@ -10,7 +10,7 @@ import pytest
 from pages import ROOT
 
 import perdure
-from perdure import errors
+from perdure import errors, testing
 from perdure.cli.main import app
 from perdure.replay import causes
 from perdure.storage.duckdb_ledger import DuckDBLedger
@@ -34,6 +34,26 @@ def test_every_command_has_an_entry_in_the_reference() -> None:
     listed = set(re.findall(r"^\| `(?:perdure )?([\w-]+) (?:LEDGER|MODULE)", REFERENCE, re.MULTILINE))
     commands = {command.name for command in app.registered_commands}
     assert listed == commands
+    for group in app.registered_groups:
+        assert group.typer_instance is not None
+        listed = set(re.findall(rf"^\| `perdure {group.name} ([\w-]+) ", REFERENCE, re.MULTILINE))
+        assert listed == {command.name for command in group.typer_instance.registered_commands}
+
+
+def test_every_option_and_fixture_of_the_pytest_plugin_is_in_its_page() -> None:
+    plugin = (ROOT / "runtime/testing/pytest_plugin.py").read_text(encoding="utf-8")
+    page = (ROOT / "docs/pytest.md").read_text(encoding="utf-8")
+    options = re.findall(r'"(--[\w-]+)"', plugin)
+    fixtures = re.findall(r"^@pytest.fixture\ndef (\w+)", plugin, re.MULTILINE)
+    assert len(options) == 5
+    assert len(fixtures) == 2
+    for name in (
+        *options,
+        *fixtures,
+        "perdure_workflows",
+        *(name for name in testing.__all__ if name.startswith("assert_")),
+    ):
+        assert f"`{name}" in page, f"{name} is missing"
 
 
 def test_every_option_of_a_signature_is_named_in_the_reference() -> None:

@@ -143,7 +143,7 @@ async def test_what_is_due_at_once_is_handled_too(perdure_runtime, perdure_clock
         return await mail(input)
 
     async with perdure_runtime(at_once) as runtime:
-        run = await runtime.start(at_once, 20)
+        run = await runtime.start(at_once, 300)
         await perdure_clock.settle()
         assert await run.status() == "completed"
 
