@@ -53,7 +53,7 @@ def run(perdure_runtime, perdure_clock):
         yield to_its_end
 
 
-def told(raised: pytest.ExceptionInfo[AssertionError]) -> str:
+def text_of(raised: pytest.ExceptionInfo[AssertionError]) -> str:
     return re.sub(r"\b[0-9A-Z]{26}\b", "RUN", str(raised.value))
 
 
@@ -81,7 +81,7 @@ async def test_a_run_of_an_asynchronous_test_needs_no_await(perdure_runtime, per
 def test_a_divergence_is_the_text_of_the_failure(run) -> None:
     with pytest.raises(AssertionError) as raised:
         assert_replays(run(), fulfill_later)
-    assert told(raised).startswith("the run does not replay.\nDivergence [REPLAY201]: entry 1 asked for sleep grace")
+    assert text_of(raised).startswith("the run does not replay.\nDivergence [REPLAY201]: entry 1 asked for sleep grace")
     assert raised.value.__suppress_context__
 
 
@@ -98,7 +98,7 @@ def test_what_can_not_be_replayed_raises_its_own_error(run, perdure_runtime) -> 
 def test_a_history_with_other_names_is_shown_as_a_difference(run) -> None:
     with pytest.raises(AssertionError) as raised:
         assert_history(run(note=True), ["charge_card", "reserve", "grace"])
-    lines = told(raised).splitlines()
+    lines = text_of(raised).splitlines()
     assert lines[0] == "run RUN asked for something else than expected (- expected, + recorded)."
     assert lines[1:4] == ["    charge_card", "  - reserve", "    grace"]
     assert re.fullmatch(r"  \+ note         test_assertions\.py:\d+", lines[4])
@@ -123,7 +123,7 @@ def test_outcomes_differ_in_value_type_status_and_error(run) -> None:
     for fields, line in differences.items():
         with pytest.raises(AssertionError) as raised:
             assert_same_outcome(base, run(**dict(fields)))
-        assert told(raised).splitlines() == ["runs RUN and RUN ended otherwise.", line]
+        assert text_of(raised).splitlines() == ["runs RUN and RUN ended otherwise.", line]
     with pytest.raises(AssertionError, match="error: builtins:ValueError: a → builtins:ValueError: b"):
         assert_same_outcome(run(fail="a"), run(fail="b"))
     assert_same_outcome(run(fail="a"), run(fail="a"))
