@@ -10,6 +10,7 @@ import importlib
 from typing import Any
 
 _HOMES: dict[str, str] = {
+    "CancelRun": "faults",
     "ClockJump": "faults",
     "Crash": "faults",
     "DuplicateOutcome": "faults",
@@ -31,7 +32,10 @@ _HOMES: dict[str, str] = {
     "assert_history": "assertions",
     "assert_replays": "assertions",
     "assert_same_outcome": "assertions",
+    "failing": "outside",
+    "idempotent": "outside",
     "random_faults": "faults",
+    "results": "outside",
     "seeds": "seeds",
 }
 

@@ -20,6 +20,7 @@ from perdure.declare.registry import Definition
 from perdure.declare.step import StepDefinition
 from perdure.errors import DefinitionError
 from perdure.replay.closures import Closure
+from perdure.testing.outside import Act, is_function, play
 
 #: What `steps=` takes: by step name or step, a function to call, an exception to raise, or a value to give.
 Steps = Mapping[Any, Any]
@@ -44,44 +45,32 @@ class Fakes:
                 raise _unknown(name, closures)
             if isinstance(key, StepDefinition):
                 _check(name, key.function, fake)
-            self._fakes[name] = fake
+            self._fakes[name] = fake.afresh() if isinstance(fake, Act) else fake
 
     def stand_in(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
         """Give what to call for a step; the real function when nothing stands in for it."""
-        base = name.partition("#")[0].partition("[")[0]
-        if name in self._fakes:
-            fake = self._fakes[name]
-        elif base in self._fakes:
-            fake = self._fakes[base]
-        else:
+        try:
+            fake = self.of(name)
+        except KeyError:
             return real
         place = (name, id(getattr(real, "__code__", real)))
         if place not in self._checked:
             _check(name, real, fake)
             self._checked.add(place)
-        return fake if _is_function(fake) else _giving(fake)
+        return fake if is_function(fake) else lambda *args, **kwargs: play(fake, args, kwargs)
 
-
-def _giving(fake: Any) -> Callable[..., Any]:
-    def give(*_: object, **__: object) -> Any:
-        if isinstance(fake, BaseException) or (isinstance(fake, type) and issubclass(fake, BaseException)):
-            raise fake
-        return fake
-
-    return give
-
-
-def _is_function(fake: object) -> bool:
-    return callable(fake) and not (isinstance(fake, type) and issubclass(fake, BaseException))
+    def of(self, name: str) -> Any:
+        """What stands in for the step of this name; raises `KeyError` when nothing does."""
+        base = name.partition("#")[0].partition("[")[0]
+        return self._fakes[name] if name in self._fakes else self._fakes[base]
 
 
 def _check(name: str, real: Callable[..., Any], fake: Any) -> None:
-    if isinstance(fake, BaseException) or (isinstance(fake, type) and issubclass(fake, BaseException)):
-        return
-    if _is_function(fake):
-        _check_signature(name, real, fake)
-    else:
-        _check_value(name, real, fake)
+    for played in fake.plays if isinstance(fake, Act) else (fake,):
+        if is_function(played):
+            _check_signature(name, real, played)
+        elif not isinstance(played, BaseException) and not isinstance(played, type):
+            _check_value(name, real, played)
 
 
 def _check_signature(name: str, real: Callable[..., Any], fake: Callable[..., Any]) -> None:

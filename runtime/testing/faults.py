@@ -101,6 +101,18 @@ class Restart:
 
 
 @dataclass(frozen=True, slots=True)
+class CancelRun:
+    """Somebody cancels a run before a commit.
+
+    Attributes:
+        run_id: which one; None is the oldest one that has not ended.
+    """
+
+    commit: int
+    run_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class StepError:
     """A call of a step raises.
 
@@ -132,11 +144,11 @@ class DuplicateOutcome:
     step: str | None = None
 
 
-CommitFault: TypeAlias = Crash | TornTail | LyingSync | FullDisk | ClockJump | EventStorm | Restart
+CommitFault: TypeAlias = Crash | TornTail | LyingSync | FullDisk | ClockJump | EventStorm | Restart | CancelRun
 CallFault: TypeAlias = StepError | SlowStep | DuplicateOutcome
 Fault: TypeAlias = CommitFault | CallFault
 
-COMMIT_FAULTS = (Crash, TornTail, LyingSync, FullDisk, ClockJump, EventStorm, Restart)
+COMMIT_FAULTS = (Crash, TornTail, LyingSync, FullDisk, ClockJump, EventStorm, Restart, CancelRun)
 CALL_FAULTS = (StepError, SlowStep, DuplicateOutcome)
 
 
@@ -218,6 +230,10 @@ def describe(fault: Fault) -> str:
             return f"{count} events {kind!r} arrive at once"
         case Restart():
             return "the process dies, and comes back with other code"
+        case CancelRun(_, None):
+            return "somebody cancels the oldest open run"
+        case CancelRun(_, run_id):
+            return f"somebody cancels {run_id}"
         case StepError(_, _, "before"):
             return "the step fails before it does anything"
         case StepError():

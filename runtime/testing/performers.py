@@ -24,6 +24,7 @@ from perdure.engine.current_step import _current
 from perdure.testing.clock import SimulatedClock
 from perdure.testing.fakes import Fakes
 from perdure.testing.faults import CallFault, DuplicateOutcome, SlowStep, StepError, describe
+from perdure.testing.outside import Idempotent
 from perdure.testing.step_loop import StepLoop
 from perdure.testing.story import Story, call_text
 
@@ -60,17 +61,30 @@ class Effect:
 
 
 class World:
-    """What outlives a crash of the process: the outside, as the steps changed it."""
+    """What outlives a crash of the process: the outside, as the steps changed it.
 
-    def __init__(self, fakes: Fakes, faults: Sequence[CallFault]) -> None:
+    Args:
+        fates: asked at every call before anything else, when given: which fault strikes this attempt.
+    """
+
+    def __init__(
+        self, fakes: Fakes, faults: Sequence[CallFault], fates: Callable[[Attempt], CallFault | None] | None = None
+    ) -> None:
         self.fakes = fakes
         self.effects: list[Effect] = []
         self.calls = 0
         self.calls_of: Counter[str] = Counter()
         self._faults = list(faults)
+        self._fates = fates
 
-    def fault_of(self, name: str) -> CallFault | None:
+    def strike(self, fault: CallFault) -> None:
+        """Add a fault to those that wait for their call."""
+        self._faults.append(fault)
+
+    def fault_of(self, attempt: Attempt) -> CallFault | None:
         """Count a call, and give the fault that strikes it."""
+        name = attempt.call.name
+        fate = None if self._fates is None else self._fates(attempt)
         self.calls += 1
         base = name.partition("#")[0]
         self.calls_of[base] += 1
@@ -79,7 +93,7 @@ class World:
             if fault.call == number and fault.step in (None, base, name):
                 self._faults.remove(fault)
                 return fault
-        return None
+        return fate
 
 
 class SimulatedPerformers:
@@ -104,6 +118,7 @@ class SimulatedPerformers:
         self._tasks: dict[Place, asyncio.Task[None]] = {}
         self._late: list[tuple[int, int, Outcome]] = []
         self._numbers = itertools.count()
+        self._repeated: set[int] = set()  # serials of attempts whose key the outside knows: they do nothing again
 
     # ── for the engine ──
 
@@ -136,7 +151,7 @@ class SimulatedPerformers:
     def call(self, attempt: Attempt) -> None:
         """Give an attempt its turn: call the step. Its outcome is in `outcomes`, unless it takes time."""
         name = attempt.call.name
-        fault = self._world.fault_of(name)
+        fault = self._world.fault_of(attempt)
         if fault is not None:
             self._story.add("fault", describe, fault)
         if isinstance(fault, StepError) and fault.when == "before":
@@ -146,6 +161,8 @@ class SimulatedPerformers:
         context = copy_context()
         context.run(_current.set, attempt.seen_from_inside(self._clock.now_us()))
         function = self._world.fakes.stand_in(name, attempt.call.function)
+        if isinstance(function, Idempotent) and function.knows(attempt.idempotency_key):
+            self._repeated.add(attempt.serial)
         if is_async(function) or attempt.call.options.timeout_us is not None:
             self._start(attempt, self._finish(attempt, function, fault, began), context)
             return
@@ -255,6 +272,8 @@ class SimulatedPerformers:
         return SimulatedError(f"simulated failure of {attempt.call.name}")
 
     def _effect(self, attempt: Attempt, began: int, result: Any = None, error: BaseException | None = None) -> None:
+        if attempt.serial in self._repeated:
+            return
         args, kwargs = attempt.call.values()
         self._world.effects.append(
             Effect(

@@ -22,18 +22,21 @@ from typing import Any, TypeVar
 from perdure.declare.discovery import find_workflows
 from perdure.declare.registry import Definition, Registry
 from perdure.durations import Duration, duration_us
+from perdure.engine.attempts import Attempt
 from perdure.engine.batch import Batch
 from perdure.engine.engine import Engine, Message, Request
 from perdure.engine.moves import Start
 from perdure.engine.recovery import recover
 from perdure.engine.residents import RESIDENTS_MAX
 from perdure.errors import InternalError, LedgerFull
-from perdure.storage.ledger import RunFilter
+from perdure.storage.ledger import ENDED, RunFilter
 from perdure.testing.choices import Choices, Seeded
 from perdure.testing.clock import START, SimulatedClock
 from perdure.testing.fakes import Fakes, Steps
 from perdure.testing.faults import (
     CALL_FAULTS,
+    CallFault,
+    CancelRun,
     ClockJump,
     CommitFault,
     EventStorm,
@@ -45,11 +48,12 @@ from perdure.testing.faults import (
     describe,
 )
 from perdure.testing.laws import Invariant, LawBroken, check_laws
+from perdure.testing.memory import Memory
 from perdure.testing.performers import Effect, SimulatedPerformers, World
 from perdure.testing.seeds import again, chosen_seed
 from perdure.testing.simulated_ledger import Disk, SimulatedCrash, SimulatedLedger
 from perdure.testing.simulated_run import SimulatedRun
-from perdure.testing.story import Story, plain
+from perdure.testing.story import Story, call_text, plain
 
 T = TypeVar("T")
 
@@ -81,6 +85,7 @@ class Simulation:
         always: the same, but checked after every commit.
         start_at: when virtual time begins.
         choices: who chooses instead of the seed.
+        fates: asked at every call of a step for the fault that strikes it, in addition to the schedule's.
 
     Attributes:
         clock: the virtual clock. ledger: the present life's ledger. commits: how many there were, over all lives.
@@ -91,12 +96,13 @@ class Simulation:
         self,
         *workflows: object,
         seed: int | None = None,
-        steps: Steps | None = None,
+        steps: Steps | Fakes | None = None,
         faults: Sequence[Fault] = (),
         invariants: Iterable[Invariant] = (),
         always: Iterable[Invariant] = (),
         start_at: datetime | str = START,
         choices: Choices | None = None,
+        fates: Callable[[Attempt], CallFault | None] | None = None,
     ) -> None:
         self.seed = (chosen_seed() or 0) if seed is None else seed
         self.choices: Choices = choices if choices is not None else Seeded(self.seed)
@@ -109,7 +115,9 @@ class Simulation:
         self.turns = 0
         self._registry = Registry(find_workflows(list(workflows)))
         calls = [fault for fault in self.faults if isinstance(fault, CALL_FAULTS)]
-        self._world = World(Fakes(steps, self._registry.all()), calls)
+        fakes = steps if isinstance(steps, Fakes) else Fakes(steps, self._registry.all())
+        self._world = World(fakes, calls, fates)
+        self._memory = Memory(self._registry.all())
         self._strikes = [fault for fault in self.faults if not isinstance(fault, CALL_FAULTS)]
         self._lied = False  # whether a disk took back what it had acknowledged
         self._full = 0  # tries that the disk still refuses
@@ -155,7 +163,7 @@ class Simulation:
         self._numbers += 1
         run_id = run_id or f"run-{self._numbers}"
         delay_us = 0 if delay is None else duration_us(delay, "delay")
-        self.story.add("start", plain, f"{run_id}  {wanted_id}")
+        self.story.add("start", call_text, f"{run_id}  {wanted_id}", (input,), {})
 
         def start(engine: Engine, batch: Batch) -> str:
             registry = engine.registry
@@ -227,6 +235,15 @@ class Simulation:
             self._registry = Registry(find_workflows(list(workflows)))
         self._come_back()
 
+    def strike(self, fault: Fault) -> None:
+        """Add a fault to the schedule; its commit or call is counted from the beginning, as in `faults=`."""
+        (fault,) = checked([fault])
+        self.faults = (*self.faults, fault)
+        if isinstance(fault, CALL_FAULTS):
+            self._world.strike(fault)
+        else:
+            self._strikes.append(fault)
+
     def check(self) -> None:
         """Check the laws: chains whole, rows as their entries say, finished runs replay, at most once is kept; and
         every invariant.
@@ -237,9 +254,14 @@ class Simulation:
         check_laws(self, self.invariants)
 
     def close(self) -> None:
-        """Drop the bodies from memory."""
+        """Drop the bodies from memory, and what their code kept outside of them."""
         self._performers.close()
         self._engine.residents.clear()
+        self._memory.forget()
+
+    def disk(self) -> bytes:
+        """What the simulated disk holds now: the journal's records, as real ones are written."""
+        return self._disk.read()
 
     @property
     def lied(self) -> bool:
@@ -250,6 +272,11 @@ class Simulation:
     def commits(self) -> int:
         """How many commits there were, over all lives."""
         return self.ledger.commit
+
+    @property
+    def calls(self) -> int:
+        """How many calls of steps there were, over all lives."""
+        return self._world.calls
 
     def tell(self) -> str:
         """The story, the seed and the schedule, and the command that reproduces it."""
@@ -372,13 +399,13 @@ class Simulation:
         """Arm what strikes at the commit that this turn will make."""
         coming = self.ledger.commit + 1
         for fault in [each for each in self._strikes if each.commit <= coming]:
-            if isinstance(fault, (ClockJump, EventStorm)):
+            if isinstance(fault, (ClockJump, EventStorm, CancelRun)):
                 self._strikes.remove(fault)
                 self._tell_fault(fault)
                 if isinstance(fault, ClockJump):
                     self.clock.jump(fault.seconds)
                 else:
-                    messages.extend(self._storm(fault))
+                    messages.extend(self._storm(fault) if isinstance(fault, EventStorm) else [_cancel(fault)])
             elif self.ledger.fault is None and fault.commit == coming:
                 self.ledger.fault = fault
                 self.ledger.on_strike = self._struck
@@ -406,6 +433,18 @@ class Simulation:
 
     def _tell_fault(self, fault: CommitFault) -> None:
         self.story.add("fault", lambda: f"commit {fault.commit}: {describe(fault)}")
+
+
+def _cancel(fault: CancelRun) -> Message:
+    def cancel(engine: Engine, batch: Batch) -> bool:
+        if fault.run_id is None:
+            rows = [each for each in engine.ledger.runs(_ALL) if each.status not in ENDED]
+            row = rows[-1] if rows else None
+        else:
+            row = engine.ledger.run(fault.run_id)
+        return row is not None and engine.moves.cancel(row, batch)
+
+    return Request(cancel, Future())
 
 
 _ALL = RunFilter(limit=None)
