@@ -81,6 +81,17 @@ def moment_us(value: datetime | str) -> int:
     return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
+def earliest_us(text: str, now_us: int) -> int:
+    """Turn what "since" may be, a duration before now or an ISO-8601 text, into microseconds since 1970 UTC.
+
+    Raises:
+        DefinitionError: it is neither.
+    """
+    if text[:4].isdigit() and "-" in text:
+        return moment_us(text)
+    return now_us - duration_us(text, "since")
+
+
 def moment_text(micros: int) -> str:
     """Show microseconds since 1970 UTC as ISO 8601 in UTC."""
     return (_EPOCH + timedelta(microseconds=micros)).isoformat().replace("+00:00", "Z")

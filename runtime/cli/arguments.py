@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from perdure.durations import duration_us, moment_us
+from perdure.durations import earliest_us
 from perdure.engine.clock import SystemClock
 from perdure.errors import DefinitionError
 from perdure.storage.ledger import STATUSES
@@ -67,11 +67,7 @@ def parse_tags(texts: list[str] | None) -> dict[str, str]:
 
 def parse_since(text: str | None) -> int | None:
     """Read a duration before now, or a moment, as microseconds since 1970."""
-    if text is None:
-        return None
-    if text[:4].isdigit() and "-" in text:
-        return moment_us(text)
-    return SystemClock().now_us() - duration_us(text, "since")
+    return None if text is None else earliest_us(text, SystemClock().now_us())
 
 
 def parse_statuses(texts: list[str] | None) -> tuple[str, ...]:

@@ -5,16 +5,17 @@ Knows paths and modules. What goes wrong is raised as an error of the tree, for 
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from perdure.declare.discovery import find_workflows
+from perdure.declare.imported import registry_of
 from perdure.declare.registry import Registry
-from perdure.errors import DefinitionError, LedgerError, PerdureError, UnknownRun
+from perdure.errors import DefinitionError, LedgerError, UnknownRun
 from perdure.storage.duckdb_ledger import DuckDBLedger
 from perdure.storage.ledger import Ledger, RunRow
+
+__all__ = ["need_ledger", "need_run", "reading", "registry_of", "some_workflows"]
 
 
 @contextmanager
@@ -40,29 +41,6 @@ def need_ledger(path: Path) -> None:
         )
 
 
-def registry_of(workflows: str) -> Registry:
-    """Import workflows and check them.
-
-    Raises:
-        DefinitionError: the module fails to import. PolicyViolation: with all findings.
-    """
-    try:
-        return Registry(find_workflows(workflows))
-    except PerdureError:
-        raise
-    except Exception as error:  # the user's module may raise anything; told as an error with its place
-        raise DefinitionError(
-            f"{workflows!r} fails to import: {type(error).__name__}: {error}",
-            where=_place(error),
-            fix="make `python -c 'import …'` of it work first",
-        ) from error
-    except SystemExit as error:
-        raise DefinitionError(
-            f"{workflows!r} ends the process when it is imported (exit {error.code}).",
-            fix='put what it runs under `if __name__ == "__main__":`',
-        ) from error
-
-
 def some_workflows(registry: Registry, workflows: str) -> None:
     """Refuse a module without any workflow."""
     if not registry.all():
@@ -81,14 +59,3 @@ def need_run(ledger: Ledger, run_id: str, path: Path) -> RunRow:
     if row is None:
         raise UnknownRun(f"the ledger has no run {run_id!r}.", where=str(path), fix=f"see the ids: perdure runs {path}")
     return row
-
-
-def _place(error: BaseException) -> str:
-    if isinstance(error, SyntaxError):
-        return f"{error.filename}:{error.lineno}"
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if "importlib" not in frame.filename and Path(__file__).parent.parent not in Path(frame.filename).parents
-    ]
-    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""

@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 
-from perdure.cli.arguments import parse_since
-from perdure.cli.opening import registry_of
+from perdure.declare.imported import registry_of
 from perdure.declare.registry import Registry
-from perdure.durations import moment_text
+from perdure.durations import earliest_us, moment_text, moment_us
+from perdure.engine.clock import SystemClock
 from perdure.errors import DefinitionError, PerdureError
 from perdure.replay.check import Verdict
 from perdure.replay.golden import check_history
@@ -41,11 +41,11 @@ class ReplayFailed(Exception):  # a signal from a test to its report, never seen
 
 def take_ledgers(config: pytest.Config) -> None:
     """Add the named ledgers to what pytest collects, and fix what "7d ago" means for all workers."""
-    try:
-        since = parse_since(config.option.replay_since)
-    except PerdureError as error:
-        raise pytest.UsageError(f"--replay-since: {error}") from None
-    if since is not None:
+    if config.option.replay_since is not None:
+        try:
+            since = earliest_us(config.option.replay_since, SystemClock().now_us())
+        except PerdureError as error:
+            raise pytest.UsageError(f"--replay-since: {error}") from None
         # Workers get the options of this process; each would take another moment for "now".
         config.option.replay_since = moment_text(since)
     for path in _named(config):
@@ -194,7 +194,8 @@ class LedgerFile(pytest.File):
     def _runs(self) -> Iterator[tuple[str, int, str]]:
         option = self.config.option
         statuses = tuple(status for status in STATUSES if status not in ENDED) if option.replay_open else ()
-        wanted = RunFilter(statuses=statuses, since=parse_since(option.replay_since), limit=option.replay_limit)
+        since = None if option.replay_since is None else moment_us(option.replay_since)
+        wanted = RunFilter(statuses=statuses, since=since, limit=option.replay_limit)
         for row in _ledger(self.config, self.path).runs(wanted):
             yield f"{row.workflow} v{row.version}", row.run, row.run_id
 
