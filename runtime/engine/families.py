@@ -103,8 +103,8 @@ class Families:
     ) -> None:
         from perdure.engine.moves import Start
 
-        if entry.command not in machine.waiting and not (again and detail["mode"] == "spawn"):
-            return  # dropped in the same breath
+        if machine.ended or (entry.command not in machine.waiting and not (again and detail["mode"] == "spawn")):
+            return  # in the same breath the body ended or dropped it
         asked: Any = decode(entry.body or "null", entry.shape)
         engine = self._engine
         try:

@@ -308,6 +308,8 @@ class Moves:
         # What this very batch says of a command, the row does not know yet.
         moved = {entry.command for entry in batch.entries if entry.run == run}
         for pending in list(row.pending.values()):
+            if machine.ended:
+                return  # by what was told to it just now: nobody wants the rest any more
             if pending.command in moved:
                 continue
             if pending.kind == kinds.STEP and not pending.retrying and pending.command in machine.waiting:

@@ -109,3 +109,48 @@ def test_an_at_most_once_step_that_is_known_to_have_failed_is_tried_again_with_i
     with Simulation(refused_then_retried) as simulation:
         assert simulation.start("refused-then-retried").result() == "done"
     assert len(CALLS) == 2
+
+
+@workflow(id="child", version="1")
+async def child(input: None, step: Any, ctx: Any) -> None:
+    """A child with nothing to do."""
+
+
+@workflow(id="fails-while-spawning", version="1", retries=1)
+async def fails_while_spawning(input: None, step: Any, ctx: Any) -> None:
+    """One branch asks for a child, the other fails at once."""
+
+    async def fail() -> None:
+        if ctx.attempt == 1:
+            raise Refused("at once")
+
+    await asyncio.gather(step.spawn("child", child), fail())
+
+
+def test_a_child_that_was_asked_for_as_the_body_failed_is_not_started_behind_its_end() -> None:
+    """The ledger had `child_started` behind the end of the attempt, which no replay can explain."""
+    with Simulation(fails_while_spawning, child) as simulation:
+        run = simulation.start("fails-while-spawning")
+        simulation.run()
+        kinds = [entry.kind for entry in run.entries()]
+        assert kinds[:5] == ["created", "child", "retrying", "restarted", "child"]
+        assert len(simulation.runs()) == 2
+
+
+@workflow(id="ends-as-it-resumes", version="1")
+async def ends_as_it_resumes(input: None, step: Any, ctx: Any) -> str:
+    """A body that ends as soon as it hears that its at-most-once step was interrupted."""
+    other = asyncio.create_task(step.run("other", fine, "other"))
+    try:
+        await step.run("once", fine, "once", delivery="at_most_once")
+    except StepInterrupted:
+        return "interrupted"
+    return str(await other)
+
+
+def test_a_run_that_ends_as_it_is_resumed_has_no_other_step_called_behind_its_end() -> None:
+    """Resuming went on through what the run had waited for, though the first of it had ended the run."""
+    with Simulation(ends_as_it_resumes, faults=[Crash(commit=1, when="after")]) as simulation:
+        assert simulation.start("ends-as-it-resumes").result() == "interrupted"
+        simulation.run()
+        assert simulation.effects() == []

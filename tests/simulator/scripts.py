@@ -1,0 +1,147 @@
+"""One seed: plans, what the outside does to them, and the faults. Lived twice: in plain order, and as the seed has it.
+
+Knows the simulator as a user does. What must hold is said by `checkers.py` and `plans.py`.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from checkers import Observer
+from plans import WORKFLOWS, Draw, Node, agrees
+
+from perdure.testing import (
+    EventStorm,
+    SimulatedRun,
+    Simulation,
+    SlowStep,
+    StepError,
+    random_faults,
+)
+from perdure.testing.choices import Plain
+
+Outcome = tuple[str, Any]
+OVER = ("completed", "failed", "cancelled")
+ROUNDS_MAX = 60
+
+
+class Script:
+    """What one seed says."""
+
+    def __init__(self, seed: int, *, lying: bool = False) -> None:
+        self.seed = seed
+        self.random = random.Random(f"script {seed}")
+        self.draw = Draw(seed)
+        self.roots = [self.draw.plan() for _ in range(self.random.choice([1, 1, 2]))]
+        self.cancels = self.random.random() < 0.2
+        self.faults = (*random_faults(seed, lying=lying), *self._more_faults())
+
+    def _more_faults(self) -> list[Any]:
+        """Faults that need to know the plans: events that come in storms, and errors that retries get over."""
+        faults: list[Any] = []
+        names = [*self.draw.events, *self.draw.maybes]
+        if names and self.random.random() < 0.3:
+            name = self.random.choice(names)
+            faults.append(EventStorm(self.random.randrange(1, 12), name, {"for": name}, 3))
+        steady = [
+            node[1] for _, plan in self.roots for node in _nodes(plan) if node[0] == "step" and node[2:4] == [0, 2]
+        ]
+        if steady and self.random.random() < 0.5:
+            when: Any = self.random.choice(["before", "after"])
+            faults.append(StepError(self.random.randrange(1, 3), self.random.choice(steady), when))
+        if self.random.random() < 0.3:
+            faults.append(SlowStep(self.random.randrange(1, 8), takes=self.random.choice([2, 5000])))
+        return faults
+
+    # ── living it ──
+
+    def expected(self) -> list[Outcome]:
+        """What becomes of the plans in plain order, without faults, each alone."""
+        outcomes = []
+        for number, (workflow, plan) in enumerate(self.roots):
+            with Simulation(*WORKFLOWS, seed=self.seed, choices=Plain()) as simulation:
+                run = simulation.start(workflow, plan, run_id=f"root-{number}")
+                self.finish(simulation)
+                outcomes.append(run.outcome())
+        return outcomes
+
+    def live(self, expected: list[Outcome]) -> Simulation:
+        """Live it as the seed has it, and check everything."""
+        observer = Observer()
+        with Simulation(
+            *WORKFLOWS, seed=self.seed, faults=self.faults, always=[observer.watch], invariants=[observer.check]
+        ) as simulation:
+            runs = self.begin(simulation)
+            self.disturb(simulation, runs)
+            self.finish(simulation)
+            for run, root, wanted in zip(runs, self.roots, expected, strict=True):
+                if not simulation.lied or simulation.ledger.run(run.run_id) is not None:
+                    self.compare(root, wanted, run.outcome())
+        return simulation
+
+    def begin(self, simulation: Simulation) -> list[SimulatedRun]:
+        """Start the plans, and ask for each again under the same key."""
+        runs = []
+        for number, (workflow, plan) in enumerate(self.roots):
+            key = f"key-{number}"
+            runs.append(simulation.start(workflow, plan, run_id=f"root-{number}", idempotency_key=key))
+            if self.random.random() < 0.3:
+                again = simulation.start(workflow, plan, run_id=f"again-{number}", idempotency_key=key)
+                self.same(simulation, again, runs[-1])
+        return runs
+
+    def disturb(self, simulation: Simulation, runs: list[SimulatedRun]) -> None:
+        """Do what the outside does, at any moment."""
+        for _ in range(self.random.randrange(6)):
+            for _ in range(self.random.randrange(6)):
+                simulation.turn()
+            names = [*self.draw.events, *self.draw.maybes]
+            match self.random.randrange(6):
+                case 0 | 1 if names:
+                    name = self.random.choice(names)
+                    simulation.send_event(name, {"for": name})
+                case 2:
+                    simulation.crash()
+                case 3:
+                    simulation.advance(self.random.choice([0, 1, 1800]))
+                case 4 if self.cancels:
+                    self.random.choice(simulation.runs()).cancel()
+                case 5:
+                    number = self.random.randrange(len(runs))
+                    workflow, plan = self.roots[number]
+                    again = simulation.start(workflow, plan, idempotency_key=f"key-{number}")
+                    self.same(simulation, again, runs[number])
+
+    def same(self, simulation: Simulation, again: SimulatedRun, first: SimulatedRun) -> None:
+        """A start with the same key gives the same run, unless a disk forgot the first."""
+        assert simulation.lied or again.run_id == first.run_id, "a second start with the same key made a second run"
+
+    def finish(self, simulation: Simulation) -> None:
+        """Send what is waited for until every run has ended."""
+        for _ in range(ROUNDS_MAX):
+            simulation.run()
+            if all(run.row().status in OVER for run in simulation.runs()):
+                return
+            for name in [*self.draw.events, *self.draw.maybes]:
+                simulation.send_event(name, {"for": name})
+        waits = {
+            run.run_id: list(run.row().pending.values()) for run in simulation.runs() if run.row().status not in OVER
+        }
+        raise AssertionError(f"runs have not ended: {waits}")
+
+    def compare(self, root: tuple[str, Node], wanted: Outcome, outcome: Outcome) -> None:
+        """The same outcome, but for what time, order and the outside may decide."""
+        if self.cancels or "hurried" in str(root):  # a run's own timeout fails what nothing in the plan can catch
+            return
+        assert wanted[0] == outcome[0], f"{outcome} for {wanted}"
+        if wanted[0] == "completed":
+            assert agrees(wanted[1], outcome[1]), f"{outcome} for {wanted}"
+
+
+def _nodes(node: Any) -> list[Node]:
+    """All nodes of a plan."""
+    if not isinstance(node, list):
+        return []
+    own = [node] if node and isinstance(node[0], str) else []
+    return own + [each for part in node for each in _nodes(part)]
