@@ -27,6 +27,7 @@ from perdure.sandbox.builtins import base_builtins, check_dynamic_name
 from perdure.sandbox.checking import Members
 from perdure.sandbox.findings import in_order, tell
 from perdure.sandbox.guards import check_private, watched
+from perdure.sandbox.pinned import pinned_for
 from perdure.sandbox.sets import OrderedFrozenSet
 from perdure.sandbox.sets import in_order as in_set_order
 from perdure.sandbox.survey import Survey, Unit, checked
@@ -140,8 +141,8 @@ class Realm:
             return self._new_twin(function)
 
     def _new_twin(self, function: FunctionType) -> FunctionType:
-        pinned = self.overlay.get(function.__module__, {}).get(function.__qualname__)
-        if isinstance(pinned, FunctionType) and pinned is not function:
+        pinned = pinned_for(self.overlay, function) if self.overlay else None
+        if pinned is not None:
             known = self._twins[function] = self.twin(pinned)
             self._late_cells[function] = []
             return known

@@ -8,7 +8,12 @@ import sys
 
 _OURS = ("perdure.", "asyncio")
 _LOOP = "perdure.core.loop"
-_basename = functools.lru_cache(maxsize=256)(os.path.basename)
+
+
+@functools.lru_cache(maxsize=256)
+def _file(filename: str) -> str:
+    """The name that people know a file by; recorded code has a stamp behind it, `orders.py@1f2e3d4c`."""
+    return os.path.basename(filename).partition(".py@")[0] + ".py" if ".py@" in filename else os.path.basename(filename)
 
 
 def site() -> str:
@@ -19,7 +24,7 @@ def site() -> str:
         if module == _LOOP and frame.f_code.co_name == "run_ready":
             break  # a task of its own, whose maker is not on the stack; what called the machine is no line of the body
         if not (isinstance(module, str) and module.startswith(_OURS)):
-            return f"{_basename(frame.f_code.co_filename)}:{frame.f_lineno}"
+            return f"{_file(frame.f_code.co_filename)}:{frame.f_lineno}"
         back = frame.f_back
         if back is None:
             break

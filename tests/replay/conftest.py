@@ -18,7 +18,7 @@ from perdure import Divergence, MemoryLedger, Runtime
 from perdure.declare.discovery import find_workflows
 from perdure.declare.registry import Registry
 from perdure.replay.check import Verdict
-from perdure.replay.survey import Survey
+from perdure.replay.survey import Code, Survey
 from perdure.storage.entries import Entry
 
 MODULE = "orders"
@@ -51,7 +51,13 @@ Act = Callable[[Runtime, Any], Awaitable[None]]
 
 
 class Recorder:
-    """Histories of one ledger, and the modules that are tried against them."""
+    """Histories of one ledger, and the modules that are tried against them.
+
+    Attributes:
+        head: what every module begins with.
+    """
+
+    head = HEAD
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -98,15 +104,19 @@ class Recorder:
         assert row is not None
         return self.ledger.entries(row.run)
 
-    def check(self, source: str, *, head: str = HEAD, run_id: str = "run-1") -> Verdict:
+    def check(self, source: str, *, head: str = HEAD, run_id: str = "run-1", code: Code = "today") -> Verdict:
         """Check the recorded run against another version of the module."""
-        return self.check_module(self.module(source, head=head), run_id)
+        return self.check_module(self.module(source, head=head), run_id, code)
 
-    def check_module(self, module: ModuleType, run_id: str = "run-1") -> Verdict:
+    def survey(self, module: ModuleType, code: Code = "today") -> Survey:
+        """Survey the ledger with a module."""
+        return Survey(self.ledger, Registry(find_workflows(module)), name="orders.duckdb", code=code)
+
+    def check_module(self, module: ModuleType, run_id: str = "run-1", code: Code = "today") -> Verdict:
         """Check the recorded run against a module."""
         row = self.ledger.run(run_id)
         assert row is not None
-        finding = Survey(self.ledger, Registry(find_workflows(module)), name="orders.duckdb").check(row)
+        finding = self.survey(module, code).check(row)
         assert isinstance(finding, Verdict), finding
         return finding
 
