@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import random
-from asyncio import events as asyncio_events
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NoReturn, cast
 
+from perdure.core.advancing import Advancing
 from perdure.core.branch import Branch
 from perdure.core.calls import StepCall
 from perdure.core.children import child_named
@@ -48,25 +48,6 @@ from perdure.texts import checked_text
 
 State = Literal["waiting to begin", "running", "ended"]
 SETS = (OrderedSet, OrderedFrozenSet)
-
-
-class _Active:
-    """While a body is advanced: the sandbox watches, and asyncio takes the machine's loop for the running one."""
-
-    __slots__ = ("_machine", "_outer")
-
-    def __init__(self, machine: Machine) -> None:
-        self._machine = machine
-        self._outer: asyncio.AbstractEventLoop | None = None
-
-    def __enter__(self) -> None:
-        self._outer = asyncio_events._get_running_loop()
-        activation.enter(self._machine)
-        asyncio_events._set_running_loop(self._machine.loop)
-
-    def __exit__(self, *_: object) -> None:
-        asyncio_events._set_running_loop(self._outer)
-        activation.leave()
 
 
 class Machine:
@@ -181,8 +162,8 @@ class Machine:
         self.waiting.clear()
         self._root = None
 
-    def _active(self) -> _Active:
-        return _Active(self)
+    def _active(self) -> Advancing:
+        return Advancing(self, self.loop)
 
     def _replay_strides(self) -> None:
         with self._active():
