@@ -10,6 +10,7 @@ import typer
 import perdure
 from perdure.cli.cancel import cancel_run
 from perdure.cli.command import Command, examples
+from perdure.cli.debug import debug_run
 from perdure.cli.history import app as history
 from perdure.cli.list import list_workflows
 from perdure.cli.replay_check import HELP_END, check_ledger
@@ -31,7 +32,14 @@ _COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
         "perdure runs orders.duckdb --status failed --since 7d",
         "perdure runs orders.duckdb --workflow fulfill-order --tag tenant=42 --json",
     )),
-    ("show", show_run, examples("perdure show orders.duckdb order-1", "perdure show orders.duckdb order-1 --at 7")),
+    ("show", show_run, examples(
+        "perdure show orders.duckdb order-1", "perdure show orders.duckdb order-1 --at 7",
+        "perdure show orders.duckdb order-1 --at charge_card -w orders.py",
+    )),
+    ("debug", debug_run, examples(
+        "perdure debug orders.duckdb order-1 --at charge_card -w orders.py",
+        "perdure debug orders.duckdb order-1 -w orders.py",
+    )),
     ("start", start_run, examples(
         """perdure start orders.duckdb fulfill-order -w orders.py --input '{"order_id": "o1", "cents": 4200}' --wait""",
         "perdure start orders.duckdb nightly -w jobs.py --key 2026-01-31 --delay 10m",

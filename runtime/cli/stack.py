@@ -20,7 +20,7 @@ _LINES_AROUND = 3
 
 def show_stop(shown: Console, stop: Stop) -> None:
     """Print where the body stands after an entry."""
-    if stop.ending:
+    if stop.ending and not stop.stacks:
         shown.print(Text(f"  body      {_ended(stop)}", style="bold"), soft_wrap=True)
     for stack in stop.stacks:
         shown.print(Text(f"  body      {_headline(stack, stop)}", style="bold"), soft_wrap=True)
@@ -78,7 +78,7 @@ def numbered_lines(lines: Sequence[tuple[int, str]], wanted: int) -> list[str]:
 
 def _headline(stack: Stack, stop: Stop) -> str:
     if stop.ending:
-        return f"raised {stop.error}"
+        return _ended(stop)
     branch = "" if stack.branch == "0" else f"branch {stack.branch} "
     if not stack.waits_for:
         return f"{branch}waits for other branches"
@@ -86,8 +86,9 @@ def _headline(stack: Stack, stop: Stop) -> str:
 
 
 def _ended(stop: Stop) -> str:
-    words = {"completed": "returned", "cancelled": "was cancelled", "retrying": "failed, and is to be tried again"}
-    return words.get(stop.ending, stop.ending)
+    if stop.error:
+        return f"raised {stop.error}"
+    return {"completed": "returned", "cancelled": "was cancelled"}.get(stop.ending, "failed")
 
 
 def _show_frame(shown: Console, frame: Frame) -> None:

@@ -7,16 +7,39 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from perdure.declare.options import Delivery, Retries, StepOptions
 from perdure.durations import Duration
-from perdure.errors import DefinitionError
+from perdure.errors import DefinitionError, SandboxViolation
 from perdure.sandbox import activation
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_refused: ContextVar[bool] = ContextVar("steps refused", default=False)
+
+
+@contextmanager
+def steps_refused() -> Iterator[None]:
+    """Let nobody call a step, for as long as a person looks at a body that is only replayed."""
+    token = _refused.set(True)
+    try:
+        yield
+    finally:
+        _refused.reset(token)
+
+
+def refusal(what: str) -> SandboxViolation:
+    """The error of a step that is called while a person looks at a body; `what` begins its sentence."""
+    return SandboxViolation(
+        f"{what}, and a debugger runs no steps.",
+        why="what it did is recorded; calling it would do it again",
+        fix="look at what is recorded: perdure show LEDGER RUN",
+    )
 
 
 class StepDefinition(Generic[P, R]):
@@ -41,6 +64,8 @@ class StepDefinition(Generic[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         environment = activation.current()
         if environment is None:
+            if _refused.get():
+                raise refusal(f"{self.name} is a step")
             return self.function(*args, **kwargs)
         asks: Any = getattr(environment, "step_context", None)
         if asks is None:

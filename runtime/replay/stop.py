@@ -5,7 +5,6 @@ Knows how to replay up to a place, and how to look at suspended coroutines. Must
 
 from __future__ import annotations
 
-import asyncio
 import gc
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -102,28 +101,20 @@ def stop_at(walk: Walk) -> Stop:
     Raises:
         Divergence: today's code does not get there.
     """
-    machine = _Open(walk.definition, walk.facts, walk.reused)
-    machine.set_input(walk.created)
+    machine = Replayed(walk)
     try:
         machine.replay(walk.entries)
-        return machine.look(walk.entries[-1].position)
+        return stop_of(machine, walk.entries[-1].position)
     finally:
         machine.close()
 
 
-class _Open(Machine):
-    """A machine that lets its body be looked at."""
+class Replayed(Machine):
+    """A machine whose body may be looked at."""
 
-    def look(self, position: int) -> Stop:
-        if not self.ended:
-            return Stop(position, tuple(stacks_of(self)))
-        # Without an ending of its own, the machine was stopped by the sandbox, as it was when that was recorded.
-        ending = self.ending.kind if self.ending is not None else kinds.FAILED
-        error = self.failure()
-        if error is None:
-            return Stop(position, (), ending)
-        raised = Stack("0", tuple(_frame(frame, line) for frame, line in raised_in(error.__traceback__)))
-        return Stop(position, (raised,), ending, f"{type(error).__name__}: {error}".splitlines()[0])
+    def __init__(self, walk: Walk) -> None:
+        super().__init__(walk.definition, walk.facts, walk.reused)
+        self.set_input(walk.created)
 
     def failure(self) -> BaseException | None:
         """What left the body, if anything did."""
@@ -131,15 +122,28 @@ class _Open(Machine):
         return None if root is None or not root.done() or root.cancelled() else root.exception()
 
 
+def stop_of(machine: Replayed, position: int) -> Stop:
+    """Look at a machine that was replayed up to a position."""
+    if not machine.ended:
+        return Stop(position, tuple(stacks_of(machine)))
+    # Without an ending of its own, the machine was stopped by the sandbox, as it was when that was recorded.
+    ending = machine.ending.kind if machine.ending is not None else kinds.FAILED
+    error = machine.failure()
+    if error is None:
+        return Stop(position, (), ending)
+    raised = Stack("0", tuple(_frame(frame, line) for frame, line in raised_in(error.__traceback__)))
+    return Stop(position, (raised,), ending, f"{type(error).__name__}: {error}".splitlines()[0])
+
+
 def stacks_of(machine: Machine) -> Iterator[Stack]:
     """Go through the branches of a body that waits."""
-    waits: dict[asyncio.Future[Any], Waiting] = {
+    waits: dict[object, Waiting] = {
         each.future: each for each in machine.waiting.values() if each.future is not None
     }
     for task in machine.loop.tasks:
         if task.done():
             continue
-        waiting = waits.get(getattr(task, "_fut_waiter", None))  # type: ignore[call-overload]  # None is no key
+        waiting = waits.get(getattr(task, "_fut_waiter", None))
         shown = tuple(_frame(frame, frame.f_lineno) for frame in authors_frames(task))
         if waiting is None:
             yield Stack(task.branch.path, shown)

@@ -29,7 +29,7 @@ async def nested(step: Any, number: int) -> str:
 async def shop(input: str, step, ctx) -> list:
     total = 0
     first = await charge(input)
-    seen = {word for word in ("b", "a")}
+    seen = {"b", "a"}
     try:
         both = await asyncio.gather(nested(step, 1), nested(step, 2))
     finally:
