@@ -34,6 +34,11 @@ def _with_plain_numbers(value: object) -> object:
     return value
 
 
+def satisfies(payload: Mapping[str, Any], match: Mapping[str, Any]) -> bool:
+    """Whether every key of `match` is in the payload with an equal value."""
+    return all(key in payload and canonical(payload[key]) == canonical(value) for key, value in match.items())
+
+
 def match_key(event_type: str, match: str) -> int:
     """Hash a type and a canonical match mapping to a signed 64-bit number."""
     return hashed(f"{event_type}\0{match}")

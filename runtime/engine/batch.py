@@ -24,6 +24,7 @@ class Batch:
     created: dict[str, int] = field(default_factory=dict)  # run_id → run, of this batch
     keys: dict[tuple[str, str], str] = field(default_factory=dict)  # (workflow, idempotency key) → run_id
     stopping: set[int] = field(default_factory=set)  # runs that this batch asks to stop
+    waits: list[Entry] = field(default_factory=list)  # for events, begun in this batch: the ledger knows them not yet
     # ── only after the append ──
     perform: list[Attempt] = field(default_factory=list)
     cancel: list[Place] = field(default_factory=list)

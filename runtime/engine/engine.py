@@ -285,6 +285,8 @@ class Engine:
         if kind == kinds.STEP:
             if entry.command in machine.waiting:  # else the body dropped it in the same breath
                 batch.perform.append(self.attempt(machine, entry.command, 1))
+        elif kind == kinds.WAIT_EVENT:
+            batch.waits.append(entry)
         elif kind == kinds.DROPPED:
             batch.perform = [each for each in batch.perform if (each.run, each.command) != (facts.run, entry.command)]
             if entry.command in self.in_flight.get(facts.run, ()):

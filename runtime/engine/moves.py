@@ -31,6 +31,7 @@ from perdure.storage.encoding import encode
 from perdure.storage.entries import DefinitionRow, Entry
 from perdure.storage.failures import encode_failure
 from perdure.storage.ledger import ENDED, Pending, RunRow
+from perdure.storage.waits import satisfies
 from perdure.texts import checked_text
 
 if TYPE_CHECKING:
@@ -160,29 +161,44 @@ class Moves:
         batch.outcomes.append(outcome)
         del at_work[outcome.command]
         machine = self.machine(outcome.run, batch)
-        if machine is None or outcome.command not in machine.waiting:
-            return  # the run is over, or has diverged and asks again once it replays
-        waiting = machine.waiting[outcome.command]
-        fields: dict[str, Any] = {
-            "command": outcome.command, "name": waiting.name, "attempt": outcome.number,
-            "body": outcome.value.body, "shape": outcome.value.shape,
-        }  # fmt: skip
-        if outcome.kind == "retrying":
-            due = batch.now + outcome.delay_us
-            batch.add(machine.entry(kinds.STEP_RETRYING, batch.now, due=due, **fields))
+        if machine is None:
+            self._keep(outcome, batch)
             return
-        kind = kinds.STEP_COMPLETED if outcome.kind == "completed" else kinds.STEP_FAILED
-        engine.feed(machine, batch, machine.entry(kind, batch.now, **fields))
+        if outcome.command not in machine.waiting:
+            return  # the run is over
+        name = machine.waiting[outcome.command].name
+        kind, fields = _recorded(outcome, name, batch.now)
+        entry = machine.entry(kind, batch.now, **fields)
+        if kind == kinds.STEP_RETRYING:
+            batch.add(entry)
+        else:
+            engine.feed(machine, batch, entry)
+
+    def _keep(self, outcome: Outcome, batch: Batch) -> None:
+        """Keep the outcome of a run that has diverged, which gets it when it replays again."""
+        engine = self._engine
+        row = engine.ledger.run_numbered(outcome.run)
+        if row is None or row.status in ENDED or engine.residents.get(outcome.run) is not None:
+            return  # the run is over
+        pending = row.pending.get(outcome.command)
+        if pending is not None:
+            kind, fields = _recorded(outcome, pending.name, batch.now)
+            batch.add(self.bare_entry(row, batch, kind, **fields))
 
     def event(self, event_type: str, payload: object, batch: Batch) -> int:
         """Wake the runs that wait for this event; give how many."""
         encoded = encode(payload)
         plain = json.loads(encoded.body)
         matchable = plain if isinstance(plain, dict) else {}
+        waits = [(waiter.run, waiter.command) for waiter in self._engine.ledger.waiters(event_type, matchable)]
+        for entry in batch.waits:
+            detail = json.loads(entry.detail or "{}")
+            if detail["type"] == event_type and satisfies(matchable, detail["match"]):
+                waits.append((entry.run, entry.command))
         woken = 0
-        for waiter in self._engine.ledger.waiters(event_type, matchable):
-            fields = {"command": waiter.command, "name": event_type, "body": encoded.body, "shape": encoded.shape}
-            woken += self.tell(waiter.run, batch, kinds.EVENT_RECEIVED, **fields)
+        for run, command in waits:
+            fields = {"command": command, "name": event_type, "body": encoded.body, "shape": encoded.shape}
+            woken += self.tell(run, batch, kinds.EVENT_RECEIVED, **fields)
         return woken
 
     def tell(self, run: int, batch: Batch, kind: str, **fields: Any) -> bool:
@@ -381,6 +397,7 @@ class Moves:
         machine.length, machine.last_at = row.length, row.updated_at
         before = len(batch.entries)
         batch.add(machine.entry(kinds.RECOVERED, batch.now))
+        batch.times.append((batch.now, row.run))  # what fell due meanwhile
         if deferred and not self._engine.feed(machine, batch, *deferred, recorded=True):
             del batch.entries[before:]
             return False
@@ -414,6 +431,17 @@ class Moves:
         position = batch.lengths.get(row.run, row.length)
         batch.lengths[row.run] = position + 1
         return Entry(row.run, position, kind, max(batch.now, row.updated_at), **fields)
+
+
+def _recorded(outcome: Outcome, name: str, now: int) -> tuple[str, dict[str, Any]]:
+    """The kind and the fields of the entry that an outcome becomes."""
+    fields: dict[str, Any] = {
+        "command": outcome.command, "name": name, "attempt": outcome.number,
+        "body": outcome.value.body, "shape": outcome.value.shape,
+    }  # fmt: skip
+    if outcome.kind == "retrying":
+        return kinds.STEP_RETRYING, {**fields, "due": now + outcome.delay_us}
+    return (kinds.STEP_COMPLETED if outcome.kind == "completed" else kinds.STEP_FAILED), fields
 
 
 def _created_detail(wanted: Start, run_id: str, key: str | None, timeout_at: int | None) -> str:

@@ -234,6 +234,9 @@ class Simulation:
         if workflows:
             self._registry = Registry(find_workflows(list(workflows)))
         self._come_back()
+        while not self._recovered.done():  # as opening a runtime does: what had diverged is tried again first
+            requests, self._requests = self._requests, []
+            self._take_turn(requests)
 
     def strike(self, fault: Fault) -> None:
         """Add a fault to the schedule; its commit or call is counted from the beginning, as in `faults=`."""
@@ -317,7 +320,7 @@ class Simulation:
         residents_max = (RESIDENTS_MAX, 0, 1)[self.choices.choose(3)]
         self._engine = Engine(self.ledger, self._registry, self.clock, self._performers, residents_max=residents_max)
         self._engine.show = lambda facts, output: self.story.add("body", plain, f"{facts.run_id}  {output.text}")
-        recover(self)
+        self._recovered = recover(self)
 
     def _come_back(self) -> None:
         kept = {} if self._lied else {row.run: (row.length, row.digest) for row in self.ledger.runs(_ALL)}

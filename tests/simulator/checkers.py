@@ -1,14 +1,14 @@
 """What must hold of every simulation, read from the disk's bytes and the steps' effects alone.
 
-The checkers have a reading of entries of their own: nothing here calls the engine, the core or the fold. Each takes what
-an `Observer` has gathered, and raises AssertionError.
+The checkers have a reading of entries of their own: nothing here calls the engine, the core or the fold. Each of them
+raises AssertionError.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from perdure.storage import payload
@@ -61,7 +61,10 @@ def histories(simulation: Simulation) -> dict[int, History]:
 
 
 class Observer:
-    """Watches a simulation after every commit, and checks it at its end. Give `watch` as always=, `check` as invariants=."""
+    """Watches a simulation after every commit, and checks it at its end.
+
+    Give `watch` as a simulation's `always`, and `check` as its `invariants`.
+    """
 
     def __init__(self) -> None:
         self.acknowledged: dict[int, tuple[int, bytes]] = {}
@@ -135,7 +138,7 @@ def answers_what_was_asked(history: History) -> None:
         elif kind == "step_started":
             number, due = attempts[command]
             assert entry.attempt == number, f"{command}: attempt {entry.attempt} for {number}"
-            assert due is not None and entry.at >= due, f"{command} is tried again too early"
+            assert entry.at >= (due or 0), f"{command} is tried again too early"
         elif kind in ANSWERS:
             command_asked = asked.pop(command, None)
             assert command_asked is not None, f"{kind} answers {command}, for which nobody waits"
@@ -146,7 +149,8 @@ def answers_what_was_asked(history: History) -> None:
 def answers_in_time(asked: Entry, answer: Entry) -> None:
     """A timer fires when it is due, a wait times out when it is due, an event fits."""
     if answer.kind in ("timer_fired", "wait_timed_out"):
-        assert asked.due is not None and answer.at >= asked.due, f"{answer.kind} {asked.command} is too early"
+        assert asked.due is not None, f"{answer.kind} {asked.command} is never due"
+        assert answer.at >= asked.due, f"{answer.kind} {asked.command} is too early"
     if answer.kind == "event_received":
         detail = json.loads(asked.detail or "{}")
         assert detail["type"] == answer.name, f"{asked.command} waits for another event"
@@ -157,12 +161,12 @@ def answers_in_time(asked: Entry, answer: Entry) -> None:
 def nothing_after_the_end(history: History) -> None:
     """Nothing follows an ending but the next attempt or a cancel of a run that waits for one."""
     attempt = 1
-    for before, after in zip(history, history[1:], strict=False):
+    for before, after in itertools.pairwise(history):
         if after.entry.kind == "restarted":
             assert before.entry.kind == "retrying", "an attempt began while another one was there"
             attempt += 1
             assert after.entry.attempt == attempt, f"attempt {after.entry.attempt} for {attempt}"
-            assert before.entry.due is not None and after.entry.at >= before.entry.due, "an attempt began too early"
+            assert after.entry.at >= (before.entry.due or 0), "an attempt began too early"
         elif before.entry.kind == "retrying":
             assert after.entry.kind == "cancel_requested", f"{after.entry.kind} follows an attempt that is over"
         assert before.entry.kind not in OVER, f"{after.entry.kind} follows the end of a run"
@@ -173,11 +177,8 @@ def nothing_after_the_end(history: History) -> None:
 
 def one_run_a_key(by_id: dict[str, History]) -> None:
     """One idempotency key of a workflow has one run."""
-    keys = Counter(
-        (history[0].entry.name, key)
-        for history in by_id.values()
-        if (key := history[0].detail().get("idempotency_key"))
-    )
+    named = ((history[0].entry.name, history[0].detail().get("idempotency_key")) for history in by_id.values())
+    keys = Counter(each for each in named if each[1] is not None)
     assert all(count == 1 for count in keys.values()), f"a key has several runs: {keys}"
 
 
@@ -210,8 +211,8 @@ def cancelled_with_its_parent(run_id: str, history: History, parent: History, cr
             continue  # the parent began it afterwards, to clean up
         asked = [each.commit for each in history if each.entry.kind == "cancel_requested"]
         ended = [each.commit for each in history if each.entry.kind in OVER]
-        stopped = min([*asked, *ended], default=None)
-        assert stopped is not None and stopped <= request.commit, f"{run_id} goes on after its parent was cancelled"
+        stopped = min([*asked, *ended], default=request.commit + 1)
+        assert stopped <= request.commit, f"{run_id} goes on after its parent was cancelled"
 
 
 def created_at(parent: History, run_id: str) -> int:
@@ -269,6 +270,12 @@ def results_come_from_effects(by_id: dict[str, History], effects: list[Effect]) 
                 ), f"{run_id}: nobody gave the result of {entry.name}"
 
 
+def is_known_failure(entry: Entry) -> bool:
+    """Whether the ledger says of a call that it failed by itself, and was not just cut off."""
+    interrupted = '"perdure.errors:StepInterrupted"' in (entry.body or "")
+    return entry.kind == "step_retrying" or (entry.kind == "step_failed" and not interrupted)
+
+
 def at_most_once(effects: list[Effect], by_id: dict[str, History]) -> None:
     """An at-most-once step is called again only after the ledger has it that the call before failed."""
     calls: defaultdict[str, list[Effect]] = defaultdict(list)
@@ -277,16 +284,8 @@ def at_most_once(effects: list[Effect], by_id: dict[str, History]) -> None:
             calls[effect.key].append(effect)
     for key, made in calls.items():
         run_id, _, command = key.rpartition(":")
-        failed = [
-            commit
-            for commit, entry in by_id[run_id]
-            if entry.command == command
-            and (
-                entry.kind == "step_retrying"
-                or (entry.kind == "step_failed" and "Interrupted" not in (entry.body or ""))
-            )
-        ]
-        for first, second in zip(made, made[1:], strict=False):
+        failed = [commit for commit, entry in by_id[run_id] if entry.command == command and is_known_failure(entry)]
+        for first, second in itertools.pairwise(made):
             assert any(first.commit < commit <= second.commit for commit in failed), f"{key} was called again"
 
 
@@ -297,11 +296,3 @@ def lines_are_not_repeated(simulation: Simulation, by_id: dict[str, History]) ->
         history = by_id[line.partition("  ")[0]]
         attempts = 1 + sum(each.entry.kind == "restarted" for each in history)
         assert count <= attempts, f"a line is shown {count} times: {line!r}"
-
-
-def broken_by(simulation: Simulation, checker: Callable[[Simulation], None]) -> Iterator[str]:
-    """Say what a checker finds, if it finds something."""
-    try:
-        checker(simulation)
-    except AssertionError as error:
-        yield str(error).partition("\n")[0]

@@ -44,9 +44,8 @@ class Script:
         if names and self.random.random() < 0.3:
             name = self.random.choice(names)
             faults.append(EventStorm(self.random.randrange(1, 12), name, {"for": name}, 3))
-        steady = [
-            node[1] for _, plan in self.roots for node in _nodes(plan) if node[0] == "step" and node[2:4] == [0, 2]
-        ]
+        nodes = [node for _, plan in self.roots for node in _nodes(plan)]
+        steady = [node[1] for node in nodes if node[0] == "step" and node[2:4] == [0, 2]]
         if steady and self.random.random() < 0.5:
             when: Any = self.random.choice(["before", "after"])
             faults.append(StepError(self.random.randrange(1, 3), self.random.choice(steady), when))
@@ -125,9 +124,8 @@ class Script:
                 return
             for name in [*self.draw.events, *self.draw.maybes]:
                 simulation.send_event(name, {"for": name})
-        waits = {
-            run.run_id: list(run.row().pending.values()) for run in simulation.runs() if run.row().status not in OVER
-        }
+        left = [run.row() for run in simulation.runs() if run.row().status not in OVER]
+        waits = {row.run_id: list(row.pending.values()) for row in left}
         raise AssertionError(f"runs have not ended: {waits}")
 
     def compare(self, root: tuple[str, Node], wanted: Outcome, outcome: Outcome) -> None:

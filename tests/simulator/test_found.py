@@ -6,11 +6,14 @@ import asyncio
 import time
 from typing import Any
 
+import pytest
 from plans import Refused
 
-from perdure import StepInterrupted
+from perdure import StepFailed, StepInterrupted
+from perdure.declare.registry import Registry
+from perdure.engine.moves import Start
 from perdure.strict import workflow
-from perdure.testing import Crash, Simulation
+from perdure.testing import Crash, EventStorm, Simulation
 
 
 def fine(name: str) -> str:
@@ -154,3 +157,91 @@ def test_a_run_that_ends_as_it_is_resumed_has_no_other_step_called_behind_its_en
         assert simulation.start("ends-as-it-resumes").result() == "interrupted"
         simulation.run()
         assert simulation.effects() == []
+
+
+@workflow(id="collects", version="1")
+async def collects(input: int, step: Any, ctx: Any) -> list[Any]:
+    """Takes one event after the other."""
+    return [await step.wait_for_event(f"event-{number}", type="news") for number in range(input)]
+
+
+def test_events_that_come_in_one_batch_reach_a_body_that_waits_again_after_each() -> None:
+    """Only the first did, because the ledger could not know yet of the waits that began in the batch."""
+    with Simulation(collects, faults=[EventStorm(commit=2, type="news", payload={"n": 1}, count=5)]) as simulation:
+        run = simulation.start("collects", 4)
+        simulation.send_event("news", {"n": 0})
+        assert run.outcome() == ("completed", [{"n": 0}, {"n": 1}, {"n": 1}, {"n": 1}])
+
+
+def test_an_event_reaches_a_run_that_was_started_in_the_same_batch() -> None:
+    with Simulation(collects) as simulation:
+        definition = simulation.definition("collects", "1")
+
+        def both(engine: Any, batch: Any) -> int:
+            engine.moves.start(Start(definition, 1, run_id="new"), batch)
+            return int(engine.moves.event("news", {"n": 0}, batch)) + int(engine.moves.event("news", {"n": 1}, batch))
+
+        assert simulation.ask(both) == 1
+        assert simulation.handle("new").result() == [{"n": 0}]
+
+
+@workflow(id="once-slowly", version="1")
+async def once_slowly(input: None, step: Any, ctx: Any) -> str:
+    """An at-most-once step that takes a while."""
+    return str(await step.run("once", slow, "once", delivery="at_most_once"))
+
+
+def test_the_outcome_of_a_step_that_was_at_work_when_its_run_diverged_is_kept() -> None:
+    """It was dropped, and the body was told that the step had been interrupted, though it was known to be done."""
+    with Simulation(once_slowly) as simulation:
+        run = simulation.start("once-slowly")
+        simulation.advance("1s")
+        engine = simulation._engine
+        engine.registry = Registry([])  # nobody knows the code any more
+        engine.residents.clear()
+        simulation.run()
+        assert run.status().status == "diverged"
+        simulation.restart()
+        assert run.result() == "once"
+        assert len(simulation.effects("once")) == 1
+
+
+@workflow(id="naps", version="1")
+async def naps(input: None, step: Any, ctx: Any) -> float:
+    """A body that sleeps."""
+    await step.sleep("nap", "1h")
+    return time.time()
+
+
+def test_a_run_that_recovers_does_at_once_what_fell_due_while_it_was_diverged() -> None:
+    """Its timers waited for the next look at the ledger."""
+    with Simulation(naps) as simulation:
+        run = simulation.start("naps")
+        simulation._engine.registry = Registry([])
+        simulation._engine.residents.clear()
+        simulation.run()
+        assert run.status().status == "diverged"
+        simulation.advance("1h")
+        simulation.restart()
+        woken = simulation.clock.now_us()
+        assert run.result() == pytest.approx(woken / 1e6, abs=0.001)
+
+
+def exits() -> None:
+    """A step that wants to end the process."""
+    raise SystemExit(3)
+
+
+@workflow(id="exits", version="1")
+async def leaves(input: None, step: Any, ctx: Any) -> str:
+    """A body whose step wants to end the process."""
+    try:
+        await step.run("exits", exits, retries=0)
+    except StepFailed as error:
+        return error.error_type
+    return "nothing"
+
+
+def test_a_step_that_wants_to_end_the_process_fails_and_the_run_goes_on() -> None:
+    with Simulation(leaves) as simulation:
+        assert simulation.start("exits").result() == "builtins:SystemExit"
