@@ -11,6 +11,8 @@ import perdure
 from perdure.cli.cancel import cancel_run
 from perdure.cli.command import Command, examples
 from perdure.cli.debug import debug_run
+from perdure.cli.diff import diff_runs
+from perdure.cli.fork import fork_run
 from perdure.cli.history import app as history
 from perdure.cli.list import list_workflows
 from perdure.cli.replay_check import HELP_END, check_ledger
@@ -39,6 +41,14 @@ _COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
     ("debug", debug_run, examples(
         "perdure debug orders.duckdb order-1 --at charge_card -w orders.py",
         "perdure debug orders.duckdb order-1 -w orders.py",
+    )),
+    ("diff", diff_runs, examples(
+        "perdure diff orders.duckdb order-1 order-2",
+        "perdure diff orders.duckdb order-1 order-1 --other yesterday.duckdb --json",
+    )),
+    ("fork", fork_run, examples(
+        "perdure fork orders.duckdb order-1 --at charge_card -w orders.py",
+        "perdure fork orders.duckdb order-1 --at 7 -w orders.py --run-id order-1-again --wait",
     )),
     ("start", start_run, examples(
         """perdure start orders.duckdb fulfill-order -w orders.py --input '{"order_id": "o1", "cents": 4200}' --wait""",

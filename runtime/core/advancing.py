@@ -1,4 +1,7 @@
-"""The moment in which a body is advanced: the sandbox watches, and asyncio takes the body's loop for the running one."""
+"""The moment in which a body is advanced: the sandbox watches, and asyncio takes the body's loop for the running one.
+
+Knows what to put back afterwards. Must not know what advances a body.
+"""
 
 from __future__ import annotations
 
