@@ -159,6 +159,7 @@ class LiveVerifier:
     # ── on its own ───────────────────────────────────────────────────────────────────────────────
 
     def _work(self) -> None:
+        self._pace.begin()
         try:
             while True:
                 self._wanted.wait()

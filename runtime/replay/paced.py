@@ -17,13 +17,13 @@ from perdure.core.history import Reused
 from perdure.core.machine import Machine
 from perdure.storage.entries import Entry
 
-#: How long to work at a stretch, aimed at by counting strides; and how many strides the first stretch has.
+#: How much to compute at a stretch, aimed at by counting strides; and how many strides the first stretch has.
 _STRETCH_S: Final = 0.001
 _STRIDES: Final = 32
 _STRIDES_MAX: Final = 1024
 #: While others are busy: how often to look again, and after how many looks to go on anyhow, lest it never ends.
-_LOOK_EVERY_S: Final = 0.001
-_LOOKS_MAX: Final = 20
+_LOOK_EVERY_S: Final = 0.01
+_LOOKS_MAX: Final = 2
 
 
 class OutOfTime(BaseException):
@@ -41,13 +41,17 @@ class Pace:
         self._is_busy = is_busy
         self._hurrying = threading.Event()
         self._end = 0.0
-        self._begun = time.perf_counter()
+        self._begun = 0.0  # thread time, which waiting for one's turn is no part of
         self.strides = _STRIDES  # to take before the next rest
 
     @property
     def hurrying(self) -> bool:
         """Whether there is no time to rest any more."""
         return self._hurrying.is_set()
+
+    def begin(self) -> None:
+        """Begin to work in this thread."""
+        self._begun = time.thread_time()
 
     def hurry(self, seconds: float) -> None:
         """Rest no more, and end within so many seconds. From any thread."""
@@ -60,19 +64,20 @@ class Pace:
 
     def rest(self) -> None:
         """Give way to others; nothing may be held meanwhile. Raises OutOfTime when a hurry is over."""
-        worked_s = time.perf_counter() - self._begun
+        worked_s = time.thread_time() - self._begun
         if worked_s > 2 * _STRETCH_S:
             self.strides = max(1, self.strides // 2)
-        elif worked_s < _STRETCH_S / 2:
+        elif worked_s < _STRETCH_S / 2 and not self.hurrying:
             self.strides = min(_STRIDES_MAX, self.strides * 2)
+            return  # what was held is let go of; that is all for so little work
         if not self.hurrying:
             self.wait(worked_s)
             for _ in range(_LOOKS_MAX):
                 if self.hurrying or not self._is_busy():
                     break
                 self.wait(_LOOK_EVERY_S)
-        self._begun = time.perf_counter()
-        if self.hurrying and self._begun > self._end:
+        self.begin()
+        if self.hurrying and time.perf_counter() > self._end:
             raise OutOfTime
 
 

@@ -402,28 +402,32 @@ async def test_resting_changes_no_verdict(strides: int, monkeypatch: pytest.Monk
 
 
 def test_a_pace_rests_as_long_as_it_worked_and_waits_while_others_are_busy(monkeypatch: pytest.MonkeyPatch) -> None:
-    now, busy, waited = [0.0], [3], list[float]()
+    now, busy, waited = [0.0], [1], list[float]()
 
     def is_busy() -> bool:
         busy[0] -= 1
         return busy[0] >= 0
 
-    monkeypatch.setattr("perdure.replay.paced.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("perdure.replay.paced.time.thread_time", lambda: now[0])
     pace = Pace(is_busy)
     monkeypatch.setattr(pace, "wait", waited.append)
     now[0] = 0.004
     strides = pace.strides
     pace.rest()
-    assert waited == [0.004, 0.001, 0.001, 0.001]
+    assert waited == [0.004, 0.01]
     assert pace.strides == strides // 2, "it worked for too long"
     waited.clear()
     now[0] += 0.0001
     pace.rest()
-    assert len(waited) == 1
+    assert waited == [], "for so little work it need not rest"
     assert pace.strides == strides
-    busy[0] = 10**6
+    now[0] += 0.0009
     pace.rest()
-    assert len(waited) < 50, "it goes on some time, though others never rest"
+    assert waited == [pytest.approx(0.001)]
+    busy[0] = 10**6
+    now[0] += 0.001
+    pace.rest()
+    assert 1 < len(waited) < 9, "it goes on some time, though others never rest"
 
 
 async def test_a_full_disk_delays_verdicts_and_loses_none(monkeypatch: pytest.MonkeyPatch) -> None:
