@@ -19,7 +19,7 @@ from perdure.storage import entries as kinds
 from perdure.storage.encoding import decode
 from perdure.storage.entries import Entry
 from perdure.storage.failures import decode_failure
-from perdure.storage.ledger import ENDED, STATUSES, RunRow, ending, ending
+from perdure.storage.ledger import ENDED, STATUSES, RunRow, ending
 
 if TYPE_CHECKING:
     from perdure.client.runtime import Runtime

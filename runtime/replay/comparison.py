@@ -140,14 +140,13 @@ def compare(first: Side, second: Side) -> Comparison:
 def _facts(first: Side, second: Side) -> Iterator[Fact]:
     one, other = first.row, second.row
     yield Fact("workflow", f"{one.workflow} v{one.version}", f"{other.workflow} v{other.version}")
-    created = first.entries[0], second.entries[0]
-    yield Fact("input", "", "", tuple(_changes(*created)))
+    yield Fact("input", "", "", tuple(_changes(first.entries[0], second.entries[0])))
     yield Fact("status", one.status, other.status)
     yield Fact("attempts", str(one.attempt), str(other.attempt))
-    ends = _ending(first.entries), _ending(second.entries)
-    if ends[0] is not None and ends[1] is not None and ends[0].kind == ends[1].kind:
-        failed = ends[0].kind in (kinds.FAILED, kinds.RETRYING)
-        yield Fact("error" if failed else "output", "", "", tuple(_changes(*ends)))
+    end, other_end = _ending(first.entries), _ending(second.entries)
+    if end is not None and other_end is not None and end.kind == other_end.kind:
+        failed = end.kind in (kinds.FAILED, kinds.RETRYING)
+        yield Fact("error" if failed else "output", "", "", tuple(_changes(end, other_end)))
     yield Fact("code", one.definition[:12], other.definition[:12], counts=False)
     yield Fact("python", first.python, second.python, counts=False)
 

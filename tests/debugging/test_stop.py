@@ -60,7 +60,7 @@ def stopped(recorded: tuple[Any, list[Any]], definition: Any, at: int | str) -> 
     return stop_at(Walk(row, definition, entries, find_place(entries, at, "r1")))
 
 
-def told(stack: Stack) -> tuple[str, str, list[tuple[str, dict[str, str]]]]:
+def outline(stack: Stack) -> tuple[str, str, list[tuple[str, dict[str, str]]]]:
     return stack.branch, stack.waits_for, [(frame.function, frame.variables) for frame in stack.frames]
 
 
@@ -68,7 +68,7 @@ async def test_it_stands_where_a_step_was_asked_for_with_the_variables_of_that_m
     recorded = await history(shop, "o1", "sleeping")
     stop = stopped(recorded, shop, "charge")
     (stack,) = stop.stacks
-    assert told(stack) == ("0", "step charge", [("shop", {"input": "'o1'", "total": "0"})])
+    assert outline(stack) == ("0", "step charge", [("shop", {"input": "'o1'", "total": "0"})])
     assert (stack.position, stop.position, stop.ending) == (1, 1, "")
     frame = stack.frames[0]
     assert frame.file == __file__
@@ -82,10 +82,10 @@ async def test_each_branch_that_is_not_over_has_its_own_stack():
     assert [(stack.branch, stack.waits_for) for stack in stop.stacks] == [
         ("0", ""), ("0.1", "step nested-1"), ("0.2", "step nested-2"),
     ]  # fmt: skip
-    assert told(stop.stacks[0])[2] == [
+    assert outline(stop.stacks[0])[2] == [
         ("shop", {"input": "'o1'", "total": "0", "first": "'charged o1'", "seen": "{'b', 'a'}"})
     ]
-    assert told(stop.stacks[2])[2] == [("nested", {"number": "2", "doubled": "4"})]
+    assert outline(stop.stacks[2])[2] == [("nested", {"number": "2", "doubled": "4"})]
 
 
 async def test_an_open_run_stands_where_it_waits_now():
@@ -100,12 +100,12 @@ async def test_a_body_that_failed_shows_where_it_raised_and_a_retried_one_each_a
     entries = recorded[1]
     stop = stopped(recorded, fails, len(entries) - 1)
     assert (stop.ending, stop.error) == ("failed", "ValueError: no money")
-    assert told(stop.stacks[0])[2] == [("fails", {"input": "'declined'", "kept": "'charged kept'"})]
+    assert outline(stop.stacks[0])[2] == [("fails", {"input": "'declined'", "kept": "'charged kept'"})]
     retrying = next(entry.position for entry in entries if entry.kind == "retrying")
     assert stopped(recorded, fails, retrying).ending == "retrying"
     second = stopped(recorded, fails, "charge#2")
     assert second.position > retrying
-    assert told(second.stacks[0])[2] == [("fails", {"input": "'declined'", "kept": "'charged kept'"})]
+    assert outline(second.stacks[0])[2] == [("fails", {"input": "'declined'", "kept": "'charged kept'"})]
 
 
 async def test_a_completed_body_stands_nowhere():
