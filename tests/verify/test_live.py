@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from perdure import DefinitionError, FatalError, MemoryLedger, RetryPolicy, RunCancelled, RunFailed, Runtime
+from perdure.errors import LedgerFull
 from perdure.replay import live
 from perdure.replay.check import Verdict
 from perdure.replay.live import LiveVerifier, in_share
@@ -431,8 +432,6 @@ def test_a_pace_rests_as_long_as_it_worked_and_waits_while_others_are_busy(monke
 
 
 async def test_a_full_disk_delays_verdicts_and_loses_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    from perdure.errors import LedgerFull
-
     class Full(MemoryLedger):
         refusals = 2
 
@@ -444,8 +443,9 @@ async def test_a_full_disk_delays_verdicts_and_loses_none(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(live, "_PAUSE_AFTER_FULL_DISK_S", 0.01)
     ledger = Full()
-    async with Runtime(ledger, workflows=ALL, verify="always") as runtime:
+    async with Runtime(ledger, workflows=ALL) as runtime:
         await (await runtime.start("doubles", 2, run_id="r")).result()
+    async with Runtime(ledger, workflows=ALL, verify="always") as runtime:
         assert await verdict_of(runtime, "r") is True
     assert ledger.refusals == 0
 
