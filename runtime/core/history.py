@@ -46,8 +46,8 @@ class Reused(dict[str, tuple[Entry, Entry]]):
                 asked[entry.command] = entry
                 if entry.detail and _ONCE in entry.detail:
                     once[entry.command] = entry
-        for command, entry in once.items():
-            self[command] = (entry, interruption(entry))
+        for left in once.values():
+            self[left.command] = (left, interruption(left))
 
 
 def split_attempts(entries: Sequence[Entry]) -> list[Sequence[Entry]]:

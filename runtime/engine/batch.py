@@ -37,6 +37,7 @@ class Batch:
     refuse: list[Callable[[BaseException], None]] = field(default_factory=list)
     #: Outcomes that this batch records; given back to the inbox if it can't be appended.
     outcomes: list[Outcome] = field(default_factory=list)
+    again: list[Callable[[Batch], None]] = field(default_factory=list)  # likewise: what nobody else would ask for again
 
     def add(self, *entries: Entry) -> None:
         """Take entries of one run, in order."""

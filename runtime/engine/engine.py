@@ -209,7 +209,7 @@ class Engine:
             self.in_flight[outcome.run][outcome.command] = outcome.serial  # else nobody would want it next turn
         self.timers.forget()
         self.unrecorded_may_go = False
-        self.unrecorded = list(batch.outcomes)
+        self.unrecorded = [*(_asked_again(call) for call in batch.again), *batch.outcomes]
         for refuse in batch.refuse:
             refuse(error)
 
@@ -301,6 +301,10 @@ class Engine:
             batch.ended.append(facts.run)
             if kind != kinds.RETRYING:
                 self.families.ended(facts.run_id, facts.parent_run_id, entry, batch)
+
+
+def _asked_again(call: Callable[[Batch], None]) -> Request:
+    return Request(lambda _, batch: call(batch), Future())
 
 
 def snapshot(row: RunRow) -> RunRow:

@@ -62,6 +62,7 @@ def _registered(engine: Engine, rows: Iterable[RunRow]) -> list[int]:
 
 
 def _resume(engine: Engine, batch: Batch, runs: Sequence[int]) -> None:
+    batch.again.append(lambda later: _resume(engine, later, runs))  # nobody else would resume them after a full disk
     for run in runs:
         engine.moves.resume(run, batch)
         engine.families.settle(batch)

@@ -123,6 +123,8 @@ class Simulation:
         self._full = 0  # tries that the disk still refuses
         self._disk = Disk()
         self._numbers = 0
+        self._requests: list[Message] = []
+        self._recovered: Future[None] = Future()
         self._come_alive(0)
 
     def __enter__(self) -> Simulation:
@@ -235,8 +237,8 @@ class Simulation:
             self._registry = Registry(find_workflows(list(workflows)))
         self._come_back()
         while not self._recovered.done():  # as opening a runtime does: what had diverged is tried again first
-            requests, self._requests = self._requests, []
-            self._take_turn(requests)
+            asked, self._requests = self._requests, []
+            self._take_turn(asked)
 
     def strike(self, fault: Fault) -> None:
         """Add a fault to the schedule; its commit or call is counted from the beginning, as in `faults=`."""
@@ -315,7 +317,7 @@ class Simulation:
     def _come_alive(self, commits: int) -> None:
         self.lives += 1
         self.ledger = SimulatedLedger(self._disk, commits)
-        self._requests: list[Message] = []
+        self._requests = []
         self._performers = SimulatedPerformers(self._world, self.clock, self.story, lambda: self.ledger.commit)
         residents_max = (RESIDENTS_MAX, 0, 1)[self.choices.choose(3)]
         self._engine = Engine(self.ledger, self._registry, self.clock, self._performers, residents_max=residents_max)

@@ -100,6 +100,7 @@ class Observer:
             effects_follow_intents(by_id, simulation.effects())
             results_come_from_effects(by_id, simulation.effects())
             at_most_once(simulation.effects(), by_id)
+            completed_steps_rest(simulation.effects(), by_id)
             lines_are_not_repeated(simulation, by_id)
 
 
@@ -287,6 +288,21 @@ def at_most_once(effects: list[Effect], by_id: dict[str, History]) -> None:
         failed = [commit for commit, entry in by_id[run_id] if entry.command == command and is_known_failure(entry)]
         for first, second in itertools.pairwise(made):
             assert any(first.commit < commit <= second.commit for commit in failed), f"{key} was called again"
+
+
+def completed_steps_rest(effects: list[Effect], by_id: dict[str, History]) -> None:
+    """A step whose result the ledger has is not called again with the same arguments, not by a later attempt either."""
+    for effect in effects:
+        run_id, _, command = effect.key.rpartition(":")
+        asked: Entry | None = None
+        for commit, entry in by_id[run_id]:
+            if commit > effect.commit:
+                break
+            if entry.command == command and entry.kind == "step":
+                asked = entry
+            elif entry.command == command and entry.kind == "step_completed" and asked is not None:
+                same = json.loads(asked.body or "[]") == list(effect.args)
+                assert not same, f"{effect.step} was called again after commit {commit}, which has its result"
 
 
 def lines_are_not_repeated(simulation: Simulation, by_id: dict[str, History]) -> None:

@@ -270,8 +270,9 @@ def agrees(one: Any, other: Any) -> bool:
 class Draw:
     """Draws plans from a seed."""
 
-    def __init__(self, seed: object, budget: int = 9) -> None:
+    def __init__(self, seed: object, *, families: bool = False, budget: int = 9) -> None:
         self.random = random.Random(f"plan {seed}")
+        self.families = families  # whether plans have many children that live long
         self.budget = budget  # nodes that may still be drawn
         self.names = 0
         self.events: list[str] = []  # that a run waits for until they come
@@ -342,7 +343,7 @@ class Draw:
         kind = self.random.choices(
             ["seq", "all", "group", "narrow", "queue", "race", "drop", "try", "finally", "within", "invoke", "spawn",
              "impatient"],
-            [1, 4, 3, 2, 2, 2, 1, 4, 3, 3, 3, 3, 1],
+            [1, 4, 3, 2, 2, 2, 1, 4, 3, 3, 3, 20 if self.families else 4, 1],
         )[0]  # fmt: skip
         inside = depth + 1
         match kind:
@@ -361,5 +362,6 @@ class Draw:
             case "impatient":
                 return ["impatient", self.name("child"), self.workflow(), self.node(inside), 600]
         then = self.random.choice(["take", "take", "cancel", "leave"])
-        close = self.random.choice(["cancel", "abandon"])
-        return ["spawn", self.name("child"), self.workflow(), self.node(inside), then, close]
+        close = self.random.choice(["cancel", "cancel", "abandon"])
+        plan = ["seq", [self.node(inside), self.simple()]] if self.families else self.node(inside)
+        return ["spawn", self.name("child"), self.workflow(), plan, then, close]

@@ -32,9 +32,9 @@ class Script:
     def __init__(self, seed: int, *, lying: bool = False) -> None:
         self.seed = seed
         self.random = random.Random(f"script {seed}")
-        self.draw = Draw(seed)
-        self.roots = [self.draw.plan() for _ in range(self.random.choice([1, 1, 2]))]
         self.cancels = self.random.random() < 0.2
+        self.draw = Draw(seed, families=self.cancels)
+        self.roots = [self.draw.plan() for _ in range(self.random.choice([1, 1, 2]))]
         self.faults = (*random_faults(seed, lying=lying), *self._more_faults())
 
     def _more_faults(self) -> list[Any]:
@@ -96,7 +96,7 @@ class Script:
             for _ in range(self.random.randrange(6)):
                 simulation.turn()
             names = [*self.draw.events, *self.draw.maybes]
-            match self.random.randrange(6):
+            match self.random.choice([0, 1, 2, 3, 4, 5, 4, 4, 4] if self.cancels else [0, 1, 2, 3, 5]):
                 case 0 | 1 if names:
                     name = self.random.choice(names)
                     simulation.send_event(name, {"for": name})
@@ -104,7 +104,7 @@ class Script:
                     simulation.crash()
                 case 3:
                     simulation.advance(self.random.choice([0, 1, 1800]))
-                case 4 if self.cancels:
+                case 4:
                     self.random.choice(simulation.runs()).cancel()
                 case 5:
                     number = self.random.randrange(len(runs))

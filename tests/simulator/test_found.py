@@ -13,7 +13,7 @@ from perdure import StepFailed, StepInterrupted
 from perdure.declare.registry import Registry
 from perdure.engine.moves import Start
 from perdure.strict import workflow
-from perdure.testing import Crash, EventStorm, Simulation
+from perdure.testing import Crash, EventStorm, FullDisk, Simulation
 
 
 def fine(name: str) -> str:
@@ -245,3 +245,22 @@ async def leaves(input: None, step: Any, ctx: Any) -> str:
 def test_a_step_that_wants_to_end_the_process_fails_and_the_run_goes_on() -> None:
     with Simulation(leaves) as simulation:
         assert simulation.start("exits").result() == "builtins:SystemExit"
+
+
+@workflow(id="slowly", version="1")
+async def slowly(input: None, step: Any, ctx: Any) -> str:
+    """A step that takes a while."""
+    return str(await step.run("slow", slow, "slow"))
+
+
+def test_what_a_full_disk_refused_to_resume_is_resumed_when_there_is_room() -> None:
+    """The batch that resumed a run was refused, and nobody resumed it again before the next start."""
+    with Simulation(slowly, naps) as simulation:
+        run = simulation.start("slowly")
+        simulation.start("naps")
+        simulation.advance("1s")
+        simulation.crash()
+        simulation.clock.advance("1h")  # so that the batch that resumes has something to record
+        simulation.strike(FullDisk(commit=simulation.commits + 1, times=2))
+        assert run.result() == "slow"
+        assert "the disk is full" in simulation.tell()

@@ -1,0 +1,193 @@
+"""An engine that is broken on purpose is caught: the laws and the checkers see what they are there for."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from scripts import Script
+
+from perdure.core.history import Reused
+from perdure.core.machine import Machine
+from perdure.engine.engine import Engine
+from perdure.engine.families import Families
+from perdure.engine.moves import Moves
+from perdure.engine.residents import Residents
+from perdure.storage import entries as kinds
+from perdure.testing.simulated_ledger import Disk
+
+SEEDS_MAX = 400
+Mutant = Callable[[pytest.MonkeyPatch], None]
+
+
+def skips_an_append(patch: pytest.MonkeyPatch) -> None:
+    """Every fourth commit is acknowledged, and written nowhere."""
+    append, count = Disk.append, itertools.count(1)
+    patch.setattr(Disk, "append", lambda self, write: append(self, write) if next(count) % 4 else None)
+
+
+def feeds_twice(patch: pytest.MonkeyPatch) -> None:
+    """A step's result reaches the body twice."""
+    feed = Engine.feed
+
+    def twice(self: Engine, machine: Machine, batch: Any, *causes: Any, **options: Any) -> bool:
+        fed = feed(self, machine, batch, *causes, **options)
+        if causes[0].kind == kinds.STEP_COMPLETED and not machine.ended:
+            feed(self, machine, batch, causes[0]._replace(position=machine.length))
+        return fed
+
+    patch.setattr(Engine, "feed", twice)
+
+
+def performs_what_is_not_durable(patch: pytest.MonkeyPatch) -> None:
+    """Steps begin although the disk refused their intents."""
+    undo = Engine._undo
+
+    def perform(self: Engine, batch: Any, error: Any) -> None:
+        undo(self, batch, error)
+        self._dispatch(batch)
+
+    patch.setattr(Engine, "_undo", perform)
+
+
+def loses_an_outcome(patch: pytest.MonkeyPatch) -> None:
+    """Every tenth outcome of a step is thrown away."""
+    outcome, count = Moves.outcome, itertools.count(1)
+    patch.setattr(Moves, "outcome", lambda self, each, batch: outcome(self, each, batch) if next(count) % 10 else None)
+
+
+def forgets_the_outcomes_of_a_refused_batch(patch: pytest.MonkeyPatch) -> None:
+    """What the full disk refused is not taken again."""
+    undo = Engine._undo
+
+    def forget(self: Engine, batch: Any, error: Any) -> None:
+        undo(self, batch, error)
+        self.unrecorded = []
+
+    patch.setattr(Engine, "_undo", forget)
+
+
+def keeps_bodies_of_a_refused_batch(patch: pytest.MonkeyPatch) -> None:
+    """Bodies that lived through what was not recorded go on as if it had been."""
+    undo, drop = Engine._undo, Residents.drop
+
+    def keep(self: Engine, batch: Any, error: Any) -> None:
+        patch.setattr(Residents, "drop", lambda self, run: None)
+        undo(self, batch, error)
+        patch.setattr(Residents, "drop", drop)
+
+    patch.setattr(Engine, "_undo", keep)
+
+
+def runs_at_most_once_steps_again(patch: pytest.MonkeyPatch) -> None:
+    """Resuming calls every step that was cut off."""
+    patch.setattr(
+        Moves,
+        "_resume_step",
+        lambda self, machine, pending, batch: self._perform(machine, pending.command, max(pending.attempt, 1), batch),
+    )
+
+
+def lets_children_go_on(patch: pytest.MonkeyPatch) -> None:
+    """Cancelling a parent cancels no child."""
+    patch.setattr(Families, "cancel_spawned", lambda self, run_id, batch: None)
+
+
+def ignores_keys(patch: pytest.MonkeyPatch) -> None:
+    """Every start makes a run, whatever its idempotency key."""
+    existing = Moves._existing
+    patch.setattr(Moves, "_existing", lambda self, wanted, key, batch: existing(self, wanted, None, batch))
+
+
+def fires_timers_early(patch: pytest.MonkeyPatch) -> None:
+    """When one time of a run is due, all are."""
+    due = Moves.due
+
+    def early(self: Moves, run: int, batch: Any) -> None:
+        row = self._engine.ledger.run_numbered(run)
+        due(self, run, batch)
+        for pending in list(row.pending.values()) if row is not None else ():
+            if pending.kind == kinds.SLEEP:
+                self._fire(row, pending, batch)
+
+    patch.setattr(Moves, "due", early)
+
+
+def repeats_completed_steps(patch: pytest.MonkeyPatch) -> None:
+    """A run's next attempt does everything again."""
+    patch.setattr(Reused, "learn", lambda self, entries: None)
+
+
+def shows_lines_before_they_are_known_to_be_new(patch: pytest.MonkeyPatch) -> None:
+    """What a body prints is shown at once."""
+    feed = Engine.feed
+
+    def shown(self: Engine, machine: Machine, batch: Any, *causes: Any, **options: Any) -> bool:
+        fed = feed(self, machine, batch, *causes, **options)
+        for facts, line in batch.outputs:
+            self.show(facts, line)
+        batch.outputs.clear()
+        return fed
+
+    patch.setattr(Engine, "feed", shown)
+
+
+def tells_parents_nothing(patch: pytest.MonkeyPatch) -> None:
+    """The end of a child is not told."""
+    patch.setattr(Families, "ended", lambda self, run_id, parent_run_id, ending, batch: None)
+
+
+def tells_of_work_that_was_not_done(patch: pytest.MonkeyPatch) -> None:
+    """The ledger has another result than the step gave."""
+    outcome = Moves.outcome
+
+    def other(self: Moves, each: Any, batch: Any) -> None:
+        outcome(self, each._replace(value=each.value._replace(body='"done"')), batch)
+
+    patch.setattr(Moves, "outcome", other)
+
+
+def lets_dropped_steps_begin(patch: pytest.MonkeyPatch) -> None:
+    """Nobody tells the performers that a step is not wanted any more."""
+    dispatch = Engine._dispatch
+
+    def keep(self: Engine, batch: Any) -> None:
+        batch.cancel.clear()
+        dispatch(self, batch)
+
+    patch.setattr(Engine, "_dispatch", keep)
+
+
+MUTANTS: list[Mutant] = [
+    skips_an_append,
+    feeds_twice,
+    performs_what_is_not_durable,
+    loses_an_outcome,
+    forgets_the_outcomes_of_a_refused_batch,
+    keeps_bodies_of_a_refused_batch,
+    runs_at_most_once_steps_again,
+    lets_children_go_on,
+    ignores_keys,
+    fires_timers_early,
+    repeats_completed_steps,
+    shows_lines_before_they_are_known_to_be_new,
+    tells_parents_nothing,
+    tells_of_work_that_was_not_done,
+    lets_dropped_steps_begin,
+]
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.__name__)
+def test_an_engine_that_is_broken_on_purpose_is_caught(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
+    for seed in range(SEEDS_MAX):
+        script = Script(seed)
+        expected = script.expected()
+        with monkeypatch.context() as patch:
+            mutant(patch)
+            try:
+                script.live(expected)
+            except Exception:  # noqa: BLE001  # whatever turned red has seen the mutant
+                return
+    pytest.fail(f"nothing saw in {SEEDS_MAX} seeds that the engine {mutant.__name__}")
