@@ -36,7 +36,7 @@ _HOMES: dict[str, str] = {
     "idempotent": "outside",
     "random_faults": "faults",
     "results": "outside",
-    "seeds": "seeds",
+    "seeds": "seeding",
 }
 
 __all__ = sorted(_HOMES)  # the names are the keys

@@ -50,7 +50,7 @@ from perdure.testing.faults import (
 from perdure.testing.laws import Invariant, LawBroken, check_laws
 from perdure.testing.memory import Memory
 from perdure.testing.performers import Effect, SimulatedPerformers, World
-from perdure.testing.seeds import again, chosen_seed
+from perdure.testing.seeding import again, chosen_seed
 from perdure.testing.simulated_ledger import Disk, SimulatedCrash, SimulatedLedger
 from perdure.testing.simulated_run import SimulatedRun
 from perdure.testing.story import Story, call_text, plain
@@ -114,6 +114,7 @@ class Simulation:
         self.lives = 0
         self.turns = 0
         self._registry = Registry(find_workflows(list(workflows)))
+        self._registries = [self._registry]  # of all lives, the newest last
         calls = [fault for fault in self.faults if isinstance(fault, CALL_FAULTS)]
         fakes = steps if isinstance(steps, Fakes) else Fakes(steps, self._registry.all())
         self._world = World(fakes, calls, fates)
@@ -234,7 +235,7 @@ class Simulation:
         """Kill the process now, and start it again with other workflows (with the same, if none is given)."""
         self.story.add("restart", plain, "the process dies, and comes back" + (" with other code" if workflows else ""))
         if workflows:
-            self._registry = Registry(find_workflows(list(workflows)))
+            self._know(workflows)
         self._come_back()
         while not self._recovered.done():  # as opening a runtime does: what had diverged is tried again first
             asked, self._requests = self._requests, []
@@ -291,6 +292,15 @@ class Simulation:
     def definition(self, workflow: str, version: str) -> Definition:
         """Find a workflow as the present life knows it."""
         return self._registry.get(workflow, version)
+
+    def definitions(self, workflow: str, version: str) -> list[Definition]:
+        """The workflow as each life knew it that came back with other code, the newest first."""
+        knowing = [registry for registry in reversed(self._registries) if registry.knows(workflow, version)]
+        return [registry.get(workflow, version) for registry in knowing]
+
+    def _know(self, workflows: Iterable[object]) -> None:
+        self._registry = Registry(find_workflows(list(workflows)))
+        self._registries.append(self._registry)
 
     # ── the engine's inbox ───────────────────────────────────────────────────────────────────────
 
@@ -427,7 +437,7 @@ class Simulation:
             self._strikes.remove(fault)
         self._lied = self._lied or isinstance(fault, LyingSync)
         if isinstance(fault, Restart) and fault.workflows:
-            self._registry = Registry(find_workflows(list(fault.workflows)))
+            self._know(fault.workflows)
         self._tell_fault(fault)
 
     def _storm(self, fault: EventStorm) -> list[Message]:

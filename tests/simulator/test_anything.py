@@ -13,7 +13,7 @@ from collections.abc import Iterable
 import pytest
 from scripts import Script
 
-from perdure.testing.seeds import again, chosen_seed
+from perdure.testing.seeding import again, chosen_seed
 
 SHARDS, SEEDS = 8, 250
 LYING_FROM, LYING_SEEDS = 100_000, 120
