@@ -131,7 +131,7 @@ async def perform_other(node: Any, step: Any, ctx: Any) -> Any:
         case ["invoke", name, which, plan]:
             try:
                 return await step.invoke(name, which, plan)
-            except ChildFailed:
+            except (ChildFailed, ChildCancelled):
                 raise Refused(name) from None
         case ["spawn", name, which, plan, then, close]:
             return await with_a_child(name, which, plan, then, close, step)
