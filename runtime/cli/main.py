@@ -22,6 +22,7 @@ from perdure.cli.send import send_event
 from perdure.cli.show import show_run
 from perdure.cli.sql import query_ledger
 from perdure.cli.start import start_run
+from perdure.cli.verify import HELP_END as VERIFY_HELP_END
 from perdure.cli.verify import verify_ledger
 
 _COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
@@ -61,7 +62,7 @@ _COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
     ("sql", query_ledger, examples(
         """perdure sql orders.duckdb "SELECT name, count(*) FROM steps GROUP BY name" """.rstrip(),
     )),
-    ("verify", verify_ledger, examples("perdure verify orders.duckdb")),
+    ("verify", verify_ledger, VERIFY_HELP_END),
     ("replay-check", check_ledger, HELP_END),
 )  # fmt: skip
 
