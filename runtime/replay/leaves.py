@@ -88,14 +88,14 @@ def _mapped_items(body: Any, fields: dict[str, Any], each: Any, path: Path, chan
     return change(path, "bool" if isinstance(body, bool) else "str", body)
 
 
-def strings_of(value: Any) -> Iterator[str]:
-    """Give all texts in a value, keys too."""
+def texts_in(value: Any) -> Iterator[str]:
+    """Give all texts and numbers in a value as they are written, keys too."""
     if isinstance(value, dict):
         for name, item in value.items():
             yield name
-            yield from strings_of(item)
+            yield from texts_in(item)
     elif isinstance(value, list):
         for item in value:
-            yield from strings_of(item)
-    elif isinstance(value, str) and not isinstance(value, Number):
+            yield from texts_in(item)
+    elif isinstance(value, str):
         yield value

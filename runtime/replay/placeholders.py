@@ -18,6 +18,8 @@ from typing import Final
 #: What is longer stays longer, because closures record long values otherwise than short ones (`perdure.core.calls`).
 LONG: Final = 256
 _MARK: Final = "redacted"
+#: What a stand-in is recognized by, so that nobody takes a part of one for the value "example".
+STAND_IN: Final = re.compile(rf"{_MARK}-[0-9a-f]{{12}}(?:@example\.invalid|\.invalid)?", re.IGNORECASE)
 _PATHS: Final = frozenset({"PurePosixPath", "PureWindowsPath", "PosixPath", "WindowsPath"})
 
 

@@ -15,23 +15,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
+from ntpath import basename  # knows the separators of all systems
 from typing import Any, Final
 
+from perdure.durations import moment_text
 from perdure.errors import DefinitionError
 from perdure.replay.history_file import History
-from perdure.replay.leaves import Number, Path, mapped, parsed, strings_of, text_of
+from perdure.replay.leaves import Path, mapped, parsed, text_of, texts_in
 from perdure.replay.placeholders import LONG, Placeholders
+from perdure.replay.selected import Selected
 from perdure.storage import entries as kinds
 from perdure.storage.chain import GENESIS, seal
 from perdure.storage.entries import Entry
 from perdure.storage.fold import fold_all
-
-#: Texts from this length on are also replaced inside of longer words, and numbers from so many digits on everywhere.
-_FAR_CHARACTERS: Final = 4
-_FAR_DIGITS: Final = 6
 
 _OF_RUNS: Final = {
     "input": frozenset({kinds.CREATED}),
@@ -50,9 +49,9 @@ _NUMBERED: Final = re.compile(r"(#\d+|\[\d+\])$")  # what a second call, or an i
 _EXAMPLE: Final = "write input.card.number, charge_card.result.token, *.arguments.**.password, or tags.customer"
 
 #: Parts of an entry's detail that hold what people gave; the rest is names and numbers of Perdure's.
-_DETAIL_REWRITTEN: Final = ("tags", "idempotency_key", "match", "message", "report", "forked_from")
+_DETAIL_REWRITTEN: Final = ("tags", "idempotency_key", "type", "match", "message", "report", "forked_from")
 #: Parts that come from the code, and hold nothing secret.
-_DETAIL_OF_CODE: Final = ("version", "definition", "python", "site", "function", "workflow", "type")
+_DETAIL_OF_CODE: Final = ("version", "definition", "python", "site", "function", "workflow")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,12 +128,10 @@ class Redaction:
         Raises:
             DefinitionError: a selected value has no stand-in of its type, or could still be read somewhere.
         """
-        secrets = _Secrets(self._placeholders)
+        secrets = Selected(self._placeholders)
         names = {each.command: each.name for each in history.entries if each.kind in kinds.COMMANDS}
         for entry in history.entries:
             self._collect(entry, frozenset(_names_of(entry, names)), secrets)
-        if not secrets:
-            return replace(history, redacted=tuple(pattern.text for pattern in self.patterns))
         rewritten = [self._rewritten(entry, frozenset(_names_of(entry, names)), secrets) for entry in history.entries]
         rewritten = [_with_captured(entry, secrets) for entry in rewritten]
         sealed: list[Entry] = []
@@ -145,12 +142,15 @@ class Redaction:
             previous = fresh.digest
         _refuse_leaks(sealed, secrets)
         patterns = tuple(pattern.text for pattern in self.patterns)
-        return replace(history, row=fold_all(None, sealed), entries=tuple(sealed), redacted=patterns)
+        definition = history.definition
+        if definition is not None:
+            definition = definition._replace(source=_rewritten_source(definition.source, secrets))
+        return History(fold_all(None, sealed), tuple(sealed), definition, patterns)
 
     def _selecting(self, entry: Entry, names: frozenset[str], path: Path) -> Pattern | None:
         return next((each for each in self.patterns if each.selects(entry, names, _plain_path(entry, path))), None)
 
-    def _note(self, pattern: Pattern, kind: str, value: Any, entry: Entry, secrets: _Secrets, path: Path = ()) -> None:
+    def _note(self, pattern: Pattern, kind: str, value: Any, entry: Entry, secrets: Selected, path: Path = ()) -> None:
         if pattern.text in self.unmatched:
             self.unmatched.remove(pattern.text)
         if not secrets.add(kind, value, path):
@@ -160,7 +160,7 @@ class Redaction:
                 fix="select what is secret in it more closely, or leave this run out",
             )
 
-    def _collect(self, entry: Entry, names: frozenset[str], secrets: _Secrets) -> None:
+    def _collect(self, entry: Entry, names: frozenset[str], secrets: Selected) -> None:
         def look(path: Path, kind: str, value: Any) -> Any:
             pattern = self._selecting(entry, names, path)
             if pattern is not None and not _is_fixed(entry, path):
@@ -178,7 +178,7 @@ class Redaction:
                     if _covers(pattern.path, (name,)):
                         self._note(pattern, "str", value, entry, secrets)
 
-    def _rewritten(self, entry: Entry, names: frozenset[str], secrets: _Secrets) -> Entry:
+    def _rewritten(self, entry: Entry, names: frozenset[str], secrets: Selected) -> Entry:
         def change(path: Path, kind: str, value: Any) -> Any:
             if _is_fixed(entry, path):
                 return value
@@ -197,82 +197,6 @@ class Redaction:
             body = text_of(after) if after != before else body
         name = entry.name if entry.kind == kinds.CREATED else secrets.replaced("str", entry.name)
         return entry._replace(name=name, body=body, detail=_rewritten_detail(entry.detail, secrets))
-
-
-class _Secrets:
-    """The selected values of one history, and what stands for each."""
-
-    def __init__(self, placeholders: Placeholders) -> None:
-        self._placeholders = placeholders
-        self._exact: dict[tuple[str, str], str] = {}
-        self._named: set[tuple[str, Any]] = set()  # values by the name of the field that they were selected in
-        self._inside: dict[re.Pattern[str], str] = {}  # what is replaced wherever it stands
-        self.captured: dict[str, str] = {}  # digests by which closures name long values
-
-    def __bool__(self) -> bool:
-        return bool(self._exact)
-
-    def add(self, kind: str, value: Any, path: Path) -> bool:
-        """Take a value; False when its type has no stand-in."""
-        if value is None:
-            return True
-        self._named.add((_field(path), value))
-        if isinstance(value, bool):
-            return True
-        text = str(value)
-        stand_in = self._stand_in(kind, value)
-        if stand_in is None:
-            return False
-        self._exact[kind, text] = stand_in
-        if isinstance(value, Number):
-            if len(text) >= _FAR_DIGITS:
-                self._inside[_as_word(text)] = stand_in
-        elif len(text) >= _FAR_CHARACTERS:
-            self._inside[re.compile(re.escape(text))] = stand_in
-            if kind.startswith("datetime"):  # as str() writes it
-                self._inside[re.compile(re.escape(text.replace("T", " ")))] = stand_in.replace("T", " ")
-        elif len(text) > 1 and text.isalpha():
-            self._inside[_as_word(text)] = stand_in
-        return True
-
-    def readable_in(self, text: str) -> bool:
-        """Whether what must not be read anywhere can be read here."""
-        return any(pattern.search(text) for pattern in self._inside)
-
-    def replaced(self, kind: str, value: Any, path: Path = (), *, here: bool = False) -> Any:
-        """What a leaf becomes; `here` when a pattern selects this very one."""
-        field = _field(path)
-        here = here or (field != "" and (field, value) in self._named)
-        if isinstance(value, bool):
-            return False if here else value
-        if value is None:
-            return None
-        exact = self._exact.get((kind, str(value)))
-        if isinstance(value, Number):
-            far = len(value) >= _FAR_DIGITS
-            return Number(exact) if exact is not None and (here or far) else value
-        if exact is not None:
-            return exact
-        if kind not in ("str", "url"):
-            return value
-        for pattern in sorted(self._inside, key=lambda each: len(each.pattern), reverse=True):
-            value = pattern.sub(lambda _, to=self._inside[pattern]: to, value)  # type: ignore[misc]
-        return value
-
-    def _stand_in(self, kind: str, value: Any) -> str | None:
-        if isinstance(value, Number):
-            return self._placeholders.number(value)
-        return self._placeholders.scalar(kind, value) if isinstance(value, str) else None
-
-
-def _field(path: Path) -> str:
-    """The name of the field that a leaf is, or lies in a list of."""
-    return next((part for part in reversed(path) if not part.isdigit()), "")
-
-
-def _as_word(text: str) -> re.Pattern[str]:
-    """Match a text that isn't a part of a longer word or number."""
-    return re.compile(rf"(?<![0-9A-Za-z]){re.escape(text)}(?![0-9A-Za-z])")
 
 
 # ── entries ──────────────────────────────────────────────────────────────────────────────────────
@@ -300,7 +224,7 @@ def _is_fixed(entry: Entry, path: Path) -> bool:
     return entry.kind == kinds.CHILD and path == ("workflow",)
 
 
-def _rewritten_detail(detail: str | None, secrets: _Secrets) -> str | None:
+def _rewritten_detail(detail: str | None, secrets: Selected) -> str | None:
     if detail is None or not detail.startswith("{"):
         return detail
     facts: dict[str, Any] = parsed(detail)
@@ -313,6 +237,15 @@ def _rewritten_detail(detail: str | None, secrets: _Secrets) -> str | None:
     return detail if after == facts else text_of(after)
 
 
+def _rewritten_source(source: str, secrets: Selected) -> str:
+    """The recorded code without selected values in its literals, and without the folders in which it lay."""
+    units: list[dict[str, Any]] = json.loads(source)
+    rewritten = [
+        {**unit, "file": basename(unit["file"]), "source": secrets.replaced_in_source(unit["source"])} for unit in units
+    ]
+    return json.dumps(rewritten, ensure_ascii=False)
+
+
 def _captured_digest(body: str, shape: Any) -> str:
     """How a closure's arguments name a long captured value (`perdure.core.calls`)."""
     text = body
@@ -321,7 +254,7 @@ def _captured_digest(body: str, shape: Any) -> str:
     return "blake2b:" + blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
-def _with_captured(entry: Entry, secrets: _Secrets) -> Entry:
+def _with_captured(entry: Entry, secrets: Selected) -> Entry:
     body = entry.body
     if entry.kind == kinds.STEP and body is not None:
         for before, after in secrets.captured.items():
@@ -329,22 +262,39 @@ def _with_captured(entry: Entry, secrets: _Secrets) -> Entry:
     return entry._replace(body=body)
 
 
-def _refuse_leaks(entries: Sequence[Entry], secrets: _Secrets) -> None:
+def _refuse_leaks(entries: Sequence[Entry], secrets: Selected) -> None:
     """What was to be hidden must not be readable anywhere, such as in a run's id or a key of a mapping."""
     for entry in entries:
-        detail = entry.detail or ""
-        facts: Any = parsed(detail) if detail.startswith("{") else detail
-        if isinstance(facts, dict):
-            facts = {name: value for name, value in facts.items() if name not in _DETAIL_OF_CODE}
-        body = None if entry.body is None else parsed(entry.body)
-        for field, value in (("name", entry.name), ("value", body), ("detail", facts)):
-            if any(map(secrets.readable_in, strings_of(value))):
+        for field, value in _readable(entry):
+            if any(map(secrets.readable_in, texts_in(value))):
                 raise DefinitionError(
                     f"a redacted value can still be read in the {field} of entry {entry.position}.",
                     where=f"entry {entry.position}, {entry.kind} {entry.name}".strip(),
-                    why="it is part of a run's id, of a mapping's key, or of a value of a type that is kept",
-                    fix="leave this run out, or redact something else",
+                    why="it is part of a run's id, of a mapping's key, of a moment, or of a value of a type that is "
+                    "kept, or the body or a step changed its letters",
+                    fix="redact that too, or leave this run out",
                 )
+
+
+def _readable(entry: Entry) -> Iterator[tuple[str, Any]]:
+    """What of an entry holds values, by its name."""
+    detail = entry.detail or ""
+    facts: Any = parsed(detail) if detail.startswith("{") else detail
+    if isinstance(facts, dict):
+        facts = {name: value for name, value in facts.items() if name not in _DETAIL_OF_CODE}
+    yield "name", entry.name
+    yield "value", None if entry.body is None else parsed(entry.body)
+    yield "detail", facts
+    if entry.due is not None:
+        yield "time", _moment(entry.due)
+    yield "time", _moment(entry.at)
+
+
+def _moment(micros: int) -> str:
+    try:
+        return moment_text(micros)
+    except OverflowError:  # beyond the calendar, so that no value was one
+        return ""
 
 
 def _shape(entry: Entry) -> Any:

@@ -72,7 +72,7 @@ async def pay(input: dict, step) -> dict:
 @workflow(id="look")
 async def look(input: str, step) -> str:
     """A body that looks into a value instead of passing it on."""
-    return str(await step.run("upper", tell, input.upper()))
+    return str(await step.run("first", tell, input[:3]))
 
 
 INPUT = {"who": "Ada Lovelace", "long": "x" * 300 + TOKEN}
@@ -139,7 +139,7 @@ def test_a_stand_in_has_the_type_of_what_it_replaces_and_replays(name: str, ledg
     assert value != SECRET[name]
     others = {key: each for key, each in result(found).items() if key != name}
     assert others == {key: each for key, each in SECRET.items() if key != name}
-    assert replays(found) is (name not in ("raw", "rate"))  # str(bytes) and a short number in a text can't be followed
+    assert replays(found) is (name != "rate")  # a short number in a text can't be followed
 
 
 def test_a_pattern_that_ends_at_an_object_selects_all_in_it(ledger: MemoryLedger) -> None:
