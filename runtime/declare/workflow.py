@@ -177,12 +177,16 @@ class WorkflowDefinition(Generic[Body]):
         adapter = self._input_adapter()
         return value if adapter is None else adapter.validate_python(value)
 
+    @property
+    def input_annotation(self) -> Any:
+        """What the input is validated against: the option's model, else the body's annotation; None when there is none."""
+        if self._input_type is not None or not self.takes:
+            return self._input_type
+        return self._hints().get(_parameter_names(self.function)[0])
+
     def _input_adapter(self) -> TypeAdapter[Any] | None:
         if self._input is _UNSET:
-            annotation = self._input_type
-            if annotation is None and self.takes:
-                annotation = self._hints().get(_parameter_names(self.function)[0])
-            self._input = self._adapter(annotation, "input")
+            self._input = self._adapter(self.input_annotation, "input")
         return self._input
 
     def _output_adapter(self) -> TypeAdapter[Any] | None:

@@ -10,6 +10,11 @@ import importlib
 from typing import Any
 
 _HOMES: dict[str, str] = {
+    "CrashReport": "everywhere",
+    "DeterminismReport": "determinism",
+    "WorkflowMachine": "stateful",
+    "check_determinism": "determinism",
+    "crash_everywhere": "everywhere",
     "CancelRun": "faults",
     "ClockJump": "faults",
     "Crash": "faults",

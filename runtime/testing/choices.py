@@ -44,3 +44,17 @@ class Seeded:
 
     def __repr__(self) -> str:
         return f"seed {self.seed}"
+
+
+class Listed:
+    """Choices from a list, as far as it goes, then the plainest."""
+
+    def __init__(self) -> None:
+        self.coming: list[int] = []
+
+    def choose(self, count: int) -> int:
+        """Give the next of the list, within bounds."""
+        return self.coming.pop(0) % count if self.coming and count > 1 else 0
+
+    def __repr__(self) -> str:
+        return "listed by rules"

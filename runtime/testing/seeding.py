@@ -8,6 +8,8 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import shlex
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -21,7 +23,8 @@ def chosen_seed() -> int | None:
 def again(seed: int) -> str:
     """The command that runs the present test again with this seed."""
     test = os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" ")[0]
-    return f"PERDURE_SEED={seed} python -m pytest '{test}'" if test else f"PERDURE_SEED={seed} python …"
+    command = f"-m pytest '{test}'" if test else shlex.quote(sys.argv[0] or "…")
+    return f"PERDURE_SEED={seed} python {command}"
 
 
 def seeds(count: int, *, first: int = 0) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -286,8 +286,15 @@ class Simulation:
 
     def tell(self) -> str:
         """The story, the seed and the schedule, and the command that reproduces it."""
-        faults = "".join(f"\n  {fault!r}" for fault in self.faults)
-        return f"{self.story}\n\nchoices   {self.choices!r}\nfaults    {faults or 'none'}\nagain     {again(self.seed)}"
+        rows = self.ledger.runs(_SOME)
+        runs = [f"{row.run_id}  {row.status}" + (f"  {row.error}" if row.error else "") for row in reversed(rows)]
+        facts = {
+            "runs": "\n          ".join(runs) or "none",
+            "choices": repr(self.choices),
+            "faults": "\n          ".join(map(repr, self.faults)) or "none",
+            "again": again(self.seed),
+        }
+        return "\n".join([str(self.story), "", *(f"{name:<9} {text}" for name, text in facts.items())])
 
     def definition(self, workflow: str, version: str) -> Definition:
         """Find a workflow as the present life knows it."""
@@ -463,3 +470,4 @@ def _cancel(fault: CancelRun) -> Message:
 
 
 _ALL = RunFilter(limit=None)
+_SOME = RunFilter(limit=20)

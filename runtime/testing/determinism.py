@@ -1,0 +1,191 @@
+"""`check_determinism`: Hypothesis looks for an input, a world, an order and a schedule of faults that break a workflow.
+
+Knows what must hold. Must not know how a world is drawn or a life lived.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import hypothesis
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.errors import Flaky
+
+from perdure.declare.registry import Definition
+from perdure.errors import DefinitionError
+from perdure.testing.choices import Plain
+from perdure.testing.drawn import DrawnChoices, DrawnWorld
+from perdure.testing.experiment import During, Experiment
+from perdure.testing.fakes import Steps
+from perdure.testing.faults import CancelRun, ClockJump, EventStorm, Fault, LyingSync, SlowStep, StepError
+from perdure.testing.laws import Invariant, LawBroken
+from perdure.testing.seeding import chosen_seed
+from perdure.testing.strategies import UNSEEN, Kind, inputs_of, schedules
+
+#: Faults after which a run may rightly end otherwise: only laws and invariants are demanded then.
+SEEN: tuple[Kind, ...] = (CancelRun, ClockJump, EventStorm, LyingSync, SlowStep)
+
+
+@dataclass(frozen=True, slots=True)
+class DeterminismReport:
+    """What `check_determinism` tried.
+
+    Attributes:
+        examples: worlds that were drawn. lives: simulations, two or more for each. calls: calls of steps in all of
+            them. crashes: lives that ended in one. seconds: how long it took, of real time.
+    """
+
+    examples: int
+    lives: int
+    calls: int
+    crashes: int
+    seconds: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.examples} examples, {self.lives} lives, {self.crashes} crashes, {self.calls} calls of steps, "
+            f"{self.seconds:.2f} s: always the same"
+        )
+
+
+def check_determinism(
+    workflow: Definition,
+    *,
+    inputs: st.SearchStrategy[Any] | None = None,
+    steps: Steps | None = None,
+    events: Mapping[str, Any] | None = None,
+    during: During | None = None,
+    invariants: Iterable[Invariant] = (),
+    faults: Sequence[Kind] = UNSEEN,
+    workflows: Sequence[object] = (),
+    same_outcome: bool = True,
+    before: Callable[[], object] | None = None,
+    max_examples: int = 200,
+    seed: int | None = None,
+) -> DeterminismReport:
+    """Look for a world in which a workflow is not deterministic, loses something or does it twice.
+
+    Each example is lived in plain order without faults, and again in a drawn order with drawn faults. Both times ended
+    runs must replay, laws and invariants must hold; and every run must end alike. What fails is shrunk to the smallest
+    input, world, order and schedule, and told as a story.
+
+    ```python
+    def charged_once(simulation):
+        return len(simulation.effects("charge_card")) <= 1
+
+    def test_an_order_is_charged_once():
+        check_determinism(fulfill_order, invariants=[charged_once])
+    ```
+
+    Args:
+        inputs: a strategy; from the annotation of the input by default.
+        steps: by step or name, what stands in: a strategy, a function, an exception, or a value. The results of others
+            are drawn from their return annotations. No step is called for real unless it is given here.
+        events: by type, what is sent to whoever waits for it: a strategy, a value, or a function of what the wait must
+            match. Events of other types don't come.
+        during: plays the rest of the outside; see `crash_everywhere`.
+        invariants: predicates over a simulation at its end; False or an AssertionError breaks one.
+        faults: kinds that are drawn; by default `Crash`, `TornTail`, `DuplicateOutcome`. `StepError` makes attempts of
+            steps fail, in the same way in both lives. After a `CancelRun`, `ClockJump`, `EventStorm`, `LyingSync` or
+            `SlowStep` a run may rightly end otherwise, and only laws and invariants are demanded.
+        workflows: those that it starts as children.
+        same_outcome: False for a workflow that may end otherwise in another order: it takes the first of several.
+        before: called before every life, to reset what the author's fakes keep.
+        max_examples: how many worlds are tried.
+        seed: of the search; the environment variable PERDURE_SEED by default, else 0.
+
+    Raises:
+        LawBroken: an AssertionError with the smallest story that was found, and the command that finds it again.
+        DefinitionError: nothing says what a step gives, or an argument can't be used.
+    """
+    if isinstance(max_examples, bool) or not isinstance(max_examples, int) or max_examples < 1:
+        raise DefinitionError(f"max_examples={max_examples!r} can't be used.", fix="give a whole number of at least 1")
+    seed = (chosen_seed() or 0) if seed is None else seed
+    search = _Search(
+        workflow, inputs if inputs is not None else inputs_of(workflow), steps, events, during, tuple(invariants),
+        tuple(faults), tuple(workflows), same_outcome, before, seed,
+    )  # fmt: skip
+    began = time.perf_counter()
+    search.run(max_examples)
+    return DeterminismReport(search.examples, search.lives, search.calls, search.crashes, time.perf_counter() - began)
+
+
+class _Search:
+    """One search through worlds."""
+
+    def __init__(
+        self,
+        workflow: Definition,
+        inputs: st.SearchStrategy[Any],
+        steps: Steps | None,
+        events: Mapping[str, Any] | None,
+        during: During | None,
+        invariants: tuple[Invariant, ...],
+        kinds: tuple[Kind, ...],
+        workflows: tuple[object, ...],
+        same_outcome: bool,
+        before: Callable[[], object] | None,
+        seed: int,
+    ) -> None:
+        self._workflow, self._inputs, self._steps, self._events = workflow, inputs, steps, events
+        self._during, self._invariants, self._workflows = during, invariants, workflows
+        self._kinds = tuple(kind for kind in kinds if kind is not StepError)
+        self._failures = StepError in kinds
+        self._same_outcome, self._before, self._seed = same_outcome, before, seed
+        self._broken: LawBroken | None = None
+        self.examples = self.lives = self.calls = self.crashes = 0
+
+    def run(self, max_examples: int) -> None:
+        """Let Hypothesis search, and raise what it shrank a failure to."""
+
+        @hypothesis.seed(self._seed)
+        @settings(
+            max_examples=max_examples, deadline=None, database=None, suppress_health_check=list(HealthCheck),
+            print_blob=False, report_multiple_bugs=False,
+            phases=[Phase.generate, Phase.shrink],  # explaining takes longer than all the rest
+        )  # fmt: skip
+        @hypothesis.given(st.data())
+        def lives(data: st.DataObject) -> None:
+            self._example(data)
+
+        try:
+            lives()
+        except LawBroken as broken:
+            raise (self._broken or broken) from None
+        except Flaky:
+            if self._broken is None:
+                raise
+            self._broken.add_note(
+                "It did not happen again with the same choices: something outlives a run, such as a cache or a global."
+            )
+            raise self._broken from None
+
+    def _example(self, data: st.DataObject) -> None:
+        self.examples += 1
+        definitions = [self._workflow, *self._workflows]
+        world = DrawnWorld(data.draw, definitions, self._steps, self._events, failures=self._failures)
+        experiment = Experiment(
+            self._workflow, workflows=self._workflows, invariants=self._invariants, events=world.payloads,
+            during=self._during, before=self._before, seed=self._seed,
+        )  # fmt: skip
+        input = data.draw(self._inputs)
+        try:
+            plain = experiment.live(input, steps=world.fakes(), choices=Plain(), fates=world.fate)
+            schedule: tuple[Fault, ...] = ()
+            if self._kinds:
+                schedule = data.draw(schedules(self._kinds, commits=plain.commits + 1, calls=max(plain.calls, 1)))
+            other = experiment.live(
+                input, steps=world.fakes(), faults=schedule, choices=DrawnChoices(data.draw), fates=world.fate
+            )
+            self.lives += plain.lives + other.lives
+            self.crashes += other.lives - 1
+            self.calls += plain.calls + other.calls
+            if self._same_outcome and not any(isinstance(fault, SEEN) for fault in schedule):
+                experiment.compare(plain, other)
+        except LawBroken as broken:
+            self._broken = broken
+            raise
