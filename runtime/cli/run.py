@@ -7,7 +7,7 @@ import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.live import Live
@@ -17,20 +17,29 @@ from perdure.cli.arguments import AsJson, LedgerPath, Workflows
 from perdure.cli.opening import registry_of, some_workflows
 from perdure.cli.output import STATUS_STYLES, console, print_json
 from perdure.client.runtime import Runtime
-from perdure.declare.registry import Registry
 from perdure.engine.batch import Batch
 from perdure.engine.engine import Engine
+from perdure.errors import DefinitionError
 from perdure.storage.ledger import ENDED, STATUSES, RunFilter
 
 UntilIdle = Annotated[
     bool, typer.Option("--until-idle", help="Stop when no run is open that the clock or a step will move.")
 ]
 
+Verified = Annotated[
+    str,
+    typer.Option("--verify", metavar="SHARE", help='Replay ended runs in the background: "always", or a share: 0.01.'),
+]
+
 _LOOK_EVERY_S = 0.2
 
 
 def run_worker(
-    ledger: LedgerPath, workflows: Workflows, until_idle: UntilIdle = False, as_json: AsJson = False
+    ledger: LedgerPath,
+    workflows: Workflows,
+    until_idle: UntilIdle = False,
+    verify: Verified = "off",
+    as_json: AsJson = False,
 ) -> None:
     """Work on a ledger's runs until Ctrl-C.
 
@@ -39,17 +48,29 @@ def run_worker(
     """
     registry = registry_of(workflows)
     some_workflows(registry, workflows)
-    counts = asyncio.run(_work(ledger, registry, until_idle))
+    runtime = Runtime(ledger, workflows=registry.all(), verify=_share(verify))
+    counts = asyncio.run(_work(runtime, ledger, until_idle))
     if as_json:
         print_json({"ledger": str(ledger), "counts": counts})
     else:
         console().print(_counted(counts), soft_wrap=True)
 
 
-async def _work(path: Path, registry: Registry, stop_when_idle: bool) -> dict[str, int]:
+def _share(text: str) -> Literal["off", "always"] | float:
+    if text == "off" or text == "always":
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise DefinitionError(
+            f"--verify {text!r} is no share of the runs.", fix='give "always", "off", or a number such as 0.01'
+        ) from None
+
+
+async def _work(opened: Runtime, path: Path, stop_when_idle: bool) -> dict[str, int]:
     stop = asyncio.Event()
     with _stopped_by_signals(stop):
-        async with Runtime(path, workflows=registry.all()) as runtime:
+        async with opened as runtime:
             progress = asyncio.create_task(_show_progress(runtime, path))
             waits: list[asyncio.Task[bool]] = [asyncio.create_task(_stopped(stop))]
             if stop_when_idle:

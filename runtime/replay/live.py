@@ -183,11 +183,14 @@ class LiveVerifier:
             except LedgerError as error:  # a full disk: production meets it too, and this can wait
                 logger.warning("Verdicts on %d runs could not be recorded: %s", len(rows), error.message)
                 self._look_below = _FRESH
+                if self._pace.hurrying:
+                    return
                 self._pace.wait(_PAUSE_AFTER_FULL_DISK_S)
 
     def _refill(self) -> bool:
-        """Look in the ledger for what was left out; False when there is nothing, or no time."""
-        while self._look_below is not None and not self._pace.hurrying:
+        """Look in the ledger for what was left out; False when there is nothing."""
+        while self._look_below is not None:
+            self._pace.rest()
             below = self._look_below
             if below == _FRESH:
                 self._looked_at = 0
@@ -199,7 +202,6 @@ class LiveVerifier:
             self._queue.extend(row for row in found if self._is_chosen(row))
             if self._queue:
                 return True
-            self._pace.rest()
         return False
 
     def _next_rows(self) -> list[RunRow]:
