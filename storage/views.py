@@ -5,8 +5,8 @@ All times are TIMESTAMP in UTC. VARIANT columns take a path: `SELECT result.amou
 runs         one row per run
     run_id, workflow, version, status, attempt, created_at, updated_at, finished_at, error, tags (MAP), idempotency_key,
     parent_run_id, waiting_until (when the clock next moves it), timeout_at, cancel_requested, entries (how many),
-    definition (digest), run (its number, in order of creation), verdict (of its newest verification: whether it replayed),
-    forked_from (run_id of the run that it was forked from)
+    definition (digest), run (its number, in order of creation), verdict (of its newest verification: whether it
+    replayed), forked_from (run_id of the run that it was forked from)
 steps        one row per step that a run asked for, in each attempt of the run
     run_id, workflow, name, command (identity), status (running, retrying, completed, failed, dropped; abandoned when
     the run ended or started over without it), attempts, scheduled_at, completed_at (also of a failure), arguments

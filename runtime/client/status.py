@@ -52,8 +52,8 @@ class RunStatus(str):
 
     __slots__ = (
         "attempt", "cancel_requested", "created_at", "definition", "due", "entries", "error", "finished_at",
-        "forked_from", "idempotency_key", "parent_run_id", "run_id", "tags", "updated_at", "verdict", "version", "waits_for",
-        "workflow",
+        "forked_from", "idempotency_key", "parent_run_id", "run_id", "tags", "updated_at", "verdict", "version",
+        "waits_for", "workflow",
     )  # fmt: skip
 
     run_id: str

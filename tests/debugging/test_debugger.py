@@ -13,6 +13,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from perdure.cli.main import app
 
 pty = pytest.importorskip("pty")
 
@@ -248,11 +251,16 @@ def test_a_body_that_changed_stops_where_it_diverges(debug, folder, tmp_path):
     assert terminal.end() == 2
 
 
-def test_a_debugger_that_is_none_is_refused(debug, folder):
-    for name, message in (("nothing:Here", "can't be loaded"), ("json:JSONDecoder", "not made of pdb")):
-        terminal = debug("open", "--debugger", name)
-        assert message in terminal.until_prompt()
-        assert terminal.end() == 2
+@pytest.mark.parametrize(
+    ("name", "message"), [("nothing:Here", "can't be loaded"), ("json:JSONDecoder", "not made of pdb")]
+)
+def test_a_debugger_that_is_none_is_refused(folder, monkeypatch, name, message):
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "orders", raising=False)
+    refused = CliRunner().invoke(app, ["debug", "orders.duckdb", "open", "--debugger", name, "-w", "orders.py"])
+    assert refused.exit_code == 2
+    assert message in refused.stderr
 
 
 def test_a_debugger_made_of_pdb_is_used(debug, folder):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from perdure import DefinitionError, Divergence, UnknownRun, step, workflow
+from perdure import DefinitionError, Divergence, RetryPolicy, UnknownRun, step, workflow
 from perdure.errors import ChildFailed, RunCancelled, RunFailed, RunTimeout
 
 CALLS: list[str] = []
@@ -215,6 +215,59 @@ async def test_what_other_branches_had_asked_for_is_done_by_the_fork_itself(open
         assert (await fork.replay()).ok
 
 
+TRIES = {"failures": 1}
+
+
+@step(retries=RetryPolicy(max_attempts=3, backoff="fixed", base_delay="150ms"))
+async def unlucky() -> str:
+    CALLS.append("unlucky")
+    if TRIES["failures"] > 0:
+        TRIES["failures"] -= 1
+        raise ConnectionError("not yet")
+    return "lucky"
+
+
+@step(delivery="at_most_once")
+async def once() -> str:
+    CALLS.append("once")
+    await GATE["once"].wait()
+    return "once"
+
+
+@workflow(id="waiting-branches")
+async def waiting_branches(input: str, step) -> list:
+    async def naps() -> str:
+        await step.sleep("nap", "200ms")
+        return "slept"
+
+    async def goes_on() -> str:
+        await charge("before")
+        await charge("cut")
+        return "went on"
+
+    return list(await asyncio.gather(naps(), unlucky(), once(), goes_on()))
+
+
+async def test_what_waits_for_the_clock_in_other_branches_keeps_its_time_and_cut_off_steps_run_once(
+    open_runtime, monkeypatch
+):
+    GATE["once"] = asyncio.Event()
+    monkeypatch.setitem(TRIES, "failures", 1)
+    async with open_runtime(waiting_branches) as runtime:
+        run = await runtime.start("waiting-branches", "x", run_id="r1")
+        GATE["once"].set()
+        assert await run.result("10s") == ["slept", "lucky", "once", "went on"]
+        first = {entry.name: entry for entry in await run.history() if entry.kind == "sleep"}
+        CALLS.clear()
+        fork = await run.fork("charge#2")
+        assert await fork.result("10s") == ["slept", "lucky", "once", "went on"]
+        assert CALLS.count("charge cut") == 1
+        assert CALLS.count("charge before") == 0
+        again = {entry.name: entry for entry in await fork.history() if entry.kind == "sleep"}
+        assert again["nap"].due == first["nap"].due
+        assert (await fork.replay()).ok
+
+
 @workflow(id="waits")
 async def waits(input: str, step) -> list:
     started = datetime.now()
@@ -392,6 +445,25 @@ async def test_a_spawned_child_that_failed_is_started_anew_by_a_fork_that_has_no
         assert (child_run.parent_run_id, child_run) == ("f1", "completed")
     async with open_runtime(spawner, child) as runtime:
         assert (await runtime.handle("f1").replay()).ok
+
+
+@workflow(id="tries-again", retries=1)
+async def tries_again(input: str, step) -> list:
+    spawned = await step.spawn("spawned", "child", "spawned")
+    await flaky("first")
+    return [spawned.run_id, await spawned.result()]
+
+
+async def test_a_spawned_child_keeps_its_id_in_the_next_attempt_of_its_run(open_runtime, monkeypatch):
+    monkeypatch.setitem(FAILING, "on", True)
+    async with open_runtime(tries_again, child) as runtime:
+        run = await runtime.start("tries-again", "x", run_id="r1")
+        await run.wait("awaiting_retry", timeout="10s")
+        FAILING["on"] = False
+        found = await run.result("20s")
+        assert (found[0], found[1][:7]) == ("r1-0-0", "spawned")
+        fork = await run.fork("flaky")
+        assert await fork.result("10s") == found  # it has completed, so it is shared
 
 
 def test_blocking_runs_can_be_forked(tmp_path):
