@@ -21,8 +21,8 @@ from perdure.declare.registry import Definition
 from perdure.engine.residents import facts_of
 from perdure.errors import Divergence, ValueUnreadable
 from perdure.replay.case import Case
-from perdure.replay.causes import likely_cause
 from perdure.replay.closures import Closure
+from perdure.replay.conclusion import likely_cause
 from perdure.replay.explore import Exploration, explore
 from perdure.replay.likeness import Likeness, closure_of, likeness_of
 from perdure.replay.reread import reread

@@ -79,7 +79,8 @@ class Closure:
 
     def words(self) -> frozenset[str]:
         """Every text and name in the source, for who looks for what somebody may have meant."""
-        return self._words
+        named = {node.id for unit in self.units for node in _nodes(unit) if isinstance(node, ast.Name)}
+        return self._words | named
 
     @cached_property
     def _words(self) -> frozenset[str]:
@@ -121,11 +122,12 @@ def _nodes(unit: Unit) -> Iterator[ast.AST]:
 
 
 def _spoken(unit: Unit) -> Iterator[tuple[str, int]]:
-    """The texts and names of a unit, with their lines."""
+    """The texts and names that may name a command, with their lines: a variable of the unit's own never does."""
+    own = {node.id for node in _nodes(unit) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
     for node in _nodes(unit):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield node.value, node.lineno
-        elif isinstance(node, ast.Name):
+        elif isinstance(node, ast.Name) and node.id not in own:
             yield node.id, node.lineno
         elif isinstance(node, ast.Attribute):
             yield node.attr, node.lineno

@@ -12,8 +12,8 @@ from typing import Literal, TypeAlias
 from perdure.declare.pinned import PinnedCode, PinnedDefinition
 from perdure.declare.registry import Definition, Registry
 from perdure.errors import InternalError, PerdureError
-from perdure.replay.causes import blame_the_body
 from perdure.replay.check import Verdict, check_run
+from perdure.replay.conclusion import blame_the_body
 from perdure.replay.selection import Selection
 from perdure.storage.entries import DefinitionRow, Entry
 from perdure.storage.ledger import Ledger, RunFilter, RunRow

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from importlib import metadata
 from typing import Any
+
+import pytest
+
+import perdure
+from perdure.declare.libraries import library_versions
+from perdure.declare.workflow import WorkflowDefinition
 
 SHOP = """
 @workflow(id="checkout", version="3")
@@ -381,6 +389,85 @@ async def test_the_same_code_under_another_python_names_the_versions(recorder: A
     divergence = recorder.diverge(body)
     assert divergence.cause == "Python version differs"
     assert "Python 3.9" in divergence.why
+
+
+async def record_with(recorder: Any, body: str, libraries: dict[str, str], monkeypatch: Any) -> None:
+    """Record a run as if other releases had been installed."""
+    with monkeypatch.context() as then:
+        then.setattr(WorkflowDefinition, "libraries", property(lambda _: {**library_versions(()), **libraries}))
+        await recorder.record(body)
+
+
+async def test_the_libraries_that_a_body_can_call_are_recorded_with_their_versions(
+    recorder: Any, monkeypatch: Any
+) -> None:
+    depot = recorder.library(monkeypatch, "__version__ = '2.1'\ndef draw():\n    return 1\n")
+    entries = await recorder.record(VOUCHED.replace("DEPOT", depot.__name__))
+    recorded = json.loads(entries[0].detail)["libraries"]
+    assert recorded == {"perdure": perdure.__version__, "pydantic": metadata.version("pydantic"), depot.__name__: "2.1"}
+
+
+@pytest.mark.parametrize(
+    ("use", "reached"),
+    [
+        ("return depot.draw()", True),
+        ("return charge.of(depot)", True),
+        ("return await step.run('draw', depot.draw)", False),
+        ("return await charge_card(5)", False),
+    ],
+)
+async def test_only_what_the_body_itself_can_call_counts(
+    recorder: Any, monkeypatch: Any, use: str, reached: bool
+) -> None:
+    depot = recorder.library(monkeypatch, "__version__ = '2.1'\ndef draw():\n    return 1\n")
+    body = VOUCHED[: VOUCHED.index("    price")].replace("DEPOT", depot.__name__)
+    helper = "\nclass charge:\n    @staticmethod\n    def of(library):\n        return depot.draw()\n"
+    entries = await recorder.record(body + f"    {use}\n" + helper)
+    assert (depot.__name__ in json.loads(entries[0].detail)["libraries"]) == reached
+
+
+async def test_the_same_code_with_another_release_of_a_library_names_both_versions(
+    recorder: Any, monkeypatch: Any
+) -> None:
+    depot = recorder.library(monkeypatch, "__version__ = '2.1'\ndef draw():\n    return 19\n")
+    body = VOUCHED.replace("DEPOT", depot.__name__)
+    await record_with(recorder, body, {depot.__name__: "1.9", "gone": "3"}, monkeypatch)
+    assert recorder.check(body).ok  # another release alone is no divergence
+    depot.draw = lambda: 21
+    divergence = recorder.diverge(body)
+    assert divergence.cause == "library version differs"
+    assert f"{depot.__name__} 1.9 → 2.1" in divergence.evidence
+    assert "gone 3 → gone" in divergence.evidence
+    assert "$[0]: 19 → 21" in divergence.evidence
+    assert "pydantic" not in divergence.evidence
+    assert depot.__name__ in divergence.fix
+
+
+async def test_a_library_is_not_blamed_when_the_code_changed(recorder: Any, monkeypatch: Any) -> None:
+    await record_with(recorder, SHOP, {"pydantic": "1.0"}, monkeypatch)
+    assert recorder.diverge(SHOP.replace('price["cents"]', '5 + price["cents"]')).cause == "argument changed"
+
+
+async def test_another_release_of_perdure_stands_behind_a_value_that_the_code_reads(
+    recorder: Any, monkeypatch: Any
+) -> None:
+    depot = recorder.library(monkeypatch, "RATE = 19\ndef draw():\n    return RATE\n")
+    body = VOUCHED.replace("DEPOT", depot.__name__)
+    await record_with(recorder, body, {"perdure": "0.0.1"}, monkeypatch)
+    depot.RATE = 21
+    divergence = recorder.diverge(body)
+    assert divergence.cause == "hidden global"
+    assert f"perdure 0.0.1 → {perdure.__version__}" in divergence.evidence
+
+
+async def test_runs_of_before_versions_were_recorded_blame_no_library(recorder: Any, monkeypatch: Any) -> None:
+    depot = recorder.library(monkeypatch, "RATE = 19\ndef draw():\n    return RATE\n")
+    body = VOUCHED.replace("DEPOT", depot.__name__)
+    with monkeypatch.context() as then:
+        then.setattr(WorkflowDefinition, "libraries", property(lambda _: {}))
+        await recorder.record(body)
+    depot.RATE = 21
+    assert recorder.diverge(body).cause == "hidden global"
 
 
 async def test_a_step_function_renamed_behind_an_alias_is_a_step_renamed(recorder: Any) -> None:
