@@ -118,8 +118,8 @@ def _models(model: type[BaseModel]) -> st.SearchStrategy[Any]:
     optional: dict[str, Any] = {}
     for name, field in model.model_fields.items():
         values = _annotated(field.annotation, field.metadata)
-        by_name = field.alias is None or model.model_config.get("populate_by_name")
-        (required if field.is_required() else optional)[name if by_name else field.alias] = values
+        key = name if field.alias is None or model.model_config.get("populate_by_name") else field.alias
+        (required if field.is_required() else optional)[key] = values
     if model.__pydantic_root_model__:
         return _values_of(model.model_fields["root"].annotation).map(lambda value: _made(model, value))
     return st.fixed_dictionaries(required, optional=optional).map(lambda fields: _made(model, fields))

@@ -9,7 +9,7 @@ Knows Hypothesis and places. Must not know what a property demands.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 from hypothesis import strategies as st
 
@@ -20,16 +20,20 @@ from perdure.engine.current_step import current_step
 from perdure.storage.ledger import Pending
 from perdure.testing.fakes import Fakes, Steps
 from perdure.testing.faults import CallFault, StepError
+from perdure.testing.fitting import results_of
 from perdure.testing.messenger import Payload, fitting, given, wanted_by
-from perdure.testing.strategies import results_of
 
 T = TypeVar("T")
 
 #: Draws of one example; later ones give the plainest, because Hypothesis bounds what one example may be made of.
 DRAWS_MAX = 300
 
-#: One attempt in so many fails, where failures are asked for.
-_FAILS_ONE_IN = 6
+When = Literal["before", "after"]
+
+#: How many attempts of a call fail, where failures are asked for; the last one is more than anybody tries.
+_FAILING: st.SearchStrategy[tuple[int, When]] = st.tuples(
+    st.sampled_from([0, 0, 0, 0, 1, 2, 1_000_000]), st.sampled_from(["before", "after"])
+)
 
 
 class Draw(Protocol):
@@ -84,7 +88,7 @@ class DrawnWorld:
         self._steps = dict(steps or {})
         self._failures = failures
         self._results: dict[str, Any] = {}  # by idempotency key
-        self._fates: dict[tuple[str, int], CallFault | None] = {}
+        self._failing: dict[str, tuple[int, When]] = {}  # how many attempts fail, before or after their effect
         self._payloads: dict[tuple[str, str], Any] = {}
         self.payloads: dict[str, Payload] = {
             kind: self._drawn_payload(what) if isinstance(what, st.SearchStrategy) else given(what)
@@ -105,18 +109,10 @@ class DrawnWorld:
             strategy = self._strategy_of(name, attempt.call.function)
             if strategy is not None:
                 self._results[key] = self._draw(strategy)
-        place = (key, attempt.number)
-        if place not in self._fates:
-            self._fates[place] = self._drawn_failure(name)
-        return self._fates[place]
-
-    def _drawn_failure(self, name: str) -> CallFault | None:
-        if not self._failures or len(self._fates) >= DRAWS_MAX:
-            return None
-        drawn = self._draw(st.integers(0, 2 * _FAILS_ONE_IN - 1))
-        if drawn < 2 * (_FAILS_ONE_IN - 1):
-            return None
-        return StepError(1, name, "before" if drawn % 2 == 0 else "after")
+        if self._failures and key not in self._failing:
+            self._failing[key] = self._draw(_FAILING) if len(self._failing) < DRAWS_MAX else (0, "before")
+        times, when = self._failing.get(key, (0, "before"))
+        return StepError(1, name, when) if attempt.number <= times else None
 
     def _strategy_of(self, name: str, real: Callable[..., Any]) -> st.SearchStrategy[Any] | None:
         base = name.partition("#")[0].partition("[")[0]

@@ -64,10 +64,7 @@ class Experiment:
         before: Callable[[], object] | None = None,
         seed: int = 0,
     ) -> None:
-        if not isinstance(workflow, WorkflowDefinition):
-            raise DefinitionError(
-                f"{workflow!r} is no workflow.", fix="give a function that is decorated with @workflow"
-            )
+        need_workflow(workflow)
         self.workflow = workflow
         self.workflows = (workflow, *(each for each in workflows if each is not workflow))
         self.invariants = tuple(invariants)
@@ -142,6 +139,16 @@ class Experiment:
                     f"  got       {two if two is not None else 'no such run'}",
                     other,
                 )
+
+
+def need_workflow(workflow: object) -> None:
+    """Refuse what is no workflow.
+
+    Raises:
+        DefinitionError: it is something else, such as the bare function.
+    """
+    if not isinstance(workflow, WorkflowDefinition):
+        raise DefinitionError(f"{workflow!r} is no workflow.", fix="give a function that is decorated with @workflow")
 
 
 def _restless(during: During, rests: int) -> DefinitionError:

@@ -26,13 +26,14 @@ class LawBroken(AssertionError):
     """A simulation did what must not happen.
 
     Attributes:
-        law: what was broken, in a line. story: all that happened.
+        law: what was broken, in a line. story: all that happened. faults: the schedule under which it did.
     """
 
     def __init__(self, law: str, simulation: Simulation) -> None:
         super().__init__(f"{law}\n\n{simulation.tell()}")
         self.law = law
         self.story = str(simulation.story)
+        self.faults = simulation.faults
 
 
 def check_laws(simulation: Simulation, invariants: Iterable[Invariant], *, only_invariants: bool = False) -> None:

@@ -6,19 +6,17 @@ Knows Hypothesis. Must not know how a property is checked with what it draws.
 from __future__ import annotations
 
 import datetime as dt
-import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 from hypothesis import strategies as st
-from pydantic import PydanticUserError
 
 from perdure.declare.registry import Definition
-from perdure.errors import DefinitionError, PerdureError
+from perdure.errors import DefinitionError
 from perdure.replay.history_file import History, history_of
 from perdure.storage.ledger import RunFilter
-from perdure.testing.annotations import fitting_values
-from perdure.testing.fakes import result_annotation
+from perdure.testing.drawn import DrawnChoices, DrawnWorld
+from perdure.testing.experiment import Experiment
 from perdure.testing.faults import (
     CancelRun,
     ClockJump,
@@ -32,6 +30,9 @@ from perdure.testing.faults import (
     StepError,
     TornTail,
 )
+from perdure.testing.fitting import inputs_of, results_of
+
+__all__ = ["UNSEEN", "faults", "histories", "inputs_of", "results_of", "schedules", "values"]
 
 Kind: TypeAlias = type[Fault]
 
@@ -70,48 +71,6 @@ def values() -> st.SearchStrategy[Any]:
         )
 
     return st.recursive(scalars, containers, max_leaves=8)
-
-
-def inputs_of(workflow: Definition) -> st.SearchStrategy[Any]:
-    """Draw inputs of a workflow from its annotation; None when the body takes none.
-
-    Raises:
-        DefinitionError: the input is not annotated, or nothing can be drawn from the annotation.
-    """
-    if not workflow.takes:
-        return st.none()
-    annotation = workflow.input_annotation
-    if annotation is None:
-        raise DefinitionError(
-            f"nothing says which inputs workflow {workflow.id!r} takes.",
-            where=workflow.site,
-            fix="annotate the body's first parameter, or give check_determinism(…, inputs=strategy)",
-        )
-    return _drawn(annotation, f"the input of workflow {workflow.id!r}", workflow.site, "inputs=strategy")
-
-
-def results_of(step: Any, name: str = "") -> st.SearchStrategy[Any]:
-    """Draw results of a step from its return annotation.
-
-    Args:
-        step: the step, or any function. name: what the body calls it, for the error.
-
-    Raises:
-        DefinitionError: it has no return annotation, or nothing can be drawn from it.
-    """
-    function = getattr(step, "function", step)
-    name = name or str(getattr(step, "name", None) or getattr(function, "__name__", repr(function)))
-    annotation = result_annotation(function)
-    code = getattr(function, "__code__", None)
-    where = f"{code.co_filename}:{code.co_firstlineno}" if code is not None else ""
-    fix = f"steps={{{name!r}: strategy}}"
-    if annotation is inspect.Parameter.empty:
-        raise DefinitionError(
-            f"nothing says what step {name!r} gives.",
-            where=where,
-            fix=f"annotate what it returns, or give {fix}: a strategy, a value, or a function that plays it",
-        )
-    return _drawn(annotation, f"the result of step {name!r}", where, fix)
 
 
 def faults(
@@ -177,9 +136,6 @@ def histories(
     `history.ledger()` makes a ledger of one, and `assert_replays(history, workflow)` replays it. The other arguments
     are those of `check_determinism`.
     """
-    from perdure.testing.drawn import DrawnChoices, DrawnWorld  # it needs what is above
-    from perdure.testing.experiment import Experiment
-
     world = DrawnWorld(draw, [workflow, *workflows], steps, events)
     experiment = Experiment(workflow, workflows=workflows, events=world.payloads)
     input = draw(inputs if inputs is not None else inputs_of(workflow))
@@ -189,19 +145,3 @@ def histories(
     )
     row = simulation.ledger.runs(RunFilter(limit=None))[-1]
     return history_of(simulation.ledger, row)
-
-
-def _drawn(annotation: Any, what: str, where: str, fix: str) -> st.SearchStrategy[Any]:
-    try:
-        strategy = fitting_values(annotation)
-        strategy.validate()
-    except PerdureError:
-        raise
-    except (PydanticUserError, TypeError, ValueError, NameError) as error:  # Hypothesis' own are among them
-        raise DefinitionError(
-            f"nothing can be drawn for {what}, annotated as {annotation!r}.",
-            where=where,
-            why=str(error).splitlines()[0] if str(error) else type(error).__name__,
-            fix=f"give {fix}",
-        ) from error
-    return strategy
