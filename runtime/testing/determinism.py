@@ -22,9 +22,11 @@ from perdure.testing.drawn import DrawnChoices, DrawnWorld
 from perdure.testing.experiment import During, Experiment
 from perdure.testing.fakes import Steps
 from perdure.testing.faults import CancelRun, ClockJump, EventStorm, Fault, LyingSync, SlowStep, StepError
-from perdure.testing.laws import Invariant, LawBroken
+from perdure.testing.laws import Invariant, LawBroken, told_by_its_story
 from perdure.testing.seeding import chosen_seed
 from perdure.testing.strategies import UNSEEN, Kind, inputs_of, schedules
+
+__tracebackhide__ = told_by_its_story
 
 #: Faults after which a run may rightly end otherwise: only laws and invariants are demanded then.
 SEEN: tuple[Kind, ...] = (CancelRun, ClockJump, EventStorm, LyingSync, SlowStep)
@@ -155,7 +157,9 @@ class _Search:
         try:
             lives()
         except LawBroken as broken:
-            raise (self._broken or broken) from None
+            found = self._broken or broken
+            found.__notes__ = []  # Hypothesis lists what it drew; the story has told it better
+            raise found.with_traceback(None) from None
         except Flaky:
             if self._broken is None:
                 raise

@@ -14,8 +14,10 @@ from perdure.declare.registry import Definition
 from perdure.testing.experiment import During, Experiment
 from perdure.testing.fakes import Steps
 from perdure.testing.faults import Crash, Fault, TornTail
-from perdure.testing.laws import Invariant
+from perdure.testing.laws import Invariant, told_by_its_story
 from perdure.testing.messenger import given
+
+__tracebackhide__ = told_by_its_story
 
 
 @dataclass(frozen=True, slots=True)

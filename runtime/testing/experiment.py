@@ -18,10 +18,12 @@ from perdure.storage.ledger import RunFilter
 from perdure.testing.choices import Choices, Plain
 from perdure.testing.fakes import Fakes, Steps
 from perdure.testing.faults import CallFault, Fault
-from perdure.testing.laws import Invariant, LawBroken
+from perdure.testing.laws import Invariant, LawBroken, told_by_its_story
 from perdure.testing.messenger import Messenger, Payload
 from perdure.testing.simulated_run import SimulatedRun
 from perdure.testing.simulation import Simulation
+
+__tracebackhide__ = told_by_its_story
 
 During = Callable[[Simulation, SimulatedRun], object]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from perdure.core.lifecycle import is_interruption
 from perdure.replay.check import check_run
@@ -34,6 +34,22 @@ class LawBroken(AssertionError):
         self.law = law
         self.story = str(simulation.story)
         self.faults = simulation.faults
+
+
+class Raised(Protocol):
+    """What pytest knows of an exception when it asks which frames to show."""
+
+    def errisinstance(self, exc: type[BaseException], /) -> bool:
+        """Whether it is one of these."""
+        ...
+
+
+def told_by_its_story(raised: Raised) -> bool:
+    """Hide a module's frames from pytest's tracebacks, as its `__tracebackhide__`: the story has said it."""
+    return raised.errisinstance(LawBroken)
+
+
+__tracebackhide__ = told_by_its_story
 
 
 def check_laws(simulation: Simulation, invariants: Iterable[Invariant], *, only_invariants: bool = False) -> None:

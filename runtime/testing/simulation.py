@@ -47,7 +47,7 @@ from perdure.testing.faults import (
     checked,
     describe,
 )
-from perdure.testing.laws import Invariant, LawBroken, check_laws
+from perdure.testing.laws import Invariant, LawBroken, check_laws, told_by_its_story
 from perdure.testing.memory import Memory
 from perdure.testing.performers import Effect, SimulatedPerformers, World
 from perdure.testing.seeding import again, chosen_seed
@@ -56,6 +56,8 @@ from perdure.testing.simulated_run import SimulatedRun
 from perdure.testing.story import Story, call_text, plain
 
 T = TypeVar("T")
+
+__tracebackhide__ = told_by_its_story
 
 TURNS_MAX = 1_000_000
 logger = logging.getLogger("perdure")
