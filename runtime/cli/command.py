@@ -5,6 +5,7 @@ Knows exit codes. Must not know any command.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import Any
@@ -21,6 +22,9 @@ class Command(TyperCommand):
     """A command whose `PerdureError`s are shown as messages."""
 
     def invoke(self, ctx: Any) -> Any:  # older typers take click's Context here, newer ones their own
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")  # a letter that the console lacks ends no command
         try:
             return super().invoke(ctx)
         except PerdureError as error:

@@ -185,21 +185,25 @@ def _replays(history: History, registry: Registry, *, one: bool) -> bool:
 
 
 def _write_all(histories: list[History], run: str | None, out: Path | None) -> None:
-    if out is None:
-        text = io.StringIO()
-        write_history(histories[0], text)
-        sys.stdout.write(text.getvalue())
-        return
     try:
-        if run is not None and not out.is_dir():
+        if out is None:
+            text = io.StringIO()
+            write_history(histories[0], text)
+            sys.stdout.flush()
+            sys.stdout.buffer.write(text.getvalue().encode())  # UTF-8 and its line ends, whatever the console has
+            sys.stdout.buffer.flush()
+        elif run is not None and not out.is_dir():
             out.parent.mkdir(parents=True, exist_ok=True)
             _write(histories[0], out)
-            return
-        out.mkdir(parents=True, exist_ok=True)
-        for history in histories:
-            _write(history, out / f"{_file_name(history.row.run_id)}{SUFFIX}")
+        else:
+            out.mkdir(parents=True, exist_ok=True)
+            for history in histories:
+                _write(history, out / f"{_file_name(history.row.run_id)}{SUFFIX}")
+    except BrokenPipeError:
+        raise  # the reader has seen enough
     except OSError as error:
-        raise PerdureError(f"{str(out)!r} can't be written.", why=str(error), fix="choose another place") from None
+        what = "standard output" if out is None else repr(str(out))
+        raise PerdureError(f"{what} can't be written.", why=str(error), fix="choose another place") from None
 
 
 def _write(history: History, file: Path) -> None:

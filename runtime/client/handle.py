@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from perdure.client.given import check_id, checked_tags
-from perdure.client.status import HistoryEntry, RunStatus, history_entry, status_of
+from perdure.client.status import HistoryEntry, RunStatus, history_entry, status_of, waiting_text
 from perdure.declare.registry import Registry
 from perdure.durations import Duration, duration_text, duration_us
 from perdure.engine.engine import snapshot
@@ -164,7 +164,7 @@ class RunHandle:
         except TimeoutError:
             error = RunTimeout(
                 f"run {self.run_id} took longer than the {duration_text(limit_us or 0)} that the caller waited.",
-                why="the run goes on",
+                why=f"the run goes on: it is {waiting_text(await self.status())}",
                 fix="wait again, or wait longer",
             )
             error.run_id = self.run_id

@@ -105,6 +105,15 @@ class RunStatus(str):
         return shown
 
 
+def waiting_text(status: RunStatus) -> str:
+    """Say in a few words what a run does: `sleeping (grace until 2030-01-02 00:00:00Z)`."""
+    waits = [
+        (each.name or each.kind) + (f" until {each.until:%Y-%m-%d %H:%M:%SZ}" if each.until is not None else "")
+        for each in status.waits_for
+    ]
+    return status.status + (f" ({', '.join(waits)})" if waits else "")
+
+
 def status_of(row: RunRow) -> RunStatus:
     """Show a ledger's row."""
     status = RunStatus(row.status)

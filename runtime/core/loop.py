@@ -98,6 +98,15 @@ class BodyLoop(asyncio.AbstractEventLoop):
         """Whether every task is done and nothing is to be called."""
         return not self.ready and all(task.done() for task in self.tasks)
 
+    def report_unheard(self) -> None:
+        """Report the exceptions of tasks that nobody retrieved, as asyncio does when it forgets such a task."""
+        for task in self.tasks:
+            if task.done() and task._log_traceback:
+                # Asking for the exception keeps asyncio from reporting it again.
+                self.call_exception_handler(
+                    {"message": f"{task.get_name()} failed, and nobody awaited it", "exception": task.exception()}
+                )
+
     def discard(self) -> None:
         """Close every coroutine that still waits; later calls are ignored."""
         self._closed = True

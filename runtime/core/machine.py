@@ -113,6 +113,7 @@ class Machine:
                     self._deliver(cause)
                 if self._state == "running" and self._root is not None and self._root.done():
                     self._asked.append(self._conclude(self._root))
+                    self.loop.report_unheard()
         except (SandboxViolation, BudgetExceeded) as violation:
             # The second line stopped something, whether or not the body let the error out: what it asked for since
             # counts for nothing.

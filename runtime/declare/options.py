@@ -25,7 +25,7 @@ class RetryPolicy:
         backoff: `"exponential"` multiplies the delay by `factor` after each attempt, `"fixed"` does not.
         base_delay: before the second attempt, a duration.
         factor: at least 1; only for exponential backoff.
-        max_delay: no delay is longer than this, jitter included.
+        max_delay: no delay grows longer than this, jitter included; a longer `base_delay` stays as it is.
         jitter: from 0 to 1, the part of the delay that is random (0.1 means ±10 %). It is drawn by run, command
             and attempt, so it is the same whenever it is asked for.
 
@@ -56,7 +56,9 @@ class RetryPolicy:
     def delay_us(self, attempt: int, draw: float) -> int:
         """How long to wait after `attempt` (1 is the first) failed; `draw` in [0, 1) decides the jitter."""
         delay = float(duration_us(self.base_delay))
-        longest = duration_us(self.max_delay)
+        longest = float(duration_us(self.max_delay))
+        if delay > longest:  # who asks for an hour must not get the minute that is the default
+            longest = delay * (1 + self.jitter)
         if self.backoff == "exponential":
             # The exponent is bounded, because 2.0 ** 5000 overflows long before anyone waits for it.
             delay *= self.factor ** min(attempt - 1, 64)

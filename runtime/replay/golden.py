@@ -22,6 +22,9 @@ def check_history(history: History, registry: Registry) -> Finding:
     if isinstance(finding, Verdict) and finding.divergence is not None and history.file:
         position = min(finding.divergence.position, len(history.entries) - 1)
         finding.divergence.inspect = f"perdure history show {history.file} --at {position}"
+    if isinstance(finding, Verdict) and finding.divergence is not None and history.redacted:
+        told = f"values of this history were redacted ({', '.join(history.redacted)}): perhaps the body looks into one"
+        finding.divergence.why += f"\n{told}"
     return finding
 
 

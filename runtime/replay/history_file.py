@@ -18,7 +18,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Final, TextIO
 
 from perdure.durations import moment_text, moment_us
@@ -67,9 +67,12 @@ class History:
 
     @property
     def module(self) -> str:
-        """The module in which the body was written; empty when that is not known."""
+        """The module in which the body was written, as others import it; empty when that is not known."""
         units: Any = json.loads(self.definition.source) if self.definition is not None else []
-        return str(units[0]["module"]) if units else ""
+        if not units:
+            return ""
+        name, file = str(units[0]["module"]), PurePath(units[0]["file"])
+        return file.stem if name == "__main__" else name  # recorded by a script that was run
 
     def ledger(self) -> MemoryLedger:
         """Make a ledger that has this run alone."""
@@ -172,6 +175,7 @@ def read_history(path: str | os.PathLike[str]) -> History:
     if first is None:
         raise _corrupt(place, 1, "the history is empty.", "the file has no line")
     if not first.startswith('{"perdure_history": '):
+        _refuse_conflict(place, 1, first)
         raise _corrupt(place, 1, "the file is no history.", "its first line does not begin with perdure_history")
     header, definition = _read_header(place, first)
     entries: list[Entry] = []
@@ -349,9 +353,20 @@ def _members(place: str, number: int, line: str) -> dict[str, str]:
         if line[end : end + 2] != ", ":
             break
         at = end + 2
+    _refuse_conflict(place, number, line)
     raise _corrupt(
         place, number, "a line was cut off or edited.", f"it is not as histories are written: {line[-60:]!r}"
     )
+
+
+def _refuse_conflict(place: str, number: int, line: str) -> None:
+    if line.startswith(("<<<<<<<", "=======", ">>>>>>>", "|||||||")):
+        raise LedgerCorrupt(
+            "a merge left its conflict in the history.",
+            where=f"{place}:{number}",
+            why=f"the line is {line[:60]!r}",
+            fix="take the file of one side whole: git checkout --ours, or --theirs",
+        )
 
 
 def _corrupt(place: str, number: int, message: str, why: str) -> LedgerCorrupt:

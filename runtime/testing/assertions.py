@@ -43,7 +43,8 @@ def assert_replays(run: Recorded, workflows: object = None) -> None:
 
     Raises:
         AssertionError: it diverges; the text is the report.
-        DefinitionError: there are no workflows to replay on. UnknownWorkflow: they don't have the run's.
+        DefinitionError: there are no workflows to replay on, or `run` is no run. UnknownWorkflow: they don't have the
+            run's.
     """
     __tracebackhide__ = True
     history = _history(run)
@@ -63,6 +64,8 @@ def assert_history(run: Recorded, names: Sequence[str]) -> None:
         AssertionError: with both lists side by side, and the lines of the body that asked.
     """
     __tracebackhide__ = True
+    if isinstance(names, str):
+        raise DefinitionError(f"names={names!r} is one name.", fix=f"give a list: assert_history(run, [{names!r}])")
     history = _history(run)
     asked = [entry for entry in history.entries if entry.kind in _ASKED]
     recorded = [entry.name for entry in asked]
@@ -88,7 +91,13 @@ def assert_same_outcome(one: Recorded, other: Recorded) -> None:
 def _history(run: Recorded) -> History:
     if isinstance(run, (RunHandle, BlockingRunHandle)):
         return run.recorded()
-    return run if isinstance(run, History) else read_history(run)
+    if isinstance(run, History):
+        return run
+    if not isinstance(run, (str, os.PathLike)):
+        raise DefinitionError(
+            f"{run!r} is no run.", fix="give what `runtime.start(…)` gave, a history, or the path of an exported one"
+        )
+    return read_history(run)
 
 
 def _registry(run: Recorded, workflows: object) -> Registry:

@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -30,6 +30,9 @@ from perdure.storage.ledger import ENDED, STATUSES, RunFilter
 
 _LEDGERS = pytest.StashKey[dict[Path, DuckDBLedger]]()
 _REGISTRY = pytest.StashKey[Registry]()
+
+
+_NAME_THEM: Final = "name the workflows: --replay-workflows=orders.py, or in the ini file perdure_workflows = orders.py"
 
 
 class ReplayFailed(Exception):  # a signal from a test to its report, never seen outside
@@ -52,7 +55,8 @@ def take_ledgers(config: pytest.Config) -> None:
         if not path.is_file():
             raise pytest.UsageError(f"--replay-check: there is no ledger {str(path)!r}.")
         # Whoever names single runs of it, `orders.duckdb::fulfill-order v1::order-1`, wants only those.
-        if all(Path(config.invocation_params.dir, arg.partition("::")[0]).absolute() != path for arg in config.args):
+        named = (os.path.abspath(config.invocation_params.dir / arg.partition("::")[0]) for arg in config.args)
+        if str(path) not in named:
             config.args.append(str(path))
 
 
@@ -69,7 +73,8 @@ def close_ledgers(config: pytest.Config) -> None:
 
 
 def _named(config: pytest.Config) -> list[Path]:
-    return [Path(config.invocation_params.dir, text).absolute() for text in config.option.replay_check]
+    # As pytest names files: absolute, without `..`, and without following links.
+    return [Path(os.path.abspath(config.invocation_params.dir / text)) for text in config.option.replay_check]
 
 
 def _ledger(config: pytest.Config, path: Path) -> DuckDBLedger:
@@ -105,19 +110,32 @@ def _registry(config: pytest.Config) -> Registry:
 def _registry_for(config: pytest.Config, history: History) -> Registry:
     """The named workflows, or else those of the module that the history says it is from."""
     registry = _registry(config)
-    row = history.row
-    if registry.all() or not history.module:
+    if _sources(config):
+        if not registry.all():
+            raise _no_workflows(_sources(config), history.file)
         return registry
+    if not history.module:
+        raise _no_workflows([], history.file)
+    row = history.row
+    recorded = f"{row.workflow} v{row.version} was recorded in the module {history.module!r}"
     try:
-        return registry_of(history.module)
+        found = registry_of(history.module)
     except DefinitionError as error:
+        if error.__cause__ is not None:  # it is there, and fails
+            raise
         raise DefinitionError(
-            f"the workflows of the module {history.module!r}, in which {row.workflow} v{row.version} was recorded, "
-            "can't be had.",
-            where=history.file,
-            why=error.message,
-            fix="name them in the ini file, perdure_workflows = orders.py, or with --replay-workflows",
+            f"{recorded}, which can't be had.", where=history.file, why=error.message, fix=_NAME_THEM
         ) from error
+    if not found.all():
+        raise DefinitionError(f"{recorded}, which has no workflows now.", where=history.file, fix=_NAME_THEM)
+    return found
+
+
+def _no_workflows(sources: list[str], where: str) -> DefinitionError:
+    if not sources:
+        return DefinitionError("no workflows were named to replay on.", where=where, fix=_NAME_THEM)
+    named = ", ".join(map(os.path.relpath, sources) if all(map(os.path.exists, sources)) else sources)
+    return DefinitionError(f"{named} has no workflows to replay on.", where=where, fix="name where they are defined")
 
 
 # ── nodes ────────────────────────────────────────────────────────────────────────────────────────
@@ -180,14 +198,12 @@ class LedgerFile(pytest.File):
         """A group for each workflow and version, with a test for each of its runs, the oldest first."""
         try:
             if not _registry(self.config).all():
-                raise DefinitionError(
-                    "no workflows were named to replay on.",
-                    where=str(self.path),
-                    fix="add --replay-workflows orders.py, or to the ini file perdure_workflows = orders.py",
-                )
+                raise _no_workflows(_sources(self.config), str(self.path))
             runs = sorted(self._runs())
         except PerdureError as error:
             raise self.CollectError(str(error)) from None
+        if not runs:
+            self.warn(pytest.PytestWarning(f"no run of {self.name} was selected, so nothing of it was checked."))
         for name, group in groupby(runs, key=lambda run: run[0]):
             yield WorkflowRuns.from_parent(self, name=name, run_ids=[run_id for _, _, run_id in group])
 

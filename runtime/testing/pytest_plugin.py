@@ -8,6 +8,7 @@ Knows pytest's hooks. Must not know how a replay goes: that is in `collected.py`
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,13 +43,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="WHEN",
         help='Of ledgers only runs created since: a duration ago ("7d") or an ISO-8601 time.',
     )
-    group.addoption("--replay-limit", type=int, metavar="N", help="Of each ledger at most N runs, the newest.")
+    group.addoption("--replay-limit", type=_count, metavar="N", help="Of each ledger at most N runs, the newest.")
     parser.addini(
         "perdure_workflows",
         "Where the workflows are on which histories and ledgers are replayed: modules, .py files or folders.",
         type="args",
         default=[],
     )
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of runs: give 1 or more")
+    return int(text)
 
 
 def pytest_configure(config: pytest.Config) -> None:

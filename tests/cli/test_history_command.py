@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -118,3 +121,32 @@ def test_help_has_examples_and_the_patterns(recorded) -> None:
     assert "*.arguments.**.password" in text
     for name in ("show", "check"):
         assert f"perdure history {name} " in recorded.ok("history", name, "--help")
+
+
+def test_what_goes_to_standard_output_is_utf_8_whatever_the_console_has(recorded) -> None:
+    recorded.start("fulfill-order", {"order_id": "ü→漢", "cents": 5}, "--run-id", "far", "--wait")
+    program = "from perdure.cli.main import main; main()"
+    for encoding in ("ascii", "latin-1"):
+        done = subprocess.run(
+            [sys.executable, "-c", program, *EXPORT, "far"], check=True, capture_output=True, timeout=60,
+            env={**os.environ, "PYTHONIOENCODING": encoding},
+        )  # fmt: skip
+        Path("far.history.jsonl").write_bytes(done.stdout)
+        assert "charge-ü→漢" in (read_history("far.history.jsonl").entries[2].body or "")
+        shown = subprocess.run(
+            [sys.executable, "-c", program, "show", "orders.duckdb", "far"], check=True, capture_output=True,
+            timeout=60, env={**os.environ, "PYTHONIOENCODING": encoding},
+        )  # fmt: skip
+        assert b"\\u6f22" in shown.stdout
+
+
+def test_a_full_disk_behind_standard_output_is_told(recorded) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no device that is full")
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", "from perdure.cli.main import main; main()", *EXPORT, "r1"], check=False,
+            stdout=full, stderr=subprocess.PIPE, timeout=60,
+        )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"PerdureError [PERDURE]: standard output can't be written.")

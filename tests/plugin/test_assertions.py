@@ -95,6 +95,18 @@ def test_what_can_not_be_replayed_raises_its_own_error(run, perdure_runtime) -> 
         assert_replays(runtime.handle("nobody"))
 
 
+@pytest.mark.parametrize("wrong", [None, 5, object()])
+def test_what_is_no_run_is_told(wrong) -> None:
+    for ask in (assert_replays, lambda run: assert_history(run, []), lambda run: assert_same_outcome(run, run)):
+        with pytest.raises(DefinitionError, match="is no run"):
+            ask(wrong)
+
+
+def test_one_name_is_no_list_of_names(run) -> None:
+    with pytest.raises(DefinitionError, match=r"assert_history\(run, \['grace'\]\)"):
+        assert_history(run(), "grace")
+
+
 def test_a_history_with_other_names_is_shown_as_a_difference(run) -> None:
     with pytest.raises(AssertionError) as raised:
         assert_history(run(note=True), ["charge_card", "reserve", "grace"])

@@ -6,6 +6,8 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 LEDGER = ("--replay-check=orders.duckdb", "--replay-workflows=orders.py")
 ITEMS = [
     "histories/o1.history.jsonl::replays",
@@ -81,8 +83,72 @@ def test_a_history_whose_module_is_gone_fails_with_what_to_do(project) -> None:
     (project.folder / "orders.py").unlink()
     code, output = project.pytest("histories")
     assert code == 1
-    assert "the workflows of the module 'orders', in which fulfill-order v1 was recorded, can't be had." in output
+    assert "fulfill-order v1 was recorded in the module 'orders', which can't be had." in output
     assert "perdure_workflows" in output
+
+
+def test_a_history_whose_module_fails_to_import_fails_with_its_line(project) -> None:
+    project.rewrite('@workflow(id="ping", version="7")', "1 / 0")
+    code, output = project.pytest("histories")
+    assert code == 1
+    assert "fails to import: ZeroDivisionError" in output
+    assert "orders.py:13" in output
+    assert "perdure_workflows" not in output  # naming them would not help
+    assert "Traceback" not in output
+
+
+def test_what_has_no_workflows_is_named(project) -> None:
+    project.write("empty.py", "")
+    code, output = project.pytest("--replay-check=orders.duckdb", "--replay-workflows=empty.py")
+    assert code == 2
+    assert "empty.py has no workflows to replay on." in output
+    code, output = project.pytest("--replay-workflows=empty.py", "histories")
+    assert (code, "empty.py has no workflows to replay on." in output) == (1, True), output
+    project.write("orders.py", "")
+    code, output = project.pytest("histories")
+    assert (code, "recorded in the module 'orders', which has no workflows now." in output) == (1, True), output
+
+
+def test_a_history_of_a_script_that_was_run_is_replayed_on_the_script(project) -> None:
+    script = (
+        (project.folder / "orders.py").read_text(encoding="utf-8")
+        + """
+if __name__ == "__main__":
+    from perdure import Runtime
+    from perdure.testing import SimulatedClock
+    with Runtime("script.duckdb", workflows=[ping], clock=SimulatedClock()) as runtime:
+        runtime.start(ping, 1, run_id="s1").wait()
+"""
+    )
+    project.write("script.py", script)
+    subprocess.run([sys.executable, "script.py"], cwd=project.folder, check=True, timeout=60)
+    export = "from perdure.cli.main import app; app()"
+    arguments = ("history", "export", "script.duckdb", "s1", "--out", "scripts/s1.history.jsonl")
+    subprocess.run([sys.executable, "-c", export, *arguments], cwd=project.folder, check=True, timeout=60)
+    code, output = project.pytest("scripts")
+    assert (code, "1 passed" in output) == (0, True), output
+
+
+def test_a_ledger_is_found_from_a_folder_below(project) -> None:
+    (project.folder / "below").mkdir()
+    options = ("--replay-check=../orders.duckdb", "--replay-workflows=../orders.py")
+    below = type(project)(project.folder / "below")
+    code, output = below.pytest(*options, "--rootdir=..")
+    assert (code, "4 passed" in output) == (0, True), output
+    code, output = below.pytest(*options, "--rootdir=..", "../orders.duckdb::ping v7::p1")
+    assert (code, "1 passed" in output) == (0, True), output
+
+
+def test_a_ledger_of_which_no_run_is_selected_is_told(project) -> None:
+    code, output = project.pytest(*LEDGER, "--replay-since=2040-01-01T00:00:00Z", "histories")
+    assert (code, "1 passed" in output) == (0, True), output
+    assert "no run of orders.duckdb was selected, so nothing of it was checked." in output
+
+
+@pytest.mark.parametrize("number", ["0", "-3", "x", "1.5"])
+def test_a_limit_is_a_number_of_runs(project, number) -> None:
+    code, output = project.pytest(*LEDGER, f"--replay-limit={number}")
+    assert (code, f"'{number}' is no number of runs" in output) == (4, True), output
 
 
 def test_a_workflow_that_is_gone_fails_its_runs_only(project) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from perdure import DefinitionError, PerdureError
+from perdure import DefinitionError, PerdureError, RunTimeout
 from perdure.strict import RetryPolicy, current_step, step, workflow
 from perdure.testing import RuntimeClock, RuntimeFactory, SimulatedClock
 from perdure.testing import runtimes as runtimes_module
@@ -178,6 +178,18 @@ async def test_a_step_that_does_not_end_is_named(perdure_runtime, perdure_clock,
             await perdure_clock.advance("1s")
         release.set()
         await run.wait()
+
+
+def test_whoever_waits_in_vain_is_told_what_the_run_waits_for(perdure_runtime) -> None:
+    with perdure_runtime(remind, short_order) as runtime:
+        waits = {remind: (1, "sleeping (day 0 until 2030-01-02 00:00:00Z)"),
+                 short_order: ("a", "waiting_event (paid until 2030-01-01 01:00:00Z)")}  # fmt: skip
+        for definition, (given, expected) in waits.items():
+            run = runtime.start(definition, given)
+            runtime.idle()
+            with pytest.raises(RunTimeout) as raised:
+                run.result(timeout="1ms")
+            assert raised.value.why == f"the run goes on: it is {expected}"
 
 
 async def test_idle_of_a_closed_runtime_says_so(perdure_runtime) -> None:

@@ -161,6 +161,8 @@ def test_an_edited_value_is_named_by_its_line(tmp_path: Path) -> None:
         (lambda lines: [lines[0].replace(b'"run": 1', b'"run": "1"'), *lines[1:]], 1, "the first line was altered."),
         (lambda lines: [b"{}", *lines[1:]], 1, "the file is no history."),
         (lambda lines: [], 1, "the history is empty."),
+        (lambda lines: [*lines[:3], b"<<<<<<< HEAD\n", *lines[3:]], 4, "a merge left its conflict in the history."),
+        (lambda lines: [b"<<<<<<< HEAD\n", *lines], 1, "a merge left its conflict in the history."),
         (lambda lines: [*lines[:3], b"\xff", *lines[4:]], 4, "a line is no UTF-8 text."),
         (lambda lines: [*lines[:3], b'{"position": 2, "kind": "x", "more": 1}', *lines[4:]], 4, "a line is no entry."),
     ],
