@@ -45,6 +45,7 @@ soak: $(BIN)/python
 bench: $(BIN)/python
 	$(INSTALL) ".[test,bench]"
 	$(BIN)/python benchmarks/run.py
+	cd benchmarks && ../$(BIN)/python replay.py
 
 clean:
 	rm -rf $(VENV) build dist perdure.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -109,11 +109,11 @@ class _Explorer(Machine):
         self._numbers = itertools.count()
         self._position = 0  # of the cause that is delivered
         self._answers: list[_Answer] = []
-        self._recorded: dict[str, _Recorded] = {}
+        self._recorded = _Lookup()
         outcomes = {entry.command: entry for entry in attempt if entry.kind in OUTCOMES}
         for entry in attempt:
             if entry.kind in kinds.COMMANDS and entry.kind != kinds.DROPPED:
-                self._recorded[entry.command] = _Recorded(entry, outcomes.get(entry.command))
+                self._recorded.add(_Recorded(entry, outcomes.get(entry.command)))
             elif entry.kind in kinds.CAUSES and entry.kind not in OUTCOMES:
                 self._answer_later(entry)
 
@@ -178,7 +178,7 @@ class _Explorer(Machine):
         waiting = Waiting(command, kind, name, asked.position, future, call)
         self.waiting[command] = waiting
         if match is not None:
-            del self._recorded[match.command.command]
+            self._recorded.remove(match)
             if match.outcome is not None:
                 self._answer_later(match.outcome._replace(command=command))
         return waiting
@@ -194,18 +194,48 @@ class _Explorer(Machine):
 
     def _match(self, asked: Entry) -> _Recorded | None:
         """Find whose answer to give: equal in everything, else in kind and name, else renamed."""
-        here = self._recorded.get(asked.command)
-        candidates = [here] if here is not None else []
-        candidates += [each for each in self._recorded.values() if each is not here]
-        for each in candidates:
-            if each.command[5] == asked.name and each.command.kind == asked.kind and each.command.body == asked.body:
-                return each
-        for each in candidates:
-            if each.command.kind == asked.kind and each.command.name == asked.name:
-                return each
+        found = self._recorded.like(asked)
+        if found is not None:
+            return found
+        here = self._recorded.at(asked.command)
         if here is not None and here.command.kind == asked.kind and self._gone(here.command.name):
             return here
         return None
+
+
+class _Lookup:
+    """Recorded commands whose answers nobody got yet, by what a body may ask."""
+
+    def __init__(self) -> None:
+        self._by_command: dict[str, _Recorded] = {}
+        self._alike: dict[tuple[object, ...], dict[str, _Recorded]] = {}  # in the order in which they were recorded
+
+    def add(self, recorded: _Recorded) -> None:
+        self._by_command[recorded.command.command] = recorded
+        for key in _keys(recorded.command):
+            self._alike.setdefault(key, {})[recorded.command.command] = recorded
+
+    def remove(self, recorded: _Recorded) -> None:
+        del self._by_command[recorded.command.command]
+        for key in _keys(recorded.command):
+            del self._alike[key][recorded.command.command]
+
+    def at(self, command: str) -> _Recorded | None:
+        """The one of this identity."""
+        return self._by_command.get(command)
+
+    def like(self, asked: Entry) -> _Recorded | None:
+        """The one that is most like it: the one of its identity before others, the earliest before later ones."""
+        for key in _keys(asked):
+            alike = self._alike.get(key)
+            if alike:
+                return alike.get(asked.command) or next(iter(alike.values()))
+        return None
+
+
+def _keys(command: Entry) -> tuple[tuple[object, ...], tuple[object, ...]]:
+    """What makes two commands alike: kind, name and arguments, or kind and name alone."""
+    return (command.kind, command.name, command.body), (command.kind, command.name)
 
 
 def _outline(asked: Sequence[Entry]) -> list[tuple[str, str, str, str | None, str | None]]:
