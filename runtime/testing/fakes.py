@@ -35,7 +35,7 @@ class Fakes:
 
     def __init__(self, steps: Steps | None, definitions: Iterable[Definition]) -> None:
         self._fakes: dict[str, Any] = {}
-        self._checked: set[tuple[str, int]] = set()
+        self._checked: set[tuple[int, int]] = set()  # of fake and step: a loop calls one step under many names
         closures = [Closure.from_json(definition.source_json) for definition in definitions]
         for key, fake in (steps or {}).items():
             name = key if isinstance(key, str) else getattr(key, "name", None) or getattr(key, "__name__", None)
@@ -53,7 +53,7 @@ class Fakes:
             fake = self.of(name)
         except KeyError:
             return real
-        place = (name, id(getattr(real, "__code__", real)))
+        place = (id(fake), id(getattr(real, "__code__", real)))
         if place not in self._checked:
             _check(name, real, fake)
             self._checked.add(place)

@@ -1,7 +1,8 @@
-"""What a process forgets when it dies: the containers and caches that workflows' code keeps outside of its runs.
+"""What a process forgets when it dies: the containers that workflows' code keeps outside of its runs.
 
-The policy refuses most of them, but not a list in a class or a cached function. Simulated lives share one real process,
-so without this a second life would find what the first one left, and one simulation what another did.
+The policy refuses most of them, but not a list in a class. Simulated lives share one real process, so without this a
+second life would find what the first one left, and one simulation what another did. (Cached functions keep nothing: a
+body calls what they wrap.)
 
 Knows modules and source closures. Must not know when a process dies.
 """
@@ -19,7 +20,7 @@ from perdure.replay.closures import Closure
 
 
 class Memory:
-    """The containers and caches that the code of some workflows can reach by name, and what was in them."""
+    """The containers that the code of some workflows can reach by name, and what was in them."""
 
     def __init__(self, definitions: Iterable[Definition]) -> None:
         self._forget: list[Callable[[], object]] = []
@@ -41,15 +42,19 @@ class Memory:
         if isinstance(value, type):
             if _is_the_authors(value):
                 for member in list(vars(value).values()):
-                    self._remember(getattr(member, "__func__", member), seen)
-            return
-        clear = getattr(value, "cache_clear", None)
-        if callable(clear):
-            self._forget.append(clear)
+                    self._remember(member, seen)
         elif isinstance(value, (list, deque, bytearray)):
-            self._forget.append(functools.partial(_refill, value, list(value)))
-        elif isinstance(value, (dict, set)):
-            self._forget.append(functools.partial(_refill, value, value.copy()))
+            self._remember_container(value, list(value), value, seen)
+        elif isinstance(value, dict):
+            self._remember_container(value, value.copy(), value.values(), seen)
+        elif isinstance(value, set):
+            self._remember_container(value, value.copy(), (), seen)
+
+    def _remember_container(self, value: object, content: object, parts: Iterable[object], seen: set[int]) -> None:
+        self._forget.append(functools.partial(_refill, value, content))
+        for part in parts:
+            if isinstance(part, (list, deque, bytearray, dict, set)):
+                self._remember(part, seen)
 
 
 def _refill(container: Any, content: Any) -> None:

@@ -137,6 +137,9 @@ def idempotent(what: Any) -> Act:
 
 def play(what: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Do what a fake says: call a function, raise an exception, or give a value."""
+    if isinstance(what, BaseException):
+        # One instance is raised many times, and Python would have its traceback grow each time.
+        raise what.with_traceback(None)
     if _is_exception(what):
         raise what
     return what(*args, **kwargs) if is_function(what) else what
