@@ -305,7 +305,16 @@ def test_a_machine_finds_the_crash_between_effect_and_record() -> None:
 
 
 def test_a_machine_without_a_bug_stands() -> None:
-    run_state_machine_as_test(Orders, settings=BRIEF)
+    lived: list[int] = []
+
+    class Counted(Orders):
+        def teardown(self) -> None:
+            super().teardown()
+            lived.append(self.simulation.lives)
+
+    run_state_machine_as_test(Counted, settings=BRIEF)
+    assert len(lived) >= 60
+    assert max(lived) > 1, "no rule ever killed a process"
 
 
 def test_a_machine_without_workflows_says_so() -> None:
