@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from hypothesis import reject
 from hypothesis import strategies as st
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, PydanticUserError, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from typing_extensions import is_typeddict
 
@@ -34,7 +34,10 @@ def fitting_values(annotation: Any) -> st.SearchStrategy[Any]:
     drawn = _values_of(annotation)
     if annotation in (Any, object, None, NoneType):
         return drawn
-    adapter: TypeAdapter[Any] = TypeAdapter(annotation)
+    try:
+        adapter: TypeAdapter[Any] = TypeAdapter(annotation)
+    except PydanticUserError:  # a step may give what nobody can validate, such as typing.TypedDict on Python 3.11
+        return drawn
     return drawn.map(lambda value: _valid(adapter, value))
 
 
@@ -65,6 +68,10 @@ def _values_of(annotation: Any) -> st.SearchStrategy[Any]:
 
 def _composed(annotation: Any) -> st.SearchStrategy[Any]:
     origin, arguments = get_origin(annotation), get_args(annotation)
+    if isinstance(origin, type) and dataclasses.is_dataclass(origin):
+        return st.deferred(lambda: _dataclasses(origin, arguments))
+    if is_typeddict(origin):
+        return st.deferred(lambda: _typed_dicts(origin, arguments))
     if origin is Literal:
         return st.sampled_from(arguments)
     if origin in (Union, UnionType):
@@ -132,8 +139,8 @@ def _made(model: type[BaseModel], value: Any) -> BaseModel:
         reject()
 
 
-def _dataclasses(cls: type[Any]) -> st.SearchStrategy[Any]:
-    hints = typing.get_type_hints(cls, include_extras=True)
+def _dataclasses(cls: type[Any], arguments: Sequence[Any] = ()) -> st.SearchStrategy[Any]:
+    hints = _hints(cls, arguments)
     required: dict[str, Any] = {}
     optional: dict[str, Any] = {}
     for field in dataclasses.fields(cls):
@@ -142,6 +149,20 @@ def _dataclasses(cls: type[Any]) -> st.SearchStrategy[Any]:
         has_default = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
         (optional if has_default else required)[field.name] = _values_of(hints[field.name])
     return st.fixed_dictionaries(required, optional=optional).map(_caller(cls))
+
+
+def _hints(cls: Any, arguments: Sequence[Any]) -> dict[str, Any]:
+    """The annotations of a class's fields, with what a generic one was given in place of its type variables."""
+    hints = typing.get_type_hints(cls, include_extras=True)
+    given = dict(zip(getattr(cls, "__parameters__", ()), arguments, strict=False))  # none: they stay variables
+    return {name: _filled(hint, given) for name, hint in hints.items()} if given else hints
+
+
+def _filled(hint: Any, given: Mapping[Any, Any]) -> Any:
+    if isinstance(hint, TypeVar):
+        return given.get(hint, hint)
+    variables = getattr(hint, "__parameters__", ()) if get_origin(hint) is not None else ()
+    return hint[tuple(given.get(each, each) for each in variables)] if variables else hint
 
 
 def _caller(cls: type[Any]) -> Callable[[dict[str, Any]], Any]:
@@ -154,8 +175,8 @@ def _caller(cls: type[Any]) -> Callable[[dict[str, Any]], Any]:
     return make
 
 
-def _typed_dicts(cls: Any) -> st.SearchStrategy[Any]:
-    hints = typing.get_type_hints(cls, include_extras=True)
+def _typed_dicts(cls: Any, arguments: Sequence[Any] = ()) -> st.SearchStrategy[Any]:
+    hints = _hints(cls, arguments)
     required = {name: _values_of(_bare(hints[name])) for name in hints if name in cls.__required_keys__}
     optional = {name: _values_of(_bare(hints[name])) for name in hints if name not in cls.__required_keys__}
     return st.fixed_dictionaries(required, optional=optional)

@@ -21,7 +21,7 @@ from perdure.testing.choices import Plain
 from perdure.testing.drawn import DrawnChoices, DrawnWorld
 from perdure.testing.experiment import During, Experiment
 from perdure.testing.fakes import Steps
-from perdure.testing.faults import CancelRun, ClockJump, EventStorm, Fault, LyingSync, SlowStep, StepError
+from perdure.testing.faults import CancelRun, ClockJump, EventStorm, Fault, FullDisk, LyingSync, SlowStep, StepError
 from perdure.testing.laws import Invariant, LawBroken, told_by_its_story
 from perdure.testing.seeding import chosen_seed
 from perdure.testing.strategies import UNSEEN, Kind, inputs_of, schedules
@@ -29,7 +29,7 @@ from perdure.testing.strategies import UNSEEN, Kind, inputs_of, schedules
 __tracebackhide__ = told_by_its_story
 
 #: Faults after which a run may rightly end otherwise: only laws and invariants are demanded then.
-SEEN: tuple[Kind, ...] = (CancelRun, ClockJump, EventStorm, LyingSync, SlowStep)
+SEEN: tuple[Kind, ...] = (CancelRun, ClockJump, EventStorm, FullDisk, LyingSync, SlowStep)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +92,9 @@ def check_determinism(
         during: plays the rest of the outside; see `crash_everywhere`.
         invariants: predicates over a simulation at its end; False or an AssertionError breaks one.
         faults: kinds that are drawn; by default `Crash`, `TornTail`, `DuplicateOutcome`. `StepError` makes attempts of
-            steps fail, in the same way in both lives. After a `CancelRun`, `ClockJump`, `EventStorm`, `LyingSync` or
-            `SlowStep` a run may rightly end otherwise, and only laws and invariants are demanded.
+            steps fail, in the same way in both lives. After a `CancelRun`, `ClockJump`, `EventStorm`, `FullDisk` (time
+            passes), `LyingSync` or `SlowStep` a run may rightly end otherwise, and only laws and invariants are
+            demanded.
         workflows: those that it starts as children.
         same_outcome: False for a workflow that may end otherwise in another order: it takes the first of several.
         before: called before every life, to reset what the author's fakes keep.
@@ -114,6 +115,14 @@ def check_determinism(
     began = time.perf_counter()
     search.run(max_examples)
     return DeterminismReport(search.examples, search.lives, search.calls, search.crashes, time.perf_counter() - began)
+
+
+class _Refused(BaseException):
+    """An argument can't be used. No `Exception`, or Hypothesis would look for the smallest world that shows it."""
+
+    def __init__(self, error: DefinitionError) -> None:
+        super().__init__(error)
+        self.error = error
 
 
 class _Search:
@@ -156,6 +165,8 @@ class _Search:
 
         try:
             lives()
+        except _Refused as refused:
+            raise refused.error.with_traceback(None) from None
         except LawBroken as broken:
             found = self._broken or broken
             found.__notes__ = []  # Hypothesis lists what it drew; the story has told it better
@@ -193,3 +204,5 @@ class _Search:
         except LawBroken as broken:
             self._broken = broken
             raise
+        except DefinitionError as error:
+            raise _Refused(error) from None

@@ -30,6 +30,8 @@ class CrashReport:
         crashes: how many were tried, each in a simulation of its own.
         calls: how many calls of steps there were, in all of them.
         seconds: how long it took, of real time.
+        interrupted: how many of the crashes cut off an at-most-once step. Its body is told so (`StepInterrupted`), and
+            may end otherwise; laws and invariants must hold all the same.
     """
 
     outcome: tuple[str, Any]
@@ -37,11 +39,14 @@ class CrashReport:
     crashes: int
     calls: int
     seconds: float
+    interrupted: int = 0
 
     def __str__(self) -> str:
+        status, ended_with = self.outcome
+        but = f", but for {self.interrupted} that cut off an at-most-once step" if self.interrupted else ""
         return (
             f"{self.crashes} crashes at {self.commits} commits, {self.calls} calls of steps, {self.seconds:.2f} s: "
-            f"always {self.outcome[0]}"
+            f"always {status}{but}" + (f": {ended_with}" if status != "completed" and ended_with else "")
         )
 
 
@@ -85,14 +90,14 @@ def crash_everywhere(
         events={each: given(payload) for each, payload in (events or {}).items()},
     )  # fmt: skip
     reference = experiment.live(input, steps=steps)
-    crashes, calls = 0, reference.calls
+    crashes, interrupted, calls = 0, 0, reference.calls
     for fault in _crashes(reference.commits):
         simulation = experiment.live(input, steps=steps, faults=[fault])
-        experiment.compare(reference, simulation)
+        interrupted += not experiment.compare(reference, simulation)
         crashes += 1
         calls += simulation.calls
     outcome = reference.runs()[0].outcome()
-    return CrashReport(outcome, reference.commits, crashes, calls, time.perf_counter() - began)
+    return CrashReport(outcome, reference.commits, crashes, calls, time.perf_counter() - began, interrupted)
 
 
 def _crashes(commits: int) -> Iterator[Fault]:

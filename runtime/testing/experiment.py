@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from perdure.core.lifecycle import is_interruption
 from perdure.declare.registry import Definition
 from perdure.declare.workflow import WorkflowDefinition
 from perdure.engine.attempts import Attempt
@@ -125,12 +126,16 @@ class Experiment:
             if not simulation.turn():
                 return
 
-    def compare(self, reference: Simulation, other: Simulation) -> None:
-        """Demand that every run ended alike.
+    def compare(self, reference: Simulation, other: Simulation) -> bool:
+        """Demand that every run ended alike; False, and no demand, when a crash cut off an at-most-once step.
+
+        Its body has been told so then (`StepInterrupted`), which may rightly end it otherwise.
 
         Raises:
             LawBroken: one did not.
         """
+        if _was_interrupted(other):
+            return False
         expected, got = outcomes_of(reference), outcomes_of(other)
         for run_id in [*expected, *(each for each in got if each not in expected)]:
             one, two = expected.get(run_id), got.get(run_id)
@@ -141,6 +146,7 @@ class Experiment:
                     f"  got       {two if two is not None else 'no such run'}",
                     other,
                 )
+        return True
 
 
 def need_workflow(workflow: object) -> None:
@@ -158,6 +164,13 @@ def _restless(during: During, rests: int) -> DefinitionError:
         f"during={getattr(during, '__name__', during)!s} has done something {rests:,} times, and still does.",
         fix="have it look first whether there is something to do, such as run.status().waits_for",
     )
+
+
+def _was_interrupted(simulation: Simulation) -> bool:
+    if simulation.lives == 1:
+        return False
+    rows = simulation.ledger.runs(RunFilter(limit=None))
+    return any(is_interruption(entry) for row in rows for entry in simulation.ledger.entries(row.run))
 
 
 def outcomes_of(simulation: Simulation) -> dict[str, Outcome]:

@@ -92,7 +92,8 @@ class World:
             number = self.calls if fault.step is None else self.calls_of[base]
             if fault.call == number and fault.step in (None, base, name):
                 self._faults.remove(fault)
-                return fault
+                # A fate is the world's own, and the same in every life: a fault on top of it must not undo it.
+                return fault if fate is None else fate
         return fate
 
 
