@@ -1,7 +1,7 @@
 """The first difference between what a body asks for and what its ledger says, put into words.
 
-Knows two entries and how to show them. The likely cause beyond the obvious is found by `perdure.replay.conclusion`, which
-may read definitions and walk again; this file must not.
+Knows two entries and how to show them. The likely cause beyond the obvious is found by `perdure.replay`, which may read
+definitions and walk again; this file must not.
 """
 
 from __future__ import annotations
