@@ -59,6 +59,12 @@ def main() -> None:
     table.add_row("W3 ms from start to result", f"{w3:.3f}", f"DBOS {beside:.3f}", f"{w3 / beside:.2f} ×", "≤ 0.4 ×")
     replay = median(ours, "w7_steps_per_s")
     table.add_row("W7 replayed steps/s, from the file", f"{replay:,.0f}", "", "", "≥ 100,000")
+    with console.status("live verification, on and off in turn …"):
+        live = measure("live.py", str(wanted.rounds))
+    table.add_row(
+        'W2 with verify="always"', f"{live['w2_verified_steps_per_s']:,.0f}", f"off {live['w2_steps_per_s']:,.0f}",
+        f"{live['verified_ratio']:.2f} ×", "≥ 0.9 ×",
+    )  # fmt: skip
     console.print(table)
     if wanted.memory:
         with console.status("100,000 runs through one process …"):

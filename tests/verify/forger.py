@@ -12,7 +12,8 @@ from perdure.storage.chain import GENESIS, seal
 from perdure.storage.duckdb_ledger import DuckDBLedger
 from perdure.storage.entries import Entry
 from perdure.storage.fold import fold_all
-from perdure.storage.tables import RUN_COLUMNS, run_row
+from perdure.storage.ledger import RunRow
+from perdure.storage.tables import RUN_COLUMNS, run_row, wait_rows
 from perdure.strict import step, workflow
 
 FAST = RetryPolicy(max_attempts=2, base_delay="1ms", jitter=0)
@@ -60,6 +61,19 @@ def entries_of(path: Path, run_id: str) -> list[Entry]:
     return found
 
 
+def write_row(path: Path, row: RunRow) -> None:
+    """Put a run's row in place of the one that is there, with all that follows from it."""
+    places = ", ".join(
+        "CAST(CAST(? AS JSON) AS MAP(VARCHAR, VARCHAR))" if name == "tags" else "?" for name in RUN_COLUMNS
+    )
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("DELETE FROM _ledger.runs WHERE run = ?", [row.run])
+        connection.execute(f"INSERT INTO _ledger.runs VALUES ({places})", list(run_row(row)))
+        connection.execute("DELETE FROM _ledger.waits WHERE run = ?", [row.run])
+        for wait in wait_rows(row):
+            connection.execute("INSERT INTO _ledger.waits VALUES (?, ?, ?, ?, ?, ?, ?)", list(wait))
+
+
 def write_run(path: Path, entries: list[Entry], *, with_row: bool) -> None:
     """Put a run's history in place of the one that is there, as somebody who knows the format would."""
     run = entries[0].run
@@ -72,15 +86,12 @@ def write_run(path: Path, entries: list[Entry], *, with_row: bool) -> None:
                 'WHERE run = ? AND "position" = ?',
                 [entry.body, entry.name, entry.digest, entry.body, run, entry.position],
             )
-        if with_row:
-            values = dict(zip(RUN_COLUMNS, run_row(row), strict=True))
-            connection.execute(
-                "UPDATE _ledger.runs SET digest = ?, length = ? WHERE run = ?",
-                [values["digest"], values["length"], run],
-            )
+    if with_row:
+        write_row(path, row)
 
 
 def rechained(entries: list[Entry], change: Callable[[Entry], Entry]) -> list[Entry]:
+    """Change a history and recompute its whole chain."""
     digest, chained = GENESIS, []
     for entry in entries:
         entry, _ = seal(digest, change(entry))
@@ -90,4 +101,5 @@ def rechained(entries: list[Entry], change: Callable[[Entry], Entry]) -> list[En
 
 
 def cheaper(entry: Entry) -> Entry:
+    """The entry as its forger would like it to be."""
     return entry._replace(body='{"paid":0}') if entry.position == 2 else entry

@@ -10,14 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from forger import change, cheaper, entries_of, rechained, record_ledger, shop, waiter, write_run
+from forger import change, cheaper, entries_of, rechained, record_ledger, shop, waiter, write_row, write_run
 from typer.testing import CliRunner
 
 from perdure import Runtime
 from perdure.cli.main import app
 from perdure.cli.verify import source_digest
 from perdure.errors import LedgerCorrupt, LedgerTooNew
+from perdure.storage import entries as kinds
+from perdure.storage.entries import Entry
 from perdure.storage.evidence import Evidence, read_evidence
+from perdure.storage.fold import fold_all
 from perdure.storage.verify import Fault, verify
 
 
@@ -35,6 +38,7 @@ def path(recorded: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def evidence(path: Path) -> Evidence:
+    shutil.copy(path, path.parent / "before.duckdb")
     taken = Evidence("0.1.0", "2030-01-01T00:00:00+00:00")
     assert verify(path, export=taken).ok
     return taken
@@ -83,12 +87,22 @@ async def test_a_history_rewritten_whole_is_found_in_a_run_that_has_grown_since(
         await runtime.handle("w").wait()
     grown = entries_of(path, "w")
     assert len(grown) > length
-    write_run(path, rechained(grown, lambda each: each._replace(at=each.at + 1)), with_row=True)
-    change(path, *(f"UPDATE _ledger.entries SET at_us = {entry.at + 1} WHERE run = 4 AND position = {entry.position}"
-                   for entry in grown), "UPDATE _ledger.runs SET created_us = created_us + 1, "
-                   "updated_us = updated_us + 1, finished_us = finished_us + 1 WHERE run = 4")  # fmt: skip
+    write_run(path, rechained(grown, richer), with_row=True)
     assert verify(path).ok
     assert against(path, evidence) == [("w", length - 1)]
+
+
+def richer(entry: Entry) -> Entry:
+    return entry._replace(body='"o2"') if entry.position == 0 else entry
+
+
+def test_a_run_cut_off_without_a_trace_is_found_where_it_ends(path: Path, evidence: Evidence) -> None:
+    entries = entries_of(path, "b")
+    cut = next(entry.position for entry in entries if entry.kind == kinds.RETRYING) + 1
+    change(path, f"DELETE FROM _ledger.entries WHERE run = 2 AND position >= {cut}")
+    write_row(path, fold_all(None, entries[:cut]))
+    assert verify(path).ok, "the file alone does not show it"
+    assert against(path, evidence) == [("b", cut)]
 
 
 def test_a_run_that_was_taken_out_is_found(path: Path, evidence: Evidence) -> None:
@@ -98,12 +112,18 @@ def test_a_run_that_was_taken_out_is_found(path: Path, evidence: Evidence) -> No
 
 
 def test_a_run_put_in_place_of_another_is_found(path: Path, evidence: Evidence) -> None:
+    change(path, *(f"DELETE FROM _ledger.{table} WHERE run IN (2, 3)" for table in ("entries", "runs")))
+    entries = rechained(entries_of(path.parent / "before.duckdb", "c"), lambda entry: entry._replace(run=2))
     change(
         path,
-        *(f"DELETE FROM _ledger.{table} WHERE run = 2" for table in ("entries", "runs")),
-        *(f"UPDATE _ledger.{table} SET run = 2 WHERE run = 3" for table in ("entries", "runs")),
+        f"ATTACH '{path.parent / 'before.duckdb'}' AS before",
+        "INSERT INTO _ledger.entries SELECT * REPLACE (2 AS run) FROM before._ledger.entries WHERE run = 3",
     )
-    assert {("b", None), ("c", 0)} <= set(against(path, evidence))
+    write_run(path, entries, with_row=True)
+    assert verify(path).ok, "the file alone does not show it"
+    faults = verify(path, against=evidence).faults
+    assert {(fault.run_id, fault.position) for fault in faults} == {("b", None), ("c", 0)}
+    assert "was 3 in the evidence" in "\n".join(map(str, faults))
 
 
 def test_recorded_code_that_was_changed_or_taken_out_is_found(path: Path, evidence: Evidence) -> None:

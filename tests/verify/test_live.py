@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import threading
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel, field_validator
 
 from perdure import DefinitionError, FatalError, MemoryLedger, RetryPolicy, RunCancelled, RunFailed, Runtime
 from perdure.errors import LedgerFull
@@ -76,6 +78,23 @@ async def spins(input: None, step) -> None:
         pass
 
 
+class Peeking(BaseModel):
+    path: str
+
+    @field_validator("path")
+    @classmethod
+    def exists(cls, path: str) -> str:
+        with open(path) as file:
+            return file.name
+
+
+@workflow(id="peeks")
+async def peeks(input: str, step) -> None:
+    with contextlib.suppress(Exception):
+        Peeking(path=input)
+    await double(1)
+
+
 @workflow(id="waits")
 async def waits(input: None, step) -> None:
     try:
@@ -91,7 +110,7 @@ async def parent(input: int, step) -> list:
     return [await child.result(), await step.invoke("again", "doubles", 1)]
 
 
-ALL = [doubles, together, fails, gives_up, spins, waits, parent]
+ALL = [doubles, together, fails, gives_up, spins, peeks, waits, parent]
 
 
 async def verdict_of(runtime: Runtime, run_id: str) -> bool | None:
@@ -112,7 +131,7 @@ def kinds_of(ledger: Any, run_id: str) -> list[str]:
 @pytest.mark.parametrize(
     ("workflow_id", "input", "status"),
     [("doubles", 3, "completed"), ("together", 3, "completed"), ("fails", None, "failed"),
-     ("gives-up", None, "failed"), ("spins", None, "failed")],
+     ("gives-up", None, "failed"), ("spins", None, "failed"), ("peeks", __file__, "failed")],
 )  # fmt: skip
 async def test_a_run_gets_its_verdict_after_its_end(workflow_id: str, input: object, status: str) -> None:
     ledger = MemoryLedger()
@@ -121,6 +140,7 @@ async def test_a_run_gets_its_verdict_after_its_end(workflow_id: str, input: obj
         ended = await run.wait()
         assert await verdict_of(runtime, "r") is True
         after = await run.status()
+        assert (await run.replay()).ok, "it replays with the note too"
     assert (after, after.verdict, after.finished_at, after.error) == (status, True, ended.finished_at, ended.error)
     assert kinds_of(ledger, "r")[-2:] == [status, kinds.VERIFIED]
 
