@@ -57,8 +57,10 @@ def run_worker(
 
 
 def _share(text: str) -> Literal["off", "always"] | float:
-    if text == "off" or text == "always":
-        return text
+    if text == "off":
+        return "off"
+    if text == "always":
+        return "always"
     try:
         return float(text)
     except ValueError:
