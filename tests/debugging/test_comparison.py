@@ -5,10 +5,27 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from perdure import MemoryLedger, Runtime, step, workflow
+from perdure import MemoryLedger, RetryPolicy, Runtime, step, workflow
 from perdure.replay.comparison import Comparison, Pair, Side, compare
 
 PRICES: dict[str, int] = {}
+
+
+BLOCKED: dict[str, asyncio.Event] = {}
+
+
+@step(retries=0)
+async def slow(what: str) -> int:
+    if "go" not in BLOCKED:
+        BLOCKED["go"] = asyncio.Event()
+        raise ValueError("the first time it fails")
+    await BLOCKED["go"].wait()
+    return 1
+
+
+@workflow(id="again", retries=RetryPolicy(max_attempts=2, backoff="fixed", base_delay="1ms"))
+async def again(input: str) -> int:
+    return await slow(input)
 
 
 @step(retries=0)
@@ -103,5 +120,20 @@ async def test_another_outcome_and_another_end_are_told():
     found = await compared({"wanted": ["a"]}, {"wanted": ["a"]}, {}, {"a": -1})
     assert named(found, "price-a").outcome == ("step_completed", "step_failed")
     assert {fact.name for fact in found.facts if fact.differs} == {"status"}
-    again = await compared({"wanted": ["a"]}, {"wanted": ["a"]}, {"a": -1}, {"a": -2})
-    assert again.equal  # the same error
+    same = await compared({"wanted": ["a"]}, {"wanted": ["a"]}, {"a": -1}, {"a": -2})
+    assert same.equal  # the same error
+
+
+async def test_what_a_later_attempt_asked_for_again_counts_and_not_the_earlier_answer():
+    ledger = MemoryLedger()
+    BLOCKED.clear()
+    async with Runtime(ledger, workflows=[again]) as runtime:
+        run = await runtime.start("again", "x", run_id="a")
+        while not any(entry.kind == "restarted" for entry in await run.history()):
+            await asyncio.sleep(0.001)
+        (pair,) = compare(side(ledger, "a"), side(ledger, "a")).pairs
+        assert (pair.either.outcome, pair.either.duration_us) == ("unanswered", None)
+        BLOCKED["go"].set()
+        await run.result("10s")
+    (pair,) = compare(side(ledger, "a"), side(ledger, "a")).pairs
+    assert pair.either.outcome == "step_completed"

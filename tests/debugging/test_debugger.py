@@ -185,6 +185,16 @@ def test_it_steps_on_through_what_is_recorded_up_to_where_the_run_waits(debug, f
     assert terminal.end() == 0
 
 
+def test_next_on_the_last_line_of_a_helper_goes_on_in_its_caller(debug, folder):
+    terminal = debug("open", "--at", "two")
+    terminal.until_prompt()
+    assert at("return total + two", "reserve_both") in terminal("n")
+    assert at("step.sleep", "order") in terminal("n")
+    assert terminal("p reserved") == "35"
+    terminal("q")
+    assert terminal.end() == 0
+
+
 def test_a_breakpoint_further_on_is_reached(debug, folder):
     terminal = debug("open", "--at", "0")
     assert at("charge = await", "order") in terminal.until_prompt()

@@ -344,6 +344,27 @@ async def test_a_diverged_run_is_forked_before_the_place_that_diverged(open_runt
         assert await run.status() == "diverged"
 
 
+async def test_a_place_that_was_reached_when_a_diverged_run_recovered_can_be_forked(open_runtime):
+    @workflow(id="diverging")
+    async def changed(input: str, step) -> str:
+        return await step.wait_for_event("other", type="go")
+
+    async with open_runtime(diverging) as runtime:
+        run = await runtime.start("diverging", "x", run_id="r1")
+        await run.wait("waiting_event", timeout="5s")
+    async with open_runtime(changed) as runtime:
+        await runtime.send_event("go")
+        await runtime.handle("r1").wait("diverged", timeout="5s")
+    async with open_runtime(diverging) as runtime:
+        first = await runtime.handle("r1").result("10s")
+        CALLS.clear()
+        fork = await runtime.handle("r1").fork("charge#2", run_id="f1")
+        assert (await fork.result("10s"), CALLS) == ("two 1", ["charge two"])
+        assert first.startswith("two")
+        assert "diverged" not in [kind for kind, _ in await names(fork)]
+        assert (await fork.replay()).ok
+
+
 @workflow(id="limited", timeout="300ms")
 async def limited(input: str, step) -> str:
     await charge("one")
@@ -360,6 +381,9 @@ async def test_a_run_that_ran_out_of_time_has_its_whole_time_again_in_a_fork(ope
         await fork.wait("waiting_event", timeout="5s")
         await runtime.send_event("go")
         assert (await fork.result("10s")).startswith("two")
+        late = await run.fork("go")
+        with pytest.raises(RunTimeout, match="the run passed its timeout"):
+            await late.result("10s")
         cancelled = await run.fork((await run.status()).entries - 1)  # the timeout itself is what was fed last
         with pytest.raises(RunTimeout):
             await cancelled.result("10s")
