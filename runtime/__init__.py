@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from perdure.version import __version__
+
 if TYPE_CHECKING:
     from perdure.client.blocking import BlockingRunHandle as BlockingRunHandle
     from perdure.client.blocking import BlockingRuntime as BlockingRuntime
@@ -152,7 +154,6 @@ _HOMES = {
     **dict.fromkeys(_ERRORS, "perdure.errors"),
 }
 
-__version__ = "0.1.0"
 __all__ = [*sorted(_HOMES), "__version__"]  # every one of them is a text
 
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from importlib import metadata
 
-import perdure
+from perdure.version import __version__
 
 #: Whatever a body reaches, these two have a hand in it: we walk it, and pydantic validates what it returns.
 _ALWAYS = ("pydantic",)
@@ -21,7 +21,7 @@ def library_versions(modules: Iterable[str]) -> dict[str, str]:
 
     A module that no distribution has counts under its own name with its `__version__`, or not at all.
     """
-    found = {"perdure": perdure.__version__}
+    found = {"perdure": __version__}
     for module in sorted({*modules, *_ALWAYS}):
         found.update(_of_module(module))
     return found
