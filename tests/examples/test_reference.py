@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -15,19 +16,36 @@ from perdure.cli.main import app
 from perdure.replay import causes
 from perdure.storage.duckdb_ledger import DuckDBLedger
 from perdure.storage.entries import KINDS
+from perdure.testing import faults, strategies
 
 REFERENCE = (ROOT / "docs/reference.md").read_text(encoding="utf-8")
 LEDGER = (ROOT / "docs/ledger.md").read_text(encoding="utf-8")
 
 
-def documented() -> set[str]:
-    headings = re.findall(r"^### `(\w+)`$", REFERENCE, re.MULTILINE)
-    errors = re.findall(r"^\| `(\w+)` \|", REFERENCE, re.MULTILINE)
-    return {*headings, *errors}
+BEFORE, _, SIMULATION = REFERENCE.partition("\n## Simulation\n")
+SIMULATION, _, AFTER = SIMULATION.partition("\n## ")
+
+
+def documented(part: str) -> set[str]:
+    headings = re.findall(r"^### `(\w+)`$", part, re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)` \|", part, re.MULTILINE)
+    return {*headings, *rows}
 
 
 def test_every_public_name_has_an_entry_in_the_reference() -> None:
-    assert documented() == set(perdure.__all__)
+    assert documented(BEFORE + "\n## " + AFTER) == set(perdure.__all__)
+
+
+def test_every_name_of_testing_has_an_entry_in_its_part_of_the_reference() -> None:
+    assert documented(SIMULATION) == {*testing.__all__, *strategies.__all__}
+
+
+def test_every_fault_has_its_arguments_in_the_reference() -> None:
+    for fault in (*faults.COMMIT_FAULTS, *faults.CALL_FAULTS):
+        row = re.search(rf"^\| `{fault.__name__}` \| ([^|]*) \|", SIMULATION, re.MULTILINE)
+        assert row is not None, f"{fault.__name__} has no row"
+        for field in fields(fault):
+            assert re.search(rf"\b{field.name}\b", row[1]), f"{field.name} of {fault.__name__} is missing"
 
 
 def test_every_command_has_an_entry_in_the_reference() -> None:
@@ -57,7 +75,11 @@ def test_every_option_and_fixture_of_the_pytest_plugin_is_in_its_page() -> None:
 
 
 def test_every_option_of_a_signature_is_named_in_the_reference() -> None:
-    for function in (perdure.workflow, perdure.step, perdure.Runtime.start, perdure.Runtime.runs, perdure.Runtime):
+    for function in (
+        perdure.workflow, perdure.step, perdure.Runtime.start, perdure.Runtime.runs, perdure.Runtime,
+        testing.Simulation, testing.Simulation.start, testing.crash_everywhere, testing.check_determinism,
+        testing.random_faults, strategies.schedules, strategies.histories,
+    ):  # fmt: skip
         for name in inspect.signature(function).parameters:
             if name not in ("self", "function"):
                 assert re.search(rf"\b{name}\b", REFERENCE), f"{name} of {function} is missing"
