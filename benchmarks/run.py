@@ -1,4 +1,4 @@
-"""All figures as ratios against something measured in the same run: the disk's `fdatasync`, and DBOS beside us.
+"""All figures as ratios against something measured in the same run: the disk's `fdatasync`, DBOS, plain CPython.
 
 Usage: python benchmarks/run.py [--rounds 3] [--memory]
 """
@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import simulator
 from rich.console import Console
 from rich.table import Table
 
@@ -66,6 +67,9 @@ def main() -> None:
         f"{live['verified_ratio']:.2f} ×", "≥ 0.9 ×",
     )  # fmt: skip
     console.print(table)
+    with console.status("measuring the simulator …"):
+        simulated = measure("simulator.py", "--json", "--rounds", str(wanted.rounds))
+    console.print(simulator.show(simulated["works"], simulated["rounds"]))
     if wanted.memory:
         with console.status("100,000 runs through one process …"):
             seen = measure("durable.py", "memory")["memory_mib"]
