@@ -31,7 +31,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from perdure.errors import NotSerializable, PerdureError, ValueUnreadable
+from perdure.errors import InternalError, NotSerializable, PerdureError, ValueUnreadable
 from perdure.storage.classes import ClassGone, class_name, find_class
 from perdure.storage.encoding import Encoded, Sets, decode, encode
 from perdure.storage.plain import parse
@@ -203,8 +203,10 @@ def format_traceback(error: BaseException) -> str:
     report = traceback.TracebackException.from_exception(error)
     for part in _parts(report):
         users = [frame for frame in part.stack if not frame.filename.startswith(_own_folders())]
-        if users:  # an error of Perdure's own keeps its frames
+        if users:
             part.stack = traceback.StackSummary.from_list(users)
+        elif part is report and isinstance(error, PerdureError) and not isinstance(error, InternalError):
+            part.stack = None  # type: ignore[assignment]  # as of an exception that was never raised: a timeout says all
     return "".join(report.format())
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -104,7 +105,8 @@ class LiveVerifier:
         self._engine_thread = engine_thread
         self._registry = engine_thread.engine.registry
         self._share = share
-        self._name = str(getattr(engine_thread.engine.ledger, "path", "LEDGER"))  # for the commands that reports name
+        # For the commands that reports name. They are kept for ever: folders of today's machine have no place in them.
+        self._name = os.path.basename(getattr(engine_thread.engine.ledger, "path", "LEDGER"))
         self._pace = Pace(lambda: not engine_thread.is_idle)
         self._queue: deque[RunRow] = deque()
         self._wanted = threading.Event()

@@ -12,7 +12,7 @@ from typing import Any, Final, NoReturn, TypeVar
 from perdure.errors import SandboxViolation
 from perdure.sandbox.activation import current
 from perdure.sandbox.stand_ins.facade import StandInType, refuse_subclass
-from perdure.sandbox.stand_ins.waiting import TaskGroup, as_completed, wait
+from perdure.sandbox.stand_ins.waiting import TaskGroup, as_completed, wait, wait_for
 
 T = TypeVar("T")
 
@@ -73,7 +73,7 @@ _AS_THEY_ARE: Final = (
     "ALL_COMPLETED", "FIRST_COMPLETED", "FIRST_EXCEPTION", "Barrier", "BoundedSemaphore", "BrokenBarrierError",
     "CancelledError", "Condition", "Event", "InvalidStateError", "LifoQueue", "Lock", "PriorityQueue", "Queue",
     "QueueEmpty", "QueueFull", "QueueShutDown", "Semaphore", "Timeout", "TimeoutError", "ensure_future", "gather",
-    "iscoroutine", "isfuture", "shield", "timeout", "timeout_at", "wait_for",
+    "iscoroutine", "isfuture", "shield", "timeout", "timeout_at",
 )  # fmt: skip
 
 STAND_INS: Final[dict[str, object]] = {
@@ -86,6 +86,7 @@ STAND_INS: Final[dict[str, object]] = {
     "iscoroutinefunction": iscoroutinefunction,
     "sleep": sleep,
     "wait": wait,
+    "wait_for": wait_for,
 }
 
 #: Members that need no stand-in, as far as this Python version has them.

@@ -1,7 +1,8 @@
 """The parts of asyncio that go through plain sets of tasks, written so that the order never depends on addresses.
 
 `wait` and `as_completed` begin with the tasks in the order in which they were given; `TaskGroup` cancels in order of
-creation. Everything else of asyncio is deterministic on a deterministic loop, and is used as it is.
+creation; `wait_for` makes no task of what it waits for, whatever the Python version. Everything else of asyncio is
+deterministic on a deterministic loop, and is used as it is.
 
 This file knows asyncio's contracts. It must not know which loop runs.
 """
@@ -86,6 +87,19 @@ async def _enough(futures: list[asyncio.Future[T]], timeout: float | None, retur
 
 def _failed(future: asyncio.Future[T]) -> bool:
     return not future.cancelled() and future.exception() is not None
+
+
+async def wait_for(fut: Awaitable[T], timeout: float | None) -> T:
+    """Await something for at most `timeout` seconds, in the caller's own branch.
+
+    Python 3.11 makes a task of a coroutine, later versions don't; a run must go on when its Python is replaced.
+    """
+    if timeout is None:
+        return await fut
+    if timeout <= 0:
+        return await asyncio.wait_for(fut, timeout)  # all versions alike: what is not done yet is cancelled
+    async with asyncio.timeout(timeout):
+        return await fut
 
 
 class as_completed(AsyncIterator["asyncio.Future[Any]"], Iterator["Coroutine[Any, Any, Any]"]):

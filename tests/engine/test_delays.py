@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from perdure import RetryPolicy
+from perdure.storage import entries as kinds
+from perdure.storage.failures import decode_failure
 from perdure.strict import step, workflow
 
 HOUR_US = 3_600_000_000
@@ -41,3 +45,17 @@ def test_a_step_waits_for_the_hour_that_was_asked_for(perdure_runtime, perdure_c
         assert run.status() == "awaiting_retry"
         perdure_clock.advance("1s")
         assert run.status() == "failed"
+
+
+def test_the_record_of_a_timeout_has_none_of_our_lines(perdure_runtime, perdure_clock) -> None:
+    @workflow(id="endless")
+    async def endless(input: None, step) -> None:
+        await step.run("endless", asyncio.sleep, 3600, retries=0, timeout="1ms")
+
+    with perdure_runtime(endless) as runtime:
+        run = runtime.start(endless)
+        perdure_clock.settle()
+        failed = next(entry for entry in run.recorded().entries if entry.kind == kinds.STEP_FAILED)
+    text = decode_failure(failed.body or "", failed.shape).traceback_text
+    assert text.startswith("perdure.errors.StepTimeout: StepTimeout [STEP202]: step 'endless' took longer")
+    assert "File" not in text

@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import json
 import os
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
-from perdure import Runtime, __version__
+from perdure import Runtime
 from perdure.declare.registry import workflows_of
 from perdure.replay.history_file import SUFFIX, history_of, write_history
 from perdure.storage.duckdb_ledger import DuckDBLedger
-from perdure.storage.entries import VERIFIED, Entry
-from perdure.storage.ledger import RunFilter
+from perdure.storage.ledger import ENDED, RunFilter
 from perdure.strict import workflow
 from perdure.testing import RuntimeClock
 
@@ -44,12 +42,26 @@ async def approve_differently(input: str, step: Any) -> str:
     return ""
 
 
+@workflow(id="approve-twice")
+async def approve_twice_differently(input: str, step: Any) -> str:
+    """Likewise."""
+    await step.run("look first", str, input)
+    return ""
+
+
+@workflow(id="third-time-lucky")
+async def lucky_differently(input: str, step: Any) -> str:
+    """What `third-time-lucky` is when it is verified, so that one verdict is no."""
+    await step.sleep("pause", "1m")
+    return ""
+
+
 async def record(path: Path, workflows: ModuleType) -> None:
-    """Let the workflows live through five weeks, with one bad deploy."""
+    """Let the workflows live through five weeks, with one bad deploy; verify what has ended."""
     clock = RuntimeClock()
 
-    async def open_runtime(*definitions: object) -> Runtime:
-        runtime = Runtime(path, workflows=list(definitions), clock=clock)
+    async def open_runtime(*definitions: object, verify: Literal["off", "always"] = "off") -> Runtime:
+        runtime = Runtime(path, workflows=list(definitions), clock=clock, verify=verify)
         clock.drive(runtime)
         return runtime
 
@@ -66,6 +78,10 @@ async def record(path: Path, workflows: ModuleType) -> None:
         await runtime.start("ship", {"order_id": "later"}, run_id="delayed", delay="3d")
         await runtime.start("lost-parcel", "p1", run_id="failed")
         await runtime.start("approve", "doc-1", run_id="approved")
+        await runtime.start("approve-twice", "doc-2", run_id="approved-twice")
+        await runtime.start("values", None, run_id="values")
+        await runtime.start("shapes", 3, run_id="shapes", tags={"a": "b"})
+        await runtime.start("tidy-up", "t1", run_id="tidied")
         await runtime.start("sleepy", "bear", run_id="sleepy")
         await runtime.start("wait-for-ever", "w1", run_id="waiting")
         await clock.advance("1h")
@@ -73,25 +89,20 @@ async def record(path: Path, workflows: ModuleType) -> None:
         await clock.advance("7d")
         await runtime.handle("undone").cancel()
         await clock.settle()
-    others = [each for each in definitions if each.id != "approve"]
-    async with await open_runtime(approve_differently, *others) as runtime:
+    bad = [approve_differently, approve_twice_differently]
+    others = [each for each in definitions if each.id not in {changed.id for changed in bad}]
+    async with await open_runtime(*bad, *others) as runtime:
         await runtime.send_event("approved", {"id": "doc-1", "by": "ada"})
+        for number in (1, 2):
+            await runtime.send_event("approved", {"id": "doc-2", "number": number, "by": "ada"})
         await clock.settle()
-    async with await open_runtime(*definitions):
+    async with await open_runtime(*definitions) as runtime:
+        await runtime.handle("order-1").fork(at="declined", run_id="forked")
         await clock.advance("28d")
-
-
-def verify_two(path: Path) -> None:
-    """Leave two verdicts of a verification behind: one that it replays, one that it would not on other code."""
-    ledger = DuckDBLedger(path)
-    for run_id, ok in (("order-1", True), ("lucky", False)):
-        row = ledger.run(run_id)
-        assert row is not None
-        detail: dict[str, object] = {"ok": ok, "definition": row.definition, "python": "3.11", "perdure": __version__}
-        if not ok:
-            detail |= {"position": 3, "cause": "step removed", "message": "entry 3 is step second", "report": ""}
-        ledger.append([Entry(row.run, row.length, VERIFIED, row.updated_at, detail=json.dumps(detail))])
-    ledger.close()
+    others = [each for each in definitions if each.id != "third-time-lucky"]
+    async with await open_runtime(lucky_differently, *others, verify="always") as runtime:
+        while any(run.verdict is None for run in await runtime.runs(status=sorted(ENDED), limit=None)):
+            await asyncio.sleep(0.01)  # the verifier gives way to whatever else there is
 
 
 def export(path: Path, folder: Path) -> None:
@@ -107,9 +118,8 @@ def main(folder: Path) -> None:
     """Make the folder anew."""
     folder.mkdir(parents=True)
     os.chdir(HERE)
-    ledger = folder / "ledger.duckdb"
+    ledger = Path(os.path.relpath(folder)) / "ledger.duckdb"  # reports name it, and must not name this machine
     asyncio.run(record(ledger, load()))
-    verify_two(ledger)
     export(ledger, folder)
     (folder / "ledger.duckdb.gz").write_bytes(gzip.compress(ledger.read_bytes(), mtime=0))
     ledger.unlink()

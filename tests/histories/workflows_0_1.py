@@ -3,16 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+import collections
+import functools
 import random
+import time
 import uuid
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import time as daytime
 from decimal import Decimal
-from enum import Enum
+from enum import Enum, Flag
+from fractions import Fraction
+from ipaddress import IPv4Address, IPv6Network
+from pathlib import PurePosixPath
+from typing import Generic, NamedTuple, TypeVar
+from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel
 
-from perdure.strict import ChildCancelled, ChildFailed, FatalError, RetryPolicy, current_step, step, workflow
+from perdure.strict import (
+    ChildCancelled,
+    ChildFailed,
+    FatalError,
+    RetryPolicy,
+    StepFailed,
+    StepTimeout,
+    current_step,
+    step,
+    workflow,
+)
+
+T = TypeVar("T")
+_FAILED: list[str] = []
 
 
 class Size(Enum):
@@ -38,6 +60,35 @@ class Parcel:
     size: Size
 
 
+class Rights(Flag):
+    """Several at once."""
+
+    READ = 1
+    WRITE = 2
+
+
+class Point(NamedTuple):
+    """A tuple with names."""
+
+    x: int
+    y: float = 0.5
+
+
+class Box(BaseModel, Generic[T]):
+    """A model with a parameter."""
+
+    content: T
+    labels: dict[str, int] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A dataclass without a `__dict__`."""
+
+    name: str
+    children: tuple[Leaf, ...] = field(default=())
+
+
 class CardDeclined(FatalError):
     """Raised by a step, caught in a body."""
 
@@ -60,6 +111,18 @@ async def decline() -> None:
 
 
 @step
+async def remind(number: int) -> int:
+    return number
+
+
+@step(retries=0)
+async def fail_at_first(tracking: str) -> None:
+    if not _FAILED:
+        _FAILED.append(tracking)
+        raise ConnectionError("not yet")
+
+
+@step
 def pack(items: list) -> Parcel:
     return Parcel(Decimal("1.50") * len(items), Size.LARGE)
 
@@ -78,6 +141,43 @@ def every_kind_of_value() -> dict:
         "delta": timedelta(days=1, seconds=2),
         "nested": [{"deep": [[], {}, [True, False]]}],
     }
+
+
+def rare_values() -> dict:
+    return {
+        "frozenset": frozenset({2, 1}), "deque": collections.deque([1, 2, 3], maxlen=3),
+        "ordered": collections.OrderedDict(b=1, a=2), "counter": collections.Counter("hello"),
+        "defaults": collections.defaultdict(list, a=[1]), "pairs": {(1, "a"): 1, None: 2, 2.5: 3},
+        "numbers": {10**20: "large", -1: "small"}, "days": {date(2030, 1, 1): "new year"},
+        "mixed": [1, "two", Decimal("3.0"), (4,), None, {"five": b"5"}],
+        "records": [{"id": 1, "at": date(2030, 1, 1)}, {"id": 2, "note": "n"}, {"id": None}],
+        "table": {f"row {number}": (number, str(number)) for number in range(20)},
+        "not a number": [float("inf"), float("-inf")], "decimals": [Decimal("1.50"), Decimal("-0"), Decimal("1E+3")],
+        "fraction": Fraction(1, 3), "complex": 1 + 2j, "range": range(0, 10, 3), "bytearray": bytearray(b"ab"),
+        "time": daytime(12, 30, 15, 7), "naive": datetime(2030, 1, 1), "minus": timedelta(days=-1, microseconds=1),
+        "zoned": datetime(2030, 7, 1, 12, tzinfo=ZoneInfo("Europe/Berlin")),
+        "offset": datetime(2030, 7, 1, 12, tzinfo=timezone(timedelta(hours=5, minutes=30))),
+        "named": datetime(2030, 7, 1, 12, tzinfo=timezone(timedelta(hours=-3), "here")),
+        "twice": datetime(2030, 10, 27, 2, 30, fold=1, tzinfo=ZoneInfo("Europe/Berlin")),
+        "zone": ZoneInfo("Asia/Tokyo"), "path": PurePosixPath("a/b"), "address": IPv4Address("10.0.0.1"),
+        "network": IPv6Network("fd00::/8"), "surrogate": "a\ud800b", "control": "\x00\x1f\u2028",
+        "flag": Rights.READ | Rights.WRITE, "enums": {Size.SMALL: [Size.LARGE]}, "point": Point(1),
+        "points": [Point(2, 3)],
+        "leaf": Leaf("root", (Leaf("left"), Leaf("right", (Leaf("deep"),)))),
+        "box": Box[Decimal](content=Decimal("1.0")), "boxes": Box[list[Box[int]]](content=[Box[int](content=1)]),
+        "empty": [[], {}, (), set(), "", b""], "long": "x" * 300, "bool": [True, False, None],
+    }  # fmt: skip
+
+
+def fail_unspeakably() -> None:
+    class Unspeakable(Exception):  # nobody can find it again
+        pass
+
+    raise Unspeakable("no words for it")
+
+
+async def never_ends() -> None:
+    await asyncio.sleep(3600)
 
 
 async def note(text: object) -> object:
@@ -193,3 +293,92 @@ async def sleepy(input: str, step) -> str:
     await step.run("lie down", note, input)
     await step.sleep("long", "365d")
     return "awake"
+
+
+@workflow(id="values")
+async def values(input: None, step) -> dict:
+    """Every type that can be recorded, handed on as it came back; and what else counts as an argument."""
+    rare = await step.run("rare", rare_values)
+    for name, value in rare.items():
+        await step.run(name, note, value)
+    long, short = rare["table"], "short"
+    await step.run("captured", lambda: note([len(long), short]))
+    await step.run("bound", functools.partial(note, text="by name"))
+    await step.run("mapped", note, list(rare["frozenset"]))
+    return rare
+
+
+@workflow(id="shapes")
+async def shapes(input: int, step, ctx) -> dict:
+    """The ways in which a body may wait, and in what order things come."""
+    order: list = []
+    queue: asyncio.Queue = asyncio.Queue(maxsize=1)
+    lock = asyncio.Lock()
+
+    async def produce() -> None:
+        for number in range(input):
+            await queue.put(await step.run(f"make {number}", note, number))
+
+    async def consume() -> None:
+        for _ in range(input):
+            order.append(await queue.get())
+            async with lock:
+                await step.sleep("rest", "1m")
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(produce())
+        group.create_task(consume())
+    await step.sleep_until("noon", "2030-01-02T12:00:00+01:00")
+    await remind(1)
+    await remind(2)
+    await remind.options(name="remind again")(3)
+    pending = [asyncio.create_task(asyncio.sleep(delay, delay), name=f"t{delay}") for delay in (30, 10, 20)]
+    done, rest = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+    for task in rest:
+        task.cancel()
+    order.append(sorted(task.result() for task in done))
+    for first in asyncio.as_completed([step.sleep("slow", "2m"), step.sleep("quick", "1m")]):
+        order.append(await first)
+    try:
+        await asyncio.wait_for(step.wait_for_event("nothing", type="nothing"), 5)
+    except TimeoutError:
+        order.append("gave up")
+    try:
+        await step.run("unspeakable", fail_unspeakably, retries=0)
+    except StepFailed as failed:
+        order.append(failed.error_type)
+    try:
+        await step.run("endless", never_ends, retries=0, timeout="10ms")
+    except StepTimeout:
+        order.append("timed out")
+    try:
+        await step.invoke("slow child", "wait-for-ever", "w2", timeout="1h")
+    except StepTimeout:
+        order.append("child timed out")
+    order += await step.parallel([step.run("left", note, 1), step.run("right", note, 2)])
+    once = await step.run("once", note, "only", delivery="at_most_once")
+    rng = random.Random()
+    return {
+        "order": order, "once": once, "clock": [time.time(), time.monotonic(), time.time_ns()],
+        "chance": [random.random(), random.sample(range(100), 3), rng.random(), random.gauss(0, 1)],
+        "ids": [str(uuid.uuid1()), str(uuid.uuid4())], "run": [ctx.run_id, ctx.attempt, dict(ctx.tags)],
+    }  # fmt: skip
+
+
+@workflow(id="approve-twice")
+async def approve_twice(input: str, step) -> list:
+    """Two events, which come while the run is diverged: the first one makes it so."""
+
+    async def wait(number: int) -> str:
+        came = await step.wait_for_event(f"number {number}", type="approved", match={"id": input, "number": number})
+        return await step.run(f"file {number}", note, f"{input} by {came['by']}")
+
+    return list(await asyncio.gather(wait(1), wait(2)))
+
+
+@workflow(id="tidy-up", retries=RetryPolicy(max_attempts=2, backoff="fixed", base_delay="1h", jitter=0))
+async def tidy_up(input: str, step) -> str:
+    """A step that fails in the first attempt only, with a child whose result the second attempt has already."""
+    shipped = await step.invoke("ship", "ship", {"order_id": input})
+    await fail_at_first(shipped["tracking"])
+    return shipped["tracking"]

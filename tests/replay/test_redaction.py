@@ -195,6 +195,13 @@ def test_a_body_that_looks_into_a_redacted_value_does_not_replay(ledger: MemoryL
     assert not replays(redact(ledger, "input", run_id="l1"))
 
 
+def test_the_report_on_a_redacted_history_says_that_it_was_redacted(ledger: MemoryLedger) -> None:
+    finding = check_history(redact(ledger, "input", run_id="l1"), Registry([look]))
+    assert isinstance(finding, Verdict)
+    assert finding.divergence is not None
+    assert "values of this history were redacted (input): perhaps the body looks into one" in finding.divergence.why
+
+
 def test_a_value_that_stays_readable_is_an_error(ledger: MemoryLedger) -> None:
     made = MemoryLedger()
     with Runtime(made, workflows=[look]) as runtime:

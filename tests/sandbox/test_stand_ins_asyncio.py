@@ -215,6 +215,28 @@ def test_a_group_is_asyncios_and_gives_results():
     assert run(body) == [2, 1]
 
 
+def test_wait_for_makes_no_task_of_what_it_waits_for_on_any_version():
+    async def body():
+        async def inner():
+            await asyncio.sleep(1)
+            return real.current_task()
+
+        facade = resolve(real)
+        for timeout in (10, None):
+            assert await facade.wait_for(inner(), timeout) is real.current_task()
+        task = facade.create_task(after(10))
+        with pytest.raises(TimeoutError):
+            await facade.wait_for(task, timeout=1)
+        assert task.cancelled()
+        with pytest.raises(TimeoutError):
+            await facade.wait_for(after(1), 0)
+        done = facade.create_task(after(0, "done"))
+        await done
+        return await facade.wait_for(done, 0)
+
+    assert run(body) == "done"
+
+
 def test_what_is_asyncios_own_works_on_the_bodys_loop():
     async def body():
         facade = resolve(real)
