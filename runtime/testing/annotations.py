@@ -100,10 +100,27 @@ def _annotated(annotation: Any, said: Sequence[Any]) -> st.SearchStrategy[Any]:
         return st.from_regex(patterns[0])
     if annotation is Decimal:
         return _decimals(metadata)
-    bounds = [each for each in metadata if type(each).__module__ == "annotated_types"]
+    step = next((each.multiple_of for each in metadata if hasattr(each, "multiple_of")), None)
+    if annotation is int and isinstance(step, int):
+        return _multiples(step, metadata)
+    said_well = [each for each in metadata if type(each).__module__ == "annotated_types"]
+    bounds = [each for each in said_well if not hasattr(each, "multiple_of")]  # Hypothesis warns that it ignores it
     if bounds and get_origin(annotation) is None and getattr(annotation, "__module__", "") in _BOUNDED:
         return st.from_type(Annotated[annotation, *bounds])  # type: ignore[arg-type]  # a type, made at run time
     return _values_of(annotation)
+
+
+def _multiples(step: int, metadata: Sequence[Any]) -> st.SearchStrategy[int]:
+    """Draw multiples: few enough of all integers are, that trying them would end nowhere."""
+    lows = [each.ge for each in metadata if getattr(each, "ge", None) is not None]
+    lows += [each.gt + 1 for each in metadata if getattr(each, "gt", None) is not None]
+    highs = [each.le for each in metadata if getattr(each, "le", None) is not None]
+    highs += [each.lt - 1 for each in metadata if getattr(each, "lt", None) is not None]
+    lowest = -(-max(lows) // step) if lows else None
+    highest = min(highs) // step if highs else None
+    if lowest is not None and highest is not None and lowest > highest:
+        return st.nothing()
+    return st.integers(lowest, highest).map(lambda number: number * step)
 
 
 def _decimals(metadata: Sequence[Any]) -> st.SearchStrategy[Decimal]:

@@ -13,16 +13,16 @@ from typing import Any
 import hypothesis
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.errors import Flaky
+from hypothesis.errors import Flaky, Unsatisfiable
 
 from perdure.declare.registry import Definition
-from perdure.errors import DefinitionError
+from perdure.errors import DefinitionError, InvalidInput, NotSerializable, WorkflowError
 from perdure.testing.choices import Plain
 from perdure.testing.drawn import DrawnChoices, DrawnWorld
 from perdure.testing.experiment import During, Experiment
 from perdure.testing.fakes import Steps
 from perdure.testing.faults import CancelRun, ClockJump, EventStorm, Fault, FullDisk, LyingSync, SlowStep, StepError
-from perdure.testing.laws import Invariant, LawBroken, told_by_its_story
+from perdure.testing.laws import Invariant, LawBroken, checked_invariants, told_by_its_story
 from perdure.testing.seeding import chosen_seed
 from perdure.testing.strategies import UNSEEN, Kind, inputs_of, schedules
 
@@ -108,8 +108,9 @@ def check_determinism(
     if isinstance(max_examples, bool) or not isinstance(max_examples, int) or max_examples < 1:
         raise DefinitionError(f"max_examples={max_examples!r} can't be used.", fix="give a whole number of at least 1")
     seed = (chosen_seed() or 0) if seed is None else seed
+    asked = checked_invariants(invariants, "invariants")
     search = _Search(
-        workflow, inputs if inputs is not None else inputs_of(workflow), steps, events, during, tuple(invariants),
+        workflow, inputs if inputs is not None else inputs_of(workflow), steps, events, during, asked,
         tuple(faults), tuple(workflows), same_outcome, before, seed,
     )  # fmt: skip
     began = time.perf_counter()
@@ -120,7 +121,7 @@ def check_determinism(
 class _Refused(BaseException):
     """An argument can't be used. No `Exception`, or Hypothesis would look for the smallest world that shows it."""
 
-    def __init__(self, error: DefinitionError) -> None:
+    def __init__(self, error: WorkflowError) -> None:
         super().__init__(error)
         self.error = error
 
@@ -167,6 +168,13 @@ class _Search:
             lives()
         except _Refused as refused:
             raise refused.error.with_traceback(None) from None
+        except Unsatisfiable:
+            raise DefinitionError(
+                f"no world could be drawn for workflow {self._workflow.id!r}.",
+                where=self._workflow.site,
+                why="every value that was drawn for its input or a step's result was refused by its validation",
+                fix="give inputs=strategy, or steps={…: strategy}, of values that fit",
+            ) from None
         except LawBroken as broken:
             found = self._broken or broken
             found.__notes__ = []  # Hypothesis lists what it drew; the story has told it better
@@ -204,5 +212,5 @@ class _Search:
         except LawBroken as broken:
             self._broken = broken
             raise
-        except DefinitionError as error:
+        except (DefinitionError, InvalidInput, NotSerializable) as error:
             raise _Refused(error) from None

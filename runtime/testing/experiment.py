@@ -19,7 +19,7 @@ from perdure.storage.ledger import RunFilter
 from perdure.testing.choices import Choices, Plain
 from perdure.testing.fakes import Fakes, Steps
 from perdure.testing.faults import CallFault, Fault
-from perdure.testing.laws import Invariant, LawBroken, told_by_its_story
+from perdure.testing.laws import Invariant, LawBroken, checked_invariants, told_by_its_story
 from perdure.testing.messenger import Messenger, Payload
 from perdure.testing.simulated_run import SimulatedRun
 from perdure.testing.simulation import Simulation
@@ -70,7 +70,7 @@ class Experiment:
         need_workflow(workflow)
         self.workflow = workflow
         self.workflows = (workflow, *(each for each in workflows if each is not workflow))
-        self.invariants = tuple(invariants)
+        self.invariants = checked_invariants(invariants, "invariants")
         self._events = dict(events or {})
         self._during = during
         self._before = before

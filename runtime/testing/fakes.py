@@ -9,9 +9,11 @@ Knows functions and annotations. Must not know how a step is run.
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
 import typing
 from collections.abc import Callable, Iterable, Mapping
+from types import FunctionType
 from typing import Any
 
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
@@ -36,6 +38,10 @@ class Fakes:
     def __init__(self, steps: Steps | None, definitions: Iterable[Definition]) -> None:
         self._fakes: dict[str, Any] = {}
         self._checked: set[tuple[int, int]] = set()  # of fake and step: a loop calls one step under many names
+        if not isinstance(steps, Mapping | None):
+            raise DefinitionError(
+                f"steps={steps!r} can't be used.", fix='give a mapping: steps={"charge_card": "ch_1"}'
+            )
         closures = [Closure.from_json(definition.source_json) for definition in definitions]
         for key, fake in (steps or {}).items():
             name = key if isinstance(key, str) else getattr(key, "name", None) or getattr(key, "__name__", None)
@@ -58,6 +64,18 @@ class Fakes:
             _check(name, real, fake)
             self._checked.add(place)
         return fake if is_function(fake) else lambda *args, **kwargs: play(fake, args, kwargs)
+
+    def check_result(self, name: str, real: Callable[..., Any], result: Any) -> None:
+        """Refuse what a fake gave if the real step could not give it; what real steps give is theirs to say.
+
+        Raises:
+            DefinitionError: it does not fit the step's return annotation.
+        """
+        try:
+            self.of(name)
+        except KeyError:
+            return
+        _check_value(name, real, result)
 
     def of(self, name: str) -> Any:
         """What stands in for the step of this name; raises `KeyError` when nothing does."""
@@ -121,7 +139,7 @@ def _misfit(wanted: inspect.Signature, given: inspect.Signature) -> str:
 
 
 def _check_value(name: str, real: Callable[..., Any], value: Any) -> None:
-    adapter = result_adapter(real)
+    adapter = _kept_adapter(real) if isinstance(real, FunctionType) else result_adapter(real)
     if adapter is None:
         return
     try:
@@ -153,6 +171,9 @@ def result_adapter(real: Callable[..., Any]) -> TypeAdapter[Any] | None:
         return TypeAdapter(annotation)
     except (PydanticUserError, TypeError):
         return None
+
+
+_kept_adapter = functools.lru_cache(maxsize=256)(result_adapter)  # building one takes longer than many calls of a fake
 
 
 def _unknown(name: str, closures: Iterable[Closure]) -> DefinitionError:

@@ -7,7 +7,7 @@ Knows names and numbers. Must not know how a fault is struck.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal, TypeAlias
 
@@ -158,6 +158,8 @@ def checked(faults: Sequence[Fault]) -> tuple[Fault, ...]:
     Raises:
         DefinitionError: something in it is no fault, or its place or size is out of range.
     """
+    if not isinstance(faults, Iterable):
+        raise DefinitionError(f"faults={faults!r} is no list.", fix=f"write faults=[{faults!r}]")
     for fault in faults:
         if not isinstance(fault, (*COMMIT_FAULTS, *CALL_FAULTS)):
             raise DefinitionError(

@@ -67,7 +67,8 @@ def _drawn(annotation: Any, what: str, where: str, fix: str) -> st.SearchStrateg
         strategy.validate()
     except PerdureError:
         raise
-    except (PydanticUserError, TypeError, ValueError, NameError) as error:  # Hypothesis' own are among them
+    # Hypothesis' own are among them; a model that must hold itself, and so is endless, recurses.
+    except (PydanticUserError, TypeError, ValueError, NameError, RecursionError) as error:
         raise DefinitionError(
             f"nothing can be drawn for {what}, annotated as {annotation!r}.",
             where=where,

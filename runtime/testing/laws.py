@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from perdure.core.lifecycle import is_interruption
+from perdure.errors import DefinitionError
 from perdure.replay.check import check_run
 from perdure.storage import entries as kinds
 from perdure.storage.entries import Entry
@@ -63,12 +64,40 @@ def check_laws(simulation: Simulation, invariants: Iterable[Invariant], *, only_
         if broken is not None:
             raise LawBroken(broken, simulation)
     for invariant in invariants:
+        before = simulation.ledger.commit, simulation.clock.now_us()
         try:
             held = invariant(simulation)
+            fails = held is not None and not held
         except AssertionError as error:
             raise LawBroken(f"{_name(invariant)}: {error}".rstrip(": "), simulation) from error
-        if held is False or (held is not None and not held):
+        except Exception as error:
+            if type(error).__module__.startswith("hypothesis."):  # assume() and the like are for Hypothesis
+                raise
+            # It could not look at what this world became: that is a find too, and whoever wrote it wants the story.
+            raise LawBroken(f"{_name(invariant)} raised {type(error).__name__}: {error}", simulation) from error
+        if fails:
             raise LawBroken(f"{_name(invariant)} does not hold", simulation)
+        if before != (simulation.ledger.commit, simulation.clock.now_us()):
+            raise DefinitionError(
+                f"{_name(invariant)} changed the simulation.",
+                why="it may be asked at any moment, so it may only look",
+                fix="let a test or during=… act, and the invariant judge what came of it",
+            )
+
+
+def checked_invariants(invariants: Iterable[Invariant], option: str) -> tuple[Invariant, ...]:
+    """Refuse what can't be asked.
+
+    Raises:
+        DefinitionError: it is no list, or something in it is no function.
+    """
+    if not isinstance(invariants, Iterable):
+        raise DefinitionError(f"{option}={invariants!r} is no list.", fix=f"write {option}=[…] around it")
+    found = tuple(invariants)
+    for each in found:
+        if not callable(each):
+            raise DefinitionError(f"{option}=[{each!r}] can't be asked.", fix="give functions of a simulation")
+    return found
 
 
 def _broken(simulation: Simulation) -> Iterator[str]:

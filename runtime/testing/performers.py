@@ -21,6 +21,7 @@ from typing import Any
 from perdure.durations import duration_us
 from perdure.engine.attempts import Attempt, Outcome, Place, is_async
 from perdure.engine.current_step import _current
+from perdure.errors import DefinitionError
 from perdure.testing.clock import SimulatedClock
 from perdure.testing.fakes import Fakes
 from perdure.testing.faults import CallFault, DuplicateOutcome, SlowStep, StepError, describe
@@ -72,6 +73,7 @@ class World:
     ) -> None:
         self.fakes = fakes
         self.effects: list[Effect] = []
+        self.done: Counter[str] = Counter()  # by idempotency key: how many times it had its effect
         self.calls = 0
         self.calls_of: Counter[str] = Counter()
         self._faults = list(faults)
@@ -119,6 +121,7 @@ class SimulatedPerformers:
         self._tasks: dict[Place, asyncio.Task[None]] = {}
         self._late: list[tuple[int, int, Outcome]] = []
         self._numbers = itertools.count()
+        self._refused: DefinitionError | None = None  # what the test has to mend, instead of an outcome
         self._repeated: set[int] = set()  # serials of attempts whose key the outside knows: they do nothing again
 
     # ── for the engine ──
@@ -146,11 +149,26 @@ class SimulatedPerformers:
         """Let asynchronous steps go on, and gather outcomes whose time has come."""
         if self._tasks:
             self._loop.run_ready()
+        self._raise_refused()
         while self._late and self._late[0][0] <= self._clock.now_us():
             self.outcomes.append(heapq.heappop(self._late)[2])
 
     def call(self, attempt: Attempt) -> None:
-        """Give an attempt its turn: call the step. Its outcome is in `outcomes`, unless it takes time."""
+        """Give an attempt its turn: call the step. Its outcome is in `outcomes`, unless it takes time.
+
+        Raises:
+            DefinitionError: the fake does not fit the step, or the step wants more of its event loop than there is.
+        """
+        self._call(attempt)
+        self._raise_refused()
+
+    def _raise_refused(self) -> None:
+        refused = self._refused or self._loop.refused
+        self._refused = self._loop.refused = None
+        if refused is not None:
+            raise refused.with_traceback(None)
+
+    def _call(self, attempt: Attempt) -> None:
         name = attempt.call.name
         fault = self._world.fault_of(attempt)
         if fault is not None:
@@ -233,6 +251,11 @@ class SimulatedPerformers:
 
     def _complete(self, attempt: Attempt, result: Any, fault: CallFault | None, began: int) -> None:
         self._effect(attempt, began, result)
+        try:
+            self._world.fakes.check_result(attempt.call.name, attempt.call.function, result)
+        except DefinitionError as error:  # not the step's failure: `call` and `pump` raise it to the test
+            self._refused = error
+            return
         if isinstance(fault, StepError):
             self._fail(attempt, self._refusal(attempt))
             return
@@ -267,7 +290,8 @@ class SimulatedPerformers:
 
     def _tell(self, attempt: Attempt, outcome: Outcome, result: Any) -> None:
         self.outcomes.append(outcome)
-        self._story.add("step", _step_text, attempt, outcome, result)
+        again = self._world.done[attempt.idempotency_key] > 1 and attempt.serial not in self._repeated
+        self._story.add("step", _step_text, attempt, outcome, result, again)
 
     def _refusal(self, attempt: Attempt) -> SimulatedError:
         return SimulatedError(f"simulated failure of {attempt.call.name}")
@@ -275,6 +299,7 @@ class SimulatedPerformers:
     def _effect(self, attempt: Attempt, began: int, result: Any = None, error: BaseException | None = None) -> None:
         if attempt.serial in self._repeated:
             return
+        self._world.done[attempt.idempotency_key] += error is None
         args, kwargs = attempt.call.values()
         self._world.effects.append(
             Effect(
@@ -311,9 +336,9 @@ def _drop(coroutine: Any) -> None:
         coroutine.close()
 
 
-def _step_text(attempt: Attempt, outcome: Outcome, result: Any) -> str:
+def _step_text(attempt: Attempt, outcome: Outcome, result: Any, again: bool) -> str:
     args, kwargs = attempt.call.values()
     call = call_text(attempt.call.name, args, kwargs)
     number = f"  (attempt {attempt.number})" if attempt.number > 1 else ""
     ending = {"completed": f"→ {result!r}", "failed": "failed", "retrying": "failed, will be tried again"}[outcome.kind]
-    return f"{attempt.run_id}  {call} {ending}{number}"
+    return f"{attempt.run_id}  {call} {ending}{number}{'  (done again)' if again else ''}"

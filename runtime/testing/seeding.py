@@ -13,11 +13,20 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from perdure.errors import DefinitionError
+
 
 def chosen_seed() -> int | None:
-    """The seed that the environment variable PERDURE_SEED asks for."""
+    """The seed that the environment variable PERDURE_SEED asks for; `DefinitionError` when it is no number."""
     text = os.environ.get("PERDURE_SEED", "")
-    return int(text) if text.lstrip("-").isdigit() else None
+    if not text:
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise DefinitionError(
+            f"the environment variable PERDURE_SEED is {text!r}.", fix="give a whole number, or unset it"
+        ) from None
 
 
 def again(seed: int) -> str:

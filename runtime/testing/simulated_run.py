@@ -8,7 +8,7 @@ from perdure.client.handle import end_of
 from perdure.client.status import HistoryEntry, RunStatus, history_entry, status_of
 from perdure.engine.batch import Batch
 from perdure.engine.engine import Engine
-from perdure.errors import PerdureError, UnknownRun
+from perdure.errors import RunTimeout, UnknownRun
 from perdure.replay.check import Verdict, check_run
 from perdure.storage import entries as kinds
 from perdure.storage.encoding import decode
@@ -53,7 +53,7 @@ class SimulatedRun:
 
         Raises:
             RunFailed, RunCancelled, RunTimeout: as it ended. Divergence: it stopped so.
-            PerdureError: it waits for something that nobody sends.
+            RunTimeout: it waits for something that nobody sends.
         """
         simulation = self._simulation
         simulation.run(until=lambda: self.row().status in ENDED or self.row().status == "diverged")
@@ -65,10 +65,13 @@ class SimulatedRun:
             error, cause = end_of(row, entry)
             raise error from cause
         waits = ", ".join(f"{each.kind} {each.name}" for each in row.pending.values()) or "nothing that is recorded"
-        raise PerdureError(
-            f"run {self.run_id} has not ended: it is {row.status}.",
+        steps = [each.name for each in row.pending.values() if each.kind == kinds.STEP]
+        raise RunTimeout(
+            f"run {self.run_id} has not ended: it is {row.status}, and nothing can happen any more.",
             why=f"it waits for: {waits}",
-            fix="send the event, or let the body time out: step.wait_for_event(…, timeout=…)",
+            fix=f"let step {steps[0]!r} answer, or give it a fake"
+            if steps
+            else "send the event, or let the body time out: step.wait_for_event(…, timeout=…)",
         )
 
     def outcome(self) -> tuple[str, Any]:

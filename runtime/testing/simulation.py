@@ -28,7 +28,7 @@ from perdure.engine.engine import Engine, Message, Request
 from perdure.engine.moves import Start
 from perdure.engine.recovery import recover
 from perdure.engine.residents import RESIDENTS_MAX
-from perdure.errors import InternalError, LedgerFull
+from perdure.errors import DefinitionError, InvalidInput, LedgerFull
 from perdure.storage.ledger import ENDED, RunFilter
 from perdure.testing.choices import Choices, Seeded
 from perdure.testing.clock import START, SimulatedClock
@@ -47,7 +47,7 @@ from perdure.testing.faults import (
     checked,
     describe,
 )
-from perdure.testing.laws import Invariant, LawBroken, check_laws, told_by_its_story
+from perdure.testing.laws import Invariant, LawBroken, check_laws, checked_invariants, told_by_its_story
 from perdure.testing.memory import Memory
 from perdure.testing.performers import Effect, SimulatedPerformers, World
 from perdure.testing.seeding import again, chosen_seed
@@ -59,7 +59,7 @@ T = TypeVar("T")
 
 __tracebackhide__ = told_by_its_story
 
-TURNS_MAX = 1_000_000
+TURNS_MAX = 100_000  # half a minute; far more than anything that ends has been seen to take
 logger = logging.getLogger("perdure")
 _PAUSE_US = 1_000_000  # after the disk was full, as the engine's thread does
 
@@ -111,8 +111,8 @@ class Simulation:
         self.clock = SimulatedClock(start_at, seed=self.seed)
         self.story = Story(self.clock.now_us)
         self.faults = checked(faults)
-        self.invariants = tuple(invariants)
-        self.always = tuple(always)
+        self.invariants = checked_invariants(invariants, "invariants")
+        self.always = checked_invariants(always, "always")
         self.lives = 0
         self.turns = 0
         self._registry = Registry(find_workflows(list(workflows)))
@@ -139,7 +139,7 @@ class Simulation:
         try:
             if error is None:
                 self.check()
-            elif isinstance(error, Exception) and not isinstance(error, LawBroken):
+            elif isinstance(error, Exception) and not isinstance(error, (LawBroken, DefinitionError, InvalidInput)):
                 error.add_note(self.tell())
         finally:
             self.close()
@@ -396,10 +396,12 @@ class Simulation:
     def _take_turn(self, messages: list[Message]) -> None:
         self.turns += 1
         if self.turns > TURNS_MAX:
-            raise InternalError(
+            rows = [row for row in self.ledger.runs(_SOME) if row.status not in ENDED]
+            going = ", ".join(f"{row.run_id} ({row.workflow})" for row in rows)
+            raise DefinitionError(
                 f"the simulation took {TURNS_MAX:,} turns and has not come to rest.",
-                where=f"at {self.clock.now.isoformat()}",
-                fix="give run(until=…) when the workflow never ends; else send us the workflow",
+                where=f"at {self.clock.now.isoformat()}, still open: {going}",
+                fix="give run(until=…) when a workflow never ends; or let it end, as by its input",
             )
         if self._strikes:
             self._prepare_strike(messages)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
 from typing import Any, TypeVar
 
+from perdure.engine.current_step import current_step
 from perdure.errors import DefinitionError
 
 T = TypeVar("T")
@@ -29,6 +30,7 @@ class StepLoop(asyncio.AbstractEventLoop):
         self._numbers = itertools.count()
         self._outside = 0
         self.closed = False
+        self.refused: DefinitionError | None = None  # the newest refusal, whatever the step made of it
 
     def run_ready(self) -> None:
         """Run everything that is ready, and what is due."""
@@ -110,11 +112,13 @@ class StepLoop(asyncio.AbstractEventLoop):
 
 def _refusing(name: str) -> Callable[..., object]:
     def refuse(self: StepLoop, *_: object, **__: object) -> object:
-        raise DefinitionError(
-            f"a simulated step called the event loop's {name}().",
+        asking = current_step().name
+        self.refused = DefinitionError(
+            f"the simulated step {asking!r} called its event loop's {name}().",
             why="a simulation has virtual time, and no sockets, threads or processes",
-            fix='give the step a fake: Simulation(…, steps={"name": fake})',
+            fix=f"give the step a fake: steps={{{asking!r}: fake}}",
         )
+        raise self.refused
 
     return refuse
 
