@@ -50,8 +50,8 @@ class Runtime:
         ledger: a path, made if it is not there, or a ledger such as `MemoryLedger()`.
         workflows: definitions, a module, the name of a module, or a path to a file or folder.
         drain: how long closing waits for steps at work, a duration. What is cut off then runs again at the next start.
-        verify: "always" replays every run that has ended, in the background, and records whether it replays (see the view
-            `verdicts`); a number above 0 and up to 1 does so for that share of the runs.
+        verify: "always" replays every run that has ended, in the background, and records whether it replays (see the
+            view `verdicts`); a number above 0 and up to 1 does so for that share of the runs.
         residents_max: bodies of waiting runs that are kept in memory; others come back by replay.
 
     Raises:

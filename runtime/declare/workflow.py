@@ -179,7 +179,7 @@ class WorkflowDefinition(Generic[Body]):
 
     @property
     def input_annotation(self) -> Any:
-        """What the input is validated against: the option's model, else the body's annotation; None when there is none."""
+        """What the input is validated against: the option's model, else the body's annotation, or None."""
         if self._input_type is not None or not self.takes:
             return self._input_type
         return self._hints().get(_parameter_names(self.function)[0])

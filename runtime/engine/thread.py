@@ -32,7 +32,7 @@ class EngineThread:
         self._inbox: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self._failure: BaseException | None = None
         self._stopping = False
-        self.is_idle = False  # whether it waits for something to do; for whoever wants to leave it the machine meanwhile
+        self.is_idle = False  # whether it waits for something to do; a verifier leaves it the machine meanwhile
         self._lock = threading.Lock()
         self.engine = make(self)
         self._thread = threading.Thread(target=self._run, name="perdure-engine", daemon=True)

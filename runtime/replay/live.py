@@ -25,7 +25,6 @@ from functools import partial
 from hashlib import blake2b
 from typing import Final, Literal
 
-import perdure
 from perdure.core.facts import Executable, RunFacts
 from perdure.core.history import Reused
 from perdure.core.machine import Machine
@@ -39,6 +38,7 @@ from perdure.replay.paced import OutOfTime, Pace, PacedMachine
 from perdure.storage import entries as kinds
 from perdure.storage.entries import DefinitionRow, Entry
 from perdure.storage.ledger import ENDED, RunFilter, RunRow
+from perdure.version import __version__
 
 logger = logging.getLogger("perdure")
 
@@ -87,7 +87,7 @@ class _Finding:
 
     def detail(self) -> str:
         facts: dict[str, object] = {
-            "ok": self.verdict.ok, "definition": self.definition, "python": PYTHON, "perdure": perdure.__version__,
+            "ok": self.verdict.ok, "definition": self.definition, "python": PYTHON, "perdure": __version__,
         }  # fmt: skip
         divergence = self.verdict.divergence
         if divergence is not None:

@@ -137,9 +137,7 @@ def stop_of(machine: Replayed, position: int) -> Stop:
 
 def stacks_of(machine: Machine) -> Iterator[Stack]:
     """Go through the branches of a body that waits."""
-    waits: dict[object, Waiting] = {
-        each.future: each for each in machine.waiting.values() if each.future is not None
-    }
+    waits: dict[object, Waiting] = {each.future: each for each in machine.waiting.values() if each.future is not None}
     for task in machine.loop.tasks:
         if task.done():
             continue
