@@ -18,6 +18,7 @@ from perdure.storage.ledger import RunFilter
 from perdure.testing.drawn import DrawnChoices, DrawnWorld
 from perdure.testing.experiment import Experiment
 from perdure.testing.faults import (
+    COMMIT_FAULTS,
     CancelRun,
     ClockJump,
     Crash,
@@ -117,7 +118,12 @@ def schedules(
 ) -> st.SearchStrategy[tuple[Fault, ...]]:
     """Draw a schedule of at most `count` faults, for `Simulation(faults=…)`; the arguments are those of `faults`."""
     one = faults(kinds, commits=commits, calls=calls, steps=steps)
-    return st.lists(one, max_size=count, unique_by=repr).map(tuple)
+    return st.lists(one, max_size=count, unique_by=repr).map(_in_order)
+
+
+def _in_order(schedule: Sequence[Fault]) -> tuple[Fault, ...]:
+    """Order faults by their places, so that a schedule reads as it strikes."""
+    return tuple(sorted(schedule, key=lambda each: each.commit if isinstance(each, COMMIT_FAULTS) else each.call))
 
 
 @st.composite
