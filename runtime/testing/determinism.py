@@ -148,6 +148,7 @@ class _Search:
         self._kinds = tuple(kind for kind in kinds if kind is not StepError)
         self._failures = StepError in kinds
         self._same_outcome, self._before, self._seed = same_outcome, before, seed
+        self._schedules: dict[tuple[int, int], st.SearchStrategy[tuple[Fault, ...]]] = {}
         self._broken: LawBroken | None = None
         self.examples = self.lives = self.calls = self.crashes = 0
 
@@ -200,7 +201,7 @@ class _Search:
             plain = experiment.live(input, steps=world.fakes(), choices=Plain(), fates=world.fate)
             schedule: tuple[Fault, ...] = ()
             if self._kinds:
-                schedule = data.draw(schedules(self._kinds, commits=plain.commits + 1, calls=max(plain.calls, 1)))
+                schedule = data.draw(self._schedules_of(plain.commits + 1, max(plain.calls, 1)))
             other = experiment.live(
                 input, steps=world.fakes(), faults=schedule, choices=DrawnChoices(data.draw), fates=world.fate
             )
@@ -214,3 +215,9 @@ class _Search:
             raise
         except (DefinitionError, InvalidInput, NotSerializable) as error:
             raise _Refused(error) from None
+
+    def _schedules_of(self, commits: int, calls: int) -> st.SearchStrategy[tuple[Fault, ...]]:
+        """Make a strategy once for each size of a life: to validate a new one takes longer than to live."""
+        if (commits, calls) not in self._schedules:
+            self._schedules[commits, calls] = schedules(self._kinds, commits=commits, calls=calls)
+        return self._schedules[commits, calls]
