@@ -70,10 +70,9 @@ def check_laws(simulation: Simulation, invariants: Iterable[Invariant], *, only_
             fails = held is not None and not held
         except AssertionError as error:
             raise LawBroken(f"{_name(invariant)}: {error}".rstrip(": "), simulation) from error
-        except Exception as error:
+        except Exception as error:  # it could not look at what this world became: a find too, for its author
             if type(error).__module__.startswith("hypothesis."):  # assume() and the like are for Hypothesis
                 raise
-            # It could not look at what this world became: that is a find too, and whoever wrote it wants the story.
             raise LawBroken(f"{_name(invariant)} raised {type(error).__name__}: {error}", simulation) from error
         if fails:
             raise LawBroken(f"{_name(invariant)} does not hold", simulation)
