@@ -208,4 +208,5 @@ print(int(code), heavy, ours)
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=project.folder, capture_output=True, text=True, check=True, timeout=60
     )
-    assert done.stdout.splitlines()[-1] == "0 [] ['perdure', 'perdure.testing', 'perdure.testing.pytest_plugin']"
+    ours = ["perdure", "perdure.testing", "perdure.testing.pytest_plugin", "perdure.version"]
+    assert done.stdout.splitlines()[-1] == f"0 [] {ours}"
