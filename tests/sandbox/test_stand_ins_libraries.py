@@ -87,7 +87,7 @@ def test_what_reaches_the_world_is_refused_for_certain_with_reason_and_fix(value
 
 
 @pytest.mark.parametrize(
-    "value", [shlex.split, shlex.shlex, logging.getLogger, logging.getLogger("x"), "{}".format], ids=str
+    "value", [shlex.split, shlex.shlex, logging.getLogger, logging.getLogger("x"), "{}".format], ids=name_of
 )
 def test_what_nobody_vouched_for_is_a_suspicion(value):
     assert libraries.resolve_object(value) is None
