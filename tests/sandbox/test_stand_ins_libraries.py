@@ -58,8 +58,8 @@ REFUSED = [
 
 
 def name_of(value: object) -> str:
-    """The same name in every process, without the address."""
-    return str(value).partition(" at 0x")[0]
+    """The same name in every process, without an address or what the environment holds."""
+    return "os.environ" if value is os.environ else re.sub(r" at 0x\w+", "", str(value))[:60]
 
 
 @pytest.mark.parametrize("value", HARMLESS, ids=name_of)
@@ -76,7 +76,7 @@ def test_what_is_not_deterministic_is_replaced(value):
     assert libraries.refusal(value) is None
 
 
-@pytest.mark.parametrize("value", REFUSED, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize("value", REFUSED, ids=name_of)
 def test_what_reaches_the_world_is_refused_for_certain_with_reason_and_fix(value):
     assert libraries.resolve_object(value) is None
     refusal = libraries.refusal(value)
