@@ -29,7 +29,7 @@ demo: $(BIN)/python
 
 test: $(BIN)/python
 	$(INSTALL) ".[test]"
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 check: $(BIN)/python
 	$(INSTALL) ".[test,check]"

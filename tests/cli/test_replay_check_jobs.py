@@ -69,6 +69,7 @@ def test_ctrl_c_ends_every_process(recorded: Any) -> None:
     process = subprocess.Popen(
         [str(program), *CHECK[1:], "--jobs", "2"], cwd=recorded.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         text=True, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a test run in the background ignores it
     )  # fmt: skip
     try:
         deadline = time.monotonic() + 30

@@ -46,6 +46,7 @@ def test_ctrl_c_ends_the_demo_and_its_worker(temporary: dict[str, str], tmp_path
     demo = subprocess.Popen(
         demo_command(), env=temporary, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         start_new_session=True, encoding="utf-8",
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a test run in the background ignores it
     )  # fmt: skip
     assert demo.stdout is not None
     with demo.stdout as lines:
