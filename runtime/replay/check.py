@@ -139,7 +139,7 @@ class _Walk:
         """Say the difference again, with its likely cause."""
         today = closure_of(self.definition.source_json)
         before = closure_of(self.recorded.source) if self.recorded is not None else None
-        first, second = self._explore(today), self._explore(today)
+        first, second = self._explore(today), self._explore(today, sites=False)
         if not difference.site and difference.replayed is not None:
             # A task of its own has no maker on its stack; walking it as if it lived notes the line in time.
             difference = difference._replace(site=site_of(first.at(difference.replayed.command)))
@@ -196,8 +196,8 @@ class _Walk:
         divergence.__cause__ = unreadable
         return divergence, Difference(entry, None, entry.position, length)
 
-    def _explore(self, today: Closure) -> Exploration:
+    def _explore(self, today: Closure, *, sites: bool = True) -> Exploration:
         def gone(name: str) -> bool:
             return not today.mentions(name)
 
-        return explore(self.definition, self.facts, self.created, self.attempt, self.reused, gone)
+        return explore(self.definition, self.facts, self.created, self.attempt, self.reused, gone, sites=sites)

@@ -62,13 +62,16 @@ def explore(
     attempt: Sequence[Entry],
     reused: Reused,
     gone: Callable[[str], bool],
+    *,
+    sites: bool = True,
 ) -> Exploration:
     """Walk today's body through what one attempt of a run recorded, without stopping at differences.
 
     Args:
         gone: whether a recorded name can't come from today's source any more; what stands there gets its answer.
+        sites: whether to note the lines of steps, which takes a fifth of the time.
     """
-    machine = _Explorer(definition, facts, reused, attempt, gone)
+    machine = _Explorer(definition, facts, reused, attempt, gone, sites)
     machine.set_input(created)
     error: BaseException | None = None
     try:
@@ -101,8 +104,10 @@ class _Explorer(Machine):
         reused: Reused,
         attempt: Sequence[Entry],
         gone: Callable[[str], bool],
+        sites: bool,
     ) -> None:
         super().__init__(executable, facts, reused)
+        self._sites = sites
         self._gone = gone
         self.asked: list[Entry] = []
         self._limit = len(attempt) + _ASKED_BEYOND_RECORDED_MAX
@@ -119,8 +124,8 @@ class _Explorer(Machine):
 
     @property
     def living(self) -> bool:
-        """True, so that sites are noted."""
-        return True
+        """Whether sites are noted, as those of living bodies are."""
+        return self._sites
 
     @property
     def known_as(self) -> RunFacts:
@@ -157,7 +162,7 @@ class _Explorer(Machine):
         known = self._reused.get(command)
         if known is not None and known[0][2] == kind and known[0][5] == name and known[0][8:10] == (body, shape):
             return self._reuse(command, known, call, timer)
-        text = detail(command) if detail is not None else None
+        text = detail(command) if detail is not None and (self._sites or kind != kinds.STEP) else None
         asked = Entry(
             self.facts.run,
             len(self.asked),
