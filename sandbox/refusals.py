@@ -52,8 +52,6 @@ _MACHINE: Final = "it depends on the machine"
 _DATABASE: Final = "it reaches a database, and what is in it may differ the next time"
 
 _THREADS_FIX: Final = f"use asyncio.gather or asyncio.TaskGroup in the body; for blocking work {_STEP}"
-_ZONE_FIX: Final = "name the zone: datetime.now(timezone.utc), or ZoneInfo(…)"
-
 #: Reason and fix by dotted name; a name stands for everything below it as well, the longest one wins.
 _BY_REASON: Final[tuple[tuple[str, str, str], ...]] = (
     # builtins

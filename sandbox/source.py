@@ -98,13 +98,6 @@ class SourceFile:
             )
         return candidates[0]
 
-    def class_node(self, qualname: str) -> ast.ClassDef | None:
-        """Find a class by its qualified name."""
-        for node, name in self.qualnames.items():
-            if name == qualname and isinstance(node, ast.ClassDef):
-                return node
-        return None
-
     def segment(self, node: ast.AST) -> tuple[int, str]:
         """Cut out the node's whole lines, decorators included: first line and dedented text."""
         start = first_line(node)

@@ -53,9 +53,6 @@ _MAGIC: Final = """
 #: Special methods that a class in a body may define, and reach through `super()`.
 MAGIC_METHODS: Final = frozenset(_MAGIC.split())
 
-#: What a class body may assign under a special name.
-CLASS_SPECIALS: Final = frozenset({"__slots__", "__hash__", "__doc__"})
-
 #: `_x` attributes that are public in spite of their names.
 PUBLIC_UNDERSCORED: Final = frozenset({
     "_asdict", "_fields", "_field_defaults", "_make", "_replace", "_missing_", "_name_", "_value_",

@@ -58,11 +58,6 @@ class Journal:
         """Number of the newest record."""
         return self._sequence
 
-    @property
-    def unabsorbed_bytes_max(self) -> int:
-        """Upper bound of what the columns have not taken yet."""
-        return sum(segment.size for segment in self._full) + (self._current.end if self._current else 0)
-
     def recover(self) -> Iterator[tuple[int, bytes]]:
         """Go through the records that the columns lack, and take possession of the segments."""
         yield from self._scan.records()

@@ -22,7 +22,6 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from hashlib import blake2b
 from typing import Final, Literal
 
 from perdure.core.facts import Executable, RunFacts
@@ -35,6 +34,7 @@ from perdure.engine.thread import EngineThread
 from perdure.errors import DefinitionError, LedgerError, PerdureError
 from perdure.replay.check import Verdict, check_run
 from perdure.replay.paced import OutOfTime, Pace, PacedMachine
+from perdure.replay.selection import in_share
 from perdure.storage import entries as kinds
 from perdure.storage.entries import DefinitionRow, Entry
 from perdure.storage.ledger import ENDED, RunFilter, RunRow
@@ -67,14 +67,6 @@ def share_of(verify: Literal["off", "always"] | float) -> float:
         f"verify={verify!r} can't be used.",
         fix='give "always", "off", or a share of the runs above 0 and up to 1, such as 0.01',
     )
-
-
-def in_share(run_id: str, share: float) -> bool:
-    """Whether a run is among this share of all runs. Depends on its id alone, so the answer is always the same."""
-    if share >= 1:
-        return True
-    digest = blake2b(run_id.encode("utf-8", "surrogatepass"), digest_size=8, person=b"verify").digest()
-    return int.from_bytes(digest, "big") < share * 2**64
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +135,7 @@ class LiveVerifier:
         return (
             row.status in ENDED
             and row.verdict is None
-            and in_share(row.run_id, self._share)
+            and in_share(row.run_id, self._share, "verify")
             and self._registry.knows(row.workflow, row.version)
         )
 

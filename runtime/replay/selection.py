@@ -37,7 +37,16 @@ class Selection:
 
     def takes(self, run_id: str) -> bool:
         """Whether a run is in the sample: decided by its id alone, so that the same ledger gives the same sample."""
-        if self.sample == 1:
-            return True
-        digest = blake2b(run_id.encode("utf-8", "surrogatepass"), digest_size=8, person=b"sample").digest()
-        return int.from_bytes(digest, "big") < self.sample * _WHOLE
+        return in_share(run_id, self.sample, "sample")
+
+
+def in_share(run_id: str, share: float, draw: str) -> bool:
+    """Whether a run is among this share of all runs. Depends on its id alone, so the answer is always the same.
+
+    Args:
+        draw: names who draws, so that a sampled check does not look at just the runs that were verified live.
+    """
+    if share >= 1:
+        return True
+    digest = blake2b(run_id.encode("utf-8", "surrogatepass"), digest_size=8, person=draw.encode()).digest()
+    return int.from_bytes(digest, "big") < share * _WHOLE

@@ -8,13 +8,14 @@ Knows keys and answers. Must not know simulations.
 from __future__ import annotations
 
 import inspect
+from abc import ABC, abstractmethod
 from typing import Any
 
 from perdure.engine.current_step import current_step
 from perdure.errors import DefinitionError
 
 
-class Act:
+class Act(ABC):
     """A fake that has its own way to answer.
 
     Attributes:
@@ -23,12 +24,13 @@ class Act:
 
     plays: tuple[Any, ...]
 
+    @abstractmethod
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        raise NotImplementedError
+        """Answer a call of the step."""
 
+    @abstractmethod
     def afresh(self) -> Act:
         """Make the same for another simulation, with nothing kept."""
-        raise NotImplementedError
 
 
 class _Results(Act):

@@ -18,8 +18,9 @@ from perdure import DefinitionError, FatalError, MemoryLedger, RetryPolicy, RunC
 from perdure.errors import LedgerFull
 from perdure.replay import live
 from perdure.replay.check import Verdict
-from perdure.replay.live import LiveVerifier, in_share
+from perdure.replay.live import LiveVerifier
 from perdure.replay.paced import Pace
+from perdure.replay.selection import in_share
 from perdure.storage import entries as kinds
 from perdure.storage.duckdb_ledger import DuckDBLedger
 from perdure.storage.ledger import RunRow
@@ -279,7 +280,7 @@ def test_a_share_that_is_none_is_refused(wrong: Any) -> None:
 
 def test_a_share_of_runs_is_chosen_by_their_ids() -> None:
     ids = [f"order-{number}" for number in range(4000)]
-    chosen = [run_id for run_id in ids if in_share(run_id, 0.1)]
+    chosen = [run_id for run_id in ids if in_share(run_id, 0.1, "verify")]
     assert chosen == [run_id for run_id in ids if in_share(run_id, 0.1)]
     assert 300 < len(chosen) < 500
     assert all(in_share(run_id, 0.2) for run_id in chosen)
