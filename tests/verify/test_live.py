@@ -281,10 +281,10 @@ def test_a_share_that_is_none_is_refused(wrong: Any) -> None:
 def test_a_share_of_runs_is_chosen_by_their_ids() -> None:
     ids = [f"order-{number}" for number in range(4000)]
     chosen = [run_id for run_id in ids if in_share(run_id, 0.1, "verify")]
-    assert chosen == [run_id for run_id in ids if in_share(run_id, 0.1)]
+    assert chosen == [run_id for run_id in ids if in_share(run_id, 0.1, "verify")]
     assert 300 < len(chosen) < 500
-    assert all(in_share(run_id, 0.2) for run_id in chosen)
-    assert all(in_share(run_id, 1) for run_id in ids)
+    assert all(in_share(run_id, 0.2, "verify") for run_id in chosen)
+    assert all(in_share(run_id, 1, "verify") for run_id in ids)
 
 
 async def test_a_share_of_the_runs_is_verified() -> None:
@@ -293,7 +293,7 @@ async def test_a_share_of_the_runs_is_verified() -> None:
         for number in range(30):
             await (await runtime.start("doubles", 1, run_id=f"order-{number}")).result()
     verified = {run_id for (run_id,) in ledger.sql("SELECT run_id FROM verdicts").rows}
-    assert verified == {f"order-{number}" for number in range(30) if in_share(f"order-{number}", 0.3)}
+    assert verified == {f"order-{number}" for number in range(30) if in_share(f"order-{number}", 0.3, "verify")}
     assert 0 < len(verified) < 30
 
 
