@@ -155,6 +155,20 @@ class Columns:
         return list(map(Entry._make, self._all(f"SELECT {ENTRY_SELECTION} FROM _ledger.entries WHERE {where}",
                                                [run, start, last])))  # fmt: skip
 
+    def selected(
+        self, run: int, kinds: Collection[str], start: int, stop: int | None, limit: int | None
+    ) -> list[Entry]:
+        """Read a run's entries of some kinds from `start` up to `stop`, which is left out."""
+        last = 2**31 - 1 if stop is None else stop - 1
+        where = 'run = ? AND "position" BETWEEN ? AND ? AND list_contains(?, kind) ORDER BY "position"'
+        where += "" if limit is None else f" LIMIT {int(limit)}"
+        return list(map(Entry._make, self._all(f"SELECT {ENTRY_SELECTION} FROM _ledger.entries WHERE {where}",
+                                               [run, start, last, sorted(kinds)])))  # fmt: skip
+
+    def on_queues(self, since: int) -> list[RunRow]:
+        """List the runs on queues that have not ended, and those that began at or after `since`."""
+        return self.rows("queue IS NOT NULL AND (finished_us IS NULL OR began_us >= ?) ORDER BY run", [since])
+
     def walk(self, run: int) -> list[Entry]:
         """Read a run's entries as a replay needs them (see packed.py)."""
         of_run = "SELECT * FROM _ledger.entries WHERE run = ?"

@@ -18,7 +18,7 @@ from __future__ import annotations
 import os
 import secrets
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
@@ -32,7 +32,7 @@ from perdure.storage.columns import Columns
 from perdure.storage.due_window import DueWindow
 from perdure.storage.entries import CREATED, DefinitionRow, Entry
 from perdure.storage.journal import SEGMENT_BYTES, Journal
-from perdure.storage.ledger import RunFilter, RunRow, SqlResult, Waiter
+from perdure.storage.ledger import RunFilter, RunRow, SqlResult, Waiter, is_on_queue
 from perdure.storage.lock import OwnerLock, ReaderLock
 from perdure.storage.recent import Recent
 from perdure.storage.resumption import is_interrupted
@@ -316,6 +316,23 @@ class DuckDBLedger:
         if recent and (stop is None or recent[0].position < stop):
             found += recent[: None if stop is None else stop - recent[0].position]
         return found
+
+    def selected(self, run: int, kinds: Collection[str], start: int = 0, limit: int | None = None) -> list[Entry]:
+        """Read a run's entries of some kinds from position `start` on."""
+        recent = [entry for overlay in reversed(self._recent.overlays()) for entry in overlay.entries(run)]
+        before = recent[0].position if recent else None
+        found = (
+            [] if before is not None and before <= start else self._columns.selected(run, kinds, start, before, limit)
+        )
+        found += [entry for entry in recent if entry.kind in kinds and entry.position >= start]
+        return found if limit is None else found[:limit]
+
+    def on_queues(self, since: int) -> list[RunRow]:
+        """List the runs on queues that have not ended, and those that began at or after `since`."""
+        moved = self._few_moved()
+        found = [row for row in self._columns.on_queues(since) if row.run not in moved]
+        found += [row for row in moved.values() if is_on_queue(row, since)]
+        return sorted(found, key=lambda row: row.run)
 
     def walk(self, row: RunRow) -> list[Entry]:
         """Read a run's entries as a replay needs them."""

@@ -3,6 +3,9 @@
 Rules:
 - a row is a function of the run's entries alone, so any ledger can rebuild it;
 - a command is pending from its entry until an answer, a DROPPED or the end of the attempt;
+- a message answers the earliest pending wait for its box, or is kept there; a wait for a box that keeps one is never
+  pending. A new attempt reads its boxes from the start;
+- a hook is pending while its token is known, but nothing waits because of it; it outlives a retry of the run;
 - answers that come while a run is diverged are recorded facts, so they do end what was pending;
 - the status follows from what is pending, but for `queued`, a run's own retry, `diverged` and the ended ones, which are
   phases that certain kinds begin and end.
@@ -20,7 +23,7 @@ from typing import Any, Final
 from perdure.errors import InternalError
 from perdure.storage import entries as kinds
 from perdure.storage.entries import Entry
-from perdure.storage.ledger import ENDED, Pending, RunRow
+from perdure.storage.ledger import ENDED, HOOK_TYPE, Pending, RunRow
 from perdure.storage.waits import canonical
 
 
@@ -61,7 +64,9 @@ def copied(row: RunRow) -> RunRow:
         row.run, row.run_id, row.workflow, row.version, row.definition, row.status, row.attempt, row.created_at,
         row.updated_at, row.finished_at, row.tags, row.idempotency_key, row.parent_run_id, row.parent_command, row.due,
         row.timeout_at, row.cancel_requested, row.error, row.length, row.digest, row.verdict, row.pending.copy(),
-        row.forked_from,
+        row.forked_from, row.continued_as, row.continued_from, row.queue, row.queue_key, row.priority, row.began_at,
+        {box: counts.copy() for box, counts in row.boxes.items()} if row.boxes else {},
+        {name: counts.copy() for name, counts in row.streams.items()} if row.streams else {},
     )  # fmt: skip
 
 
@@ -70,19 +75,26 @@ _PHASES: Final = ENDED | {"queued", "awaiting_retry", "diverged"}
 
 
 def _status(pending: dict[str, Pending]) -> str:
-    best = "running" if not pending else "sleeping"
+    best = "running"  # until something is found that it waits for
     for command in pending.values():
         kind = command.kind
         if kind == kinds.STEP:
             if not command.retrying:
                 return "running"
-            if best == "sleeping":
+            if best != "waiting_event":
                 best = "awaiting_retry"
-        elif kind == kinds.WAIT_EVENT:
+        elif kind in _WAITS:
             best = "waiting_event"
-        elif kind != kinds.SLEEP:
+        elif kind == kinds.SLEEP:
+            if best == "running":
+                best = "sleeping"
+        elif kind != kinds.HOOK:
             return "running"
     return best
+
+
+#: Commands that only the outside, or the body itself, can answer.
+_WAITS: Final = frozenset({kinds.WAIT_EVENT, kinds.WAIT_SIGNAL, kinds.WAIT_HOOK, kinds.WAIT_UNTIL})
 
 
 def _created(entry: Entry) -> RunRow:
@@ -90,13 +102,15 @@ def _created(entry: Entry) -> RunRow:
         raise _refusal(entry, "a run's first entry is `created`, at position 0")
     facts = _facts(entry)
     fork = facts.get("forked_from") or {}
+    queue = facts.get("queue") or {}
+    begins = entry.due is None and not queue
     return RunRow(
         run=entry.run,
         run_id=facts["run_id"],
         workflow=entry.name,
         version=facts["version"],
         definition=facts["definition"],
-        status="running" if entry.due is None else "queued",
+        status="running" if begins else "queued",
         attempt=entry.attempt or 1,
         created_at=fork.get("at", entry.at),  # a fork's entries are older than itself
         updated_at=entry.at,
@@ -107,6 +121,11 @@ def _created(entry: Entry) -> RunRow:
         due=entry.due,
         timeout_at=facts.get("timeout_at"),
         forked_from=fork.get("run_id"),
+        continued_from=(facts.get("continued_from") or {}).get("run_id"),
+        queue=queue.get("name"),
+        queue_key=queue.get("key", ""),
+        priority=queue.get("priority", 0),
+        began_at=entry.at if begins else None,
     )
 
 
@@ -140,6 +159,8 @@ def _facts(entry: Entry) -> dict[str, Any]:
 
 def _began(row: RunRow, entry: Entry) -> None:
     row.due = None
+    row.began_at = entry.at
+    row.timeout_at = _facts(entry).get("timeout_at", row.timeout_at)
     if row.status == "queued":
         row.status = "running"
 
@@ -150,9 +171,20 @@ def _restarted(row: RunRow, entry: Entry) -> None:
         row.cancel_requested = False
     row.timeout_at = _facts(entry).get("timeout_at", row.timeout_at)
     row.attempt = entry.attempt
-    row.finished_at = row.due = row.error = row.verdict = None
-    row.pending = {}
+    row.finished_at = row.due = row.error = row.verdict = row.continued_as = None
+    row.pending = _hooks(row)
+    for counts in row.boxes.values():
+        counts[1] = 0
     row.status = "running"
+
+
+def _hooks(row: RunRow) -> dict[str, Pending]:
+    """The hooks of a run whose attempt is over: whoever holds a token may use it meanwhile, and in the next attempt."""
+    return {
+        command: replace(pending, closed=False)
+        for command, pending in row.pending.items()
+        if pending.kind == kinds.HOOK
+    }
 
 
 def _cancel_requested(row: RunRow, entry: Entry) -> None:
@@ -192,8 +224,89 @@ def _child(row: RunRow, entry: Entry) -> None:
     )
 
 
-def _child_cancel(row: RunRow, entry: Entry) -> None:
-    """Nothing answers it."""
+def _wait_until(row: RunRow, entry: Entry) -> None:
+    row.pending[entry.command] = Pending(entry.command, kinds.WAIT_UNTIL, entry.name, entry.position)
+
+
+def _unanswered(row: RunRow, entry: Entry) -> None:
+    """It is done when it is recorded."""
+
+
+# ── messages ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def signal_box(name: str) -> str:
+    """The box in which a run's signals of this name are kept."""
+    return f"signal:{name}"
+
+
+def hook_box(command: str) -> str:
+    """The box of the hook that this command made."""
+    return f"hook:{command}"
+
+
+def _signal_received(row: RunRow, entry: Entry) -> None:
+    _received(row, signal_box(entry.name))
+
+
+def _hook_received(row: RunRow, entry: Entry) -> None:
+    _received(row, hook_box(entry.command))
+
+
+def _wait_signal(row: RunRow, entry: Entry) -> None:
+    wait = Pending(entry.command, kinds.WAIT_SIGNAL, entry.name, entry.position, entry.due)
+    _wait_for_box(row, signal_box(entry.name), wait)
+
+
+def _wait_hook(row: RunRow, entry: Entry) -> None:
+    facts = _facts(entry)
+    wait = Pending(
+        entry.command, kinds.WAIT_HOOK, entry.name, entry.position, entry.due,
+        hook=facts["hook"], once=bool(facts.get("once")),
+    )  # fmt: skip
+    _wait_for_box(row, hook_box(wait.hook), wait)
+
+
+def _hook(row: RunRow, entry: Entry) -> None:
+    row.pending[entry.command] = Pending(
+        entry.command, kinds.HOOK, entry.name, entry.position,
+        event_type=HOOK_TYPE, match=canonical({"token": _facts(entry)["token"]}),
+    )  # fmt: skip
+
+
+def _hook_closed(row: RunRow, entry: Entry) -> None:
+    row.pending.pop(_facts(entry)["hook"], None)
+
+
+def _received(row: RunRow, box: str) -> None:
+    counts = row.boxes.setdefault(box, [0, 0])
+    counts[0] += 1
+    waits = (pending for pending in row.pending.values() if _box_of(pending) == box)
+    first = min(waits, key=lambda pending: pending.position, default=None)
+    if first is not None:
+        del row.pending[first.command]
+        _taken(row, counts, first)
+
+
+def _wait_for_box(row: RunRow, box: str, wait: Pending) -> None:
+    counts = row.boxes.get(box)
+    if counts is not None and counts[0] > counts[1]:
+        _taken(row, counts, wait)
+    else:
+        row.pending[wait.command] = wait
+
+
+def _taken(row: RunRow, counts: list[int], wait: Pending) -> None:
+    counts[1] += 1
+    hook = row.pending.get(wait.hook) if wait.once else None
+    if hook is not None:
+        row.pending[wait.hook] = replace(hook, closed=True)
+
+
+def _box_of(pending: Pending) -> str | None:
+    if pending.kind == kinds.WAIT_SIGNAL:
+        return signal_box(pending.name)
+    return hook_box(pending.hook) if pending.kind == kinds.WAIT_HOOK else None
 
 
 # ── endings ──────────────────────────────────────────────────────────────────────────────────────
@@ -207,10 +320,18 @@ def _ended(row: RunRow, entry: Entry) -> None:
     row.error = _first_line(entry.body) if entry.kind == kinds.FAILED else None
 
 
+def _continued(row: RunRow, entry: Entry) -> None:
+    row.status = "completed"
+    row.finished_at = entry.at
+    row.due = row.error = None
+    row.pending = {}
+    row.continued_as = _facts(entry)["run_id"]
+
+
 def _retrying(row: RunRow, entry: Entry) -> None:
     row.status = "awaiting_retry"
     row.due = entry.due if entry.due is not None else entry.at
-    row.pending = {}
+    row.pending = _hooks(row)
     row.error = _first_line(entry.body)
 
 
@@ -240,6 +361,30 @@ def _step_retrying(row: RunRow, entry: Entry) -> None:
         row.pending[entry.command] = replace(step, attempt=entry.attempt + 1, due=due, retrying=True)
 
 
+def _step_heartbeat(row: RunRow, entry: Entry) -> None:
+    step = row.pending.get(entry.command)
+    if step is not None:
+        row.pending[entry.command] = replace(step, heartbeat=entry.body, heartbeat_at=entry.at)
+
+
+def _stream_written(row: RunRow, entry: Entry) -> None:
+    row.streams.setdefault(entry.name, [0, 0])[0] += 1
+
+
+def _stream_closed(row: RunRow, entry: Entry) -> None:
+    row.streams.setdefault(entry.name, [0, 0])[1] = 1
+
+
+def _debounced(row: RunRow, entry: Entry) -> None:
+    row.due = entry.due
+
+
+def _upgraded(row: RunRow, entry: Entry) -> None:
+    facts = _facts(entry)
+    row.definition = facts["definition"]
+    row.version = facts.get("version", row.version)
+
+
 def _diverged(row: RunRow, entry: Entry) -> None:
     row.status = "diverged"
     row.error = str(_facts(entry).get("message") or "the replay diverged").partition("\n")[0]
@@ -265,6 +410,9 @@ _FOLDS: Final[dict[str, Callable[[RunRow, Entry], None]]] = {
     kinds.STEP_FAILED: _answered,
     kinds.TIMER_FIRED: _answered,
     kinds.EVENT_RECEIVED: _answered,
+    kinds.SIGNAL_RECEIVED: _signal_received,
+    kinds.HOOK_RECEIVED: _hook_received,
+    kinds.HOOK_REFUSED: _answered,
     kinds.WAIT_TIMED_OUT: _answered,
     kinds.CHILD_STARTED: _answered,
     kinds.CHILD_COMPLETED: _answered,
@@ -275,14 +423,28 @@ _FOLDS: Final[dict[str, Callable[[RunRow, Entry], None]]] = {
     kinds.WAIT_EVENT: _wait_event,
     kinds.CHILD: _child,
     kinds.CHILD_RESULT: _child,
-    kinds.CHILD_CANCEL: _child_cancel,
+    kinds.CHILD_CANCEL: _unanswered,
+    kinds.WAIT_SIGNAL: _wait_signal,
+    kinds.HOOK: _hook,
+    kinds.WAIT_HOOK: _wait_hook,
+    kinds.HOOK_CLOSED: _hook_closed,
+    kinds.WAIT_UNTIL: _wait_until,
+    kinds.EMIT: _unanswered,
+    kinds.PATCHED: _unanswered,
+    kinds.STATE: _unanswered,
     kinds.DROPPED: _answered,
     kinds.COMPLETED: _ended,
     kinds.FAILED: _ended,
     kinds.CANCELLED: _ended,
     kinds.RETRYING: _retrying,
+    kinds.CONTINUED: _continued,
     kinds.STEP_STARTED: _step_started,
     kinds.STEP_RETRYING: _step_retrying,
+    kinds.STEP_HEARTBEAT: _step_heartbeat,
+    kinds.STREAM_WRITTEN: _stream_written,
+    kinds.STREAM_CLOSED: _stream_closed,
+    kinds.DEBOUNCED: _debounced,
+    kinds.UPGRADED: _upgraded,
     kinds.DIVERGED: _diverged,
     kinds.RECOVERED: _recovered,
     kinds.VERIFIED: _verified,

@@ -9,9 +9,9 @@ This file knows the questions. It must not know how they are answered, nor what 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from perdure.errors import InternalError
 from perdure.storage.entries import DIVERGED, ENDINGS, DefinitionRow, Entry
@@ -28,15 +28,26 @@ class Pending:
     """One command of a run that nothing has answered yet."""
 
     command: str  # identity
-    kind: str  # STEP, SLEEP, WAIT_EVENT, CHILD, CHILD_RESULT
+    kind: str  # STEP, SLEEP, WAIT_EVENT, WAIT_SIGNAL, HOOK, WAIT_HOOK, WAIT_UNTIL, CHILD, CHILD_RESULT
     name: str
     position: int  # of the command's entry
     due: int | None = None  # a timer, a timeout, or the next attempt of a step
     attempt: int = 0  # of a step: the attempt that runs or waits; 0 for others
     retrying: bool = False  # a step between two attempts
-    event_type: str = ""  # of WAIT_EVENT
-    match: str = ""  # of WAIT_EVENT: the match mapping as canonical JSON, keys sorted
+    event_type: str = ""  # of WAIT_EVENT; of HOOK it is HOOK_TYPE
+    match: str = (
+        ""  # of WAIT_EVENT: the match mapping as canonical JSON, keys sorted; of HOOK its token, as such a mapping
+    )
     child_run_id: str = ""  # of CHILD and CHILD_RESULT
+    hook: str = ""  # of WAIT_HOOK: the identity of its HOOK; with `once`, its answer closes the hook
+    once: bool = False
+    closed: bool = False  # of HOOK: a payload has answered it, and it takes no other
+    heartbeat: str | None = None  # of STEP: the newest details that it recorded, as JSON text
+    heartbeat_at: int | None = None
+
+
+#: The event type under which hooks are found by their token. A user's type does not begin with a colon.
+HOOK_TYPE: Final = ":hook"
 
 
 @dataclass(slots=True)
@@ -66,6 +77,16 @@ class RunRow:
     verdict: bool | None = None  # of the newest verification since it ended: whether it replayed; None without one
     pending: dict[str, Pending] = field(default_factory=dict)  # by command
     forked_from: str | None = None  # run_id of the run that it was forked from
+    continued_as: str | None = None  # run_id of the run that goes on with it
+    continued_from: str | None = None  # run_id of the run that it goes on with
+    queue: str | None = None  # name of the queue that it is on
+    queue_key: str = ""  # within the queue: what concurrency per key and fairness go by
+    priority: int = 0  # within the queue: smaller ones first
+    began_at: int | None = None  # when its body first ran
+    #: Messages by box, as [received, taken]: `signal:<name>`, and `hook:<identity of its HOOK>`.
+    boxes: dict[str, list[int]] = field(default_factory=dict)
+    #: Streams by namespace, as [chunks written, 1 once it is closed].
+    streams: dict[str, list[int]] = field(default_factory=dict)
 
     @property
     def next_due(self) -> int | None:
@@ -179,6 +200,17 @@ class Ledger(Protocol):
         """Read a run's entries from position `start` on, in order."""
         ...
 
+    def selected(self, run: int, kinds: Collection[str], start: int = 0, limit: int | None = None) -> list[Entry]:
+        """Read a run's entries of some kinds from position `start` on, in order, at most `limit` of them."""
+        ...
+
+    def on_queues(self, since: int) -> list[RunRow]:
+        """List the runs on queues that have not ended, and those that began at or after `since`, by run number.
+
+        Their `pending` may be missing.
+        """
+        ...
+
     def walk(self, row: RunRow) -> list[Entry]:
         """Read a run's entries as a replay needs them, which may be quicker than `entries`.
 
@@ -231,6 +263,13 @@ class Ledger(Protocol):
     def close(self) -> None:
         """Give the file back. What was acknowledged is already safe."""
         ...
+
+
+def is_on_queue(row: RunRow, since: int) -> bool:
+    """Whether `on_queues` lists this row."""
+    if row.queue is None:
+        return False
+    return row.finished_at is None or (row.began_at is not None and row.began_at >= since)
 
 
 def ending(ledger: Ledger, row: RunRow) -> Entry:

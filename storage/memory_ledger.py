@@ -5,7 +5,8 @@ This file knows how to answer from memory. It must not know anything that anothe
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from perdure.errors import InternalError
@@ -14,7 +15,7 @@ from perdure.storage.batch import Batch, prepare
 from perdure.storage.columns import Columns
 from perdure.storage.due_window import DueWindow
 from perdure.storage.entries import DefinitionRow, Entry
-from perdure.storage.ledger import RunFilter, RunRow, SqlResult, Waiter
+from perdure.storage.ledger import RunFilter, RunRow, SqlResult, Waiter, is_on_queue
 from perdure.storage.resumption import is_interrupted
 from perdure.storage.waits import KeySets, WaitIndex, waiters_of
 
@@ -109,6 +110,15 @@ class MemoryLedger:
     def entries(self, run: int, start: int = 0, limit: int | None = None) -> list[Entry]:
         """Read a run's entries from position `start` on."""
         return self._entries.get(run, [])[start : None if limit is None else start + limit]
+
+    def selected(self, run: int, kinds: Collection[str], start: int = 0, limit: int | None = None) -> list[Entry]:
+        """Read a run's entries of some kinds from position `start` on."""
+        found = (entry for entry in self._entries.get(run, [])[start:] if entry.kind in kinds)
+        return list(islice(found, limit))
+
+    def on_queues(self, since: int) -> list[RunRow]:
+        """List the runs on queues that have not ended, and those that began at or after `since`."""
+        return [row for _, row in sorted(self._rows.items()) if is_on_queue(row, since)]
 
     def walk(self, row: RunRow) -> list[Entry]:
         """Read a run's entries as a replay needs them."""

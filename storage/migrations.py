@@ -83,7 +83,23 @@ def _forks(connection: Connection) -> None:
     connection.execute('ALTER TABLE _ledger.runs ADD COLUMN "forked_from" VARCHAR')
 
 
-STEPS: Final[tuple[Step, ...]] = (_first_tables, _verdicts, _forks)
+def _messages_and_queues(connection: Connection) -> None:
+    for column in (
+        '"continued_as" VARCHAR', '"continued_from" VARCHAR', '"queue" VARCHAR', '"queue_key" VARCHAR',
+        '"priority" INTEGER', '"began_us" BIGINT', '"boxes" VARCHAR', '"streams" VARCHAR',
+    ):  # fmt: skip
+        connection.execute(f"ALTER TABLE _ledger.runs ADD COLUMN {column}")
+    # Runs of before began when they were created, unless they were delayed.
+    connection.execute("""
+        UPDATE _ledger.runs AS r SET began_us = coalesce((
+            SELECT min(e.at_us) FROM _ledger.entries AS e
+            WHERE e.run = r.run AND (e.kind = 'began' OR (e.kind = 'created' AND e.due_us IS NULL))), began_us)
+    """)
+    # As a fold of today writes them, so that what is derived can be compared with what is kept.
+    connection.execute("UPDATE _ledger.runs SET queue_key = '', priority = 0")
+
+
+STEPS: Final[tuple[Step, ...]] = (_first_tables, _verdicts, _forks, _messages_and_queues)
 
 
 def migrate(connection: Connection, version: int, path: Path | str, steps: Sequence[Step] = STEPS) -> None:

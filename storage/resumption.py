@@ -22,8 +22,10 @@ def resumption(row: RunRow) -> str | None:
         return None
     if row.status == "diverged":
         return NOW  # today's code may replay it again
-    if not row.pending:
-        return NOW if row.due is None else None  # with a due time the clock begins or restarts it
+    if row.status == "queued":
+        return None  # the clock begins it, or its queue
+    if all(pending.kind == kinds.HOOK for pending in row.pending.values()):
+        return NOW if row.due is None else None  # with a due time the clock restarts it
     need = None
     for pending in row.pending.values():
         if pending.kind == kinds.STEP and not pending.retrying:

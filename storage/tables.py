@@ -73,6 +73,14 @@ RUN_COLUMNS: Final = {
     "resumption": "VARCHAR",  # see resumption.py
     "verdict": "BOOLEAN",
     "forked_from": "VARCHAR",
+    "continued_as": "VARCHAR",
+    "continued_from": "VARCHAR",
+    "queue": "VARCHAR",
+    "queue_key": "VARCHAR",
+    "priority": "INTEGER",
+    "began_us": "BIGINT",
+    "boxes": "VARCHAR",  # JSON, as in RunRow
+    "streams": "VARCHAR",  # JSON, as in RunRow
 }
 
 WAIT_COLUMNS: Final = {
@@ -151,8 +159,12 @@ LOADED_RUN_COLUMNS: Final = {**RUN_COLUMNS, "tags": "VARCHAR"}
 RUN_SELECTION: Final = (
     "run, run_id, workflow, version, definition, status, attempt, created_us, updated_us, finished_us, tags, "
     "idempotency_key, parent_run_id, parent_command, due_us, timeout_us, cancel_requested, error, length, digest, "
-    "verdict, pending, forked_from"  # as in RunRow
+    "verdict, pending, forked_from, continued_as, continued_from, queue, queue_key, priority, began_us, boxes, streams"
+    # as in RunRow
 )
+
+
+_JSON_PLACES: Final = tuple(RUN_SELECTION.split(", ").index(name) for name in ("pending", "boxes", "streams"))
 
 
 def idempotency_hash(workflow: str, key: str) -> int:
@@ -163,9 +175,10 @@ def idempotency_hash(workflow: str, key: str) -> int:
 def run_row(row: RunRow) -> SqlRow:
     """A run's row as it is loaded."""
     pending = [
-        [p.command, p.kind, p.name, p.position, p.due, p.attempt, p.retrying, p.event_type, p.match, p.child_run_id]
+        [p.command, p.kind, p.name, p.position, p.due, p.attempt, p.retrying, p.event_type, p.match, p.child_run_id,
+         p.hook, p.once, p.closed, p.heartbeat, p.heartbeat_at]
         for p in row.pending.values()
-    ]
+    ]  # fmt: skip
     return (
         row.run, row.run_id, hashed(row.run_id), row.workflow, row.version, row.definition, row.status, row.attempt,
         row.created_at, row.updated_at, row.finished_at, json.dumps(row.tags), row.idempotency_key,
@@ -173,7 +186,8 @@ def run_row(row: RunRow) -> SqlRow:
         row.parent_run_id, None if row.parent_run_id is None else hashed(row.parent_run_id), row.parent_command,
         row.due, row.timeout_at, row.cancel_requested, row.error, row.length, row.digest,
         json.dumps(pending) if pending else None, row.next_due, resumption(row), row.verdict,
-        row.forked_from,
+        row.forked_from, row.continued_as, row.continued_from, row.queue, row.queue_key, row.priority, row.began_at,
+        json.dumps(row.boxes) if row.boxes else None, json.dumps(row.streams) if row.streams else None,
     )  # fmt: skip
 
 
@@ -182,8 +196,12 @@ def row_of(values: Sequence[Any]) -> RunRow:
     row = RunRow(*values)
     row.tags = row.tags or {}
     row.digest = bytes(row.digest)
-    pending = json.loads(values[-2]) if values[-2] is not None else ()
+    pending, boxes, streams = (json.loads(values[place]) if values[place] else () for place in _JSON_PLACES)
     row.pending = {fields[0]: Pending(*fields) for fields in pending}
+    row.boxes = boxes or {}
+    row.streams = streams or {}
+    row.queue_key = row.queue_key or ""
+    row.priority = row.priority or 0
     return row
 
 

@@ -6,7 +6,8 @@ runs         one row per run
     run_id, workflow, version, status, attempt, created_at, updated_at, finished_at, error, tags (MAP), idempotency_key,
     parent_run_id, waiting_until (when the clock next moves it), timeout_at, cancel_requested, entries (how many),
     definition (digest), run (its number, in order of creation), verdict (of its newest verification: whether it
-    replayed), forked_from (run_id of the run that it was forked from)
+    replayed), forked_from (run_id of the run that it was forked from), continued_as (run_id of its successor),
+    continued_from (run_id of the run that it continues), queue, queue_key, priority (within the queue), began_at
 steps        one row per step that a run asked for, in each attempt of the run
     run_id, workflow, name, command (identity), status (running, retrying, completed, failed, dropped; abandoned when
     the run ended or started over without it), attempts, scheduled_at, completed_at (also of a failure), arguments
@@ -20,6 +21,14 @@ verdicts     one row per verification of a run that has ended
     run_id, workflow, version, ok (whether it replayed), cause, message, report (of its divergence, else NULL),
     definition (digest that it was replayed against), python, perdure (versions that replayed it), verified_at,
     diverged_at (position of the entry where it diverged), run, position (of the verdict's own entry)
+messages     one row per signal, and per payload of a hook, that a run received
+    run_id, workflow, kind (signal or hook), name (the signal's, or the token), payload (VARIANT), received_at, run,
+    position
+emitted      one row per event that a run emitted
+    run_id, workflow, type, payload (VARIANT), emitted_at, run, position
+streams      one row per chunk that steps wrote
+    run_id, workflow, namespace, offset (0, 1, 2, … within run and namespace), chunk (VARIANT), command, attempt (of
+    the step that wrote it), written_at, run, position
 definitions  one row per definition
     digest, workflow, version, python, source (JSON text), registered_at
 
@@ -42,7 +51,8 @@ VIEWS: Final = {
             make_timestamp(updated_us) AS updated_at, make_timestamp(finished_us) AS finished_at, error, tags,
             idempotency_key, parent_run_id, make_timestamp(next_due_us) AS waiting_until,
             make_timestamp(timeout_us) AS timeout_at, cancel_requested, length AS entries, definition, run,
-            verdict, forked_from
+            verdict, forked_from, continued_as, continued_from, queue, queue_key, priority,
+            make_timestamp(began_us) AS began_at
         FROM _ledger.runs
     """,
     "steps": f"""
@@ -78,6 +88,24 @@ VIEWS: Final = {
             e.detail ->> '$.perdure' AS perdure, make_timestamp(e.at_us) AS verified_at,
             (e.detail ->> '$.position')::INTEGER AS diverged_at, e.run, e."position"
         FROM (FROM _ledger.entries WHERE kind = 'verified') AS e
+        JOIN _ledger.runs AS r ON r.run = e.run
+    """,
+    "messages": """
+        SELECT r.run_id, r.workflow, CASE e.kind WHEN 'signal_received' THEN 'signal' ELSE 'hook' END AS kind, e.name,
+            e.value AS payload, make_timestamp(e.at_us) AS received_at, e.run, e."position"
+        FROM (FROM _ledger.entries WHERE kind IN ('signal_received', 'hook_received')) AS e
+        JOIN _ledger.runs AS r ON r.run = e.run
+    """,
+    "emitted": """
+        SELECT r.run_id, r.workflow, e.name AS "type", e.value AS payload, make_timestamp(e.at_us) AS emitted_at, e.run,
+            e."position"
+        FROM (FROM _ledger.entries WHERE kind = 'emit') AS e
+        JOIN _ledger.runs AS r ON r.run = e.run
+    """,
+    "streams": """
+        SELECT r.run_id, r.workflow, e.name AS namespace, (e.detail ->> '$.offset')::BIGINT AS "offset",
+            e.value AS chunk, e.command, e.attempt, make_timestamp(e.at_us) AS written_at, e.run, e."position"
+        FROM (FROM _ledger.entries WHERE kind = 'stream_written') AS e
         JOIN _ledger.runs AS r ON r.run = e.run
     """,
     "definitions": """

@@ -12,7 +12,6 @@ import json
 from collections.abc import Container, Iterator, Mapping
 from typing import Any
 
-from perdure.storage import entries as kinds
 from perdure.storage.hashed import hashed
 from perdure.storage.ledger import RunRow, Waiter
 
@@ -65,9 +64,9 @@ class KeySets:
 
 
 def waits_of(row: RunRow) -> Iterator[tuple[str, str, str]]:
-    """The event waits of a row, as `(command, type, match)`."""
+    """The event waits of a row, and its hooks by their tokens, as `(command, type, match)`."""
     for pending in row.pending.values():
-        if pending.kind == kinds.WAIT_EVENT:
+        if pending.event_type:
             yield pending.command, pending.event_type, pending.match
 
 
