@@ -72,25 +72,46 @@ class Moves:
             facts["idempotency_key"] = self.pick(["k1", "k2"])
         if self.pick([True, False]):
             facts["timeout_at"] = self._at + 500
+        queue = self.pick(
+            [None, None, {"name": "mail", "key": self.pick(["", "é"]), "priority": self.pick([-1, 0, 3])}]
+        )
+        if queue is not None:
+            facts["queue"] = queue
+        if self.pick([True, False, False, False]):
+            facts["continued_from"] = {"run_id": "r1", "first_run_id": "r1"}
         due = self.pick([None, None, self._at + 50])
         first = created(run, self._at, due=due, **facts)
-        return [first] if due is not None else [first, *self._commands(run, 1)]
+        return [first] if due is not None or queue is not None else [first, *self._commands(run, 1)]
 
     def next(self, row: RunRow) -> list[Entry]:
         """What may follow in a run: a cause with commands or an ending, or a note."""
         run, position = row.run, row.length
         if row.status in ENDED and self.pick([True, False]):
             return [self._entry(run, position, kinds.VERIFIED, detail=verdict(self.pick([True, False])))]
-        if row.status in ENDED or (row.status == "awaiting_retry" and not row.pending):
+        over = row.status in ENDED or (row.status == "awaiting_retry" and row.due is not None)
+        if (over or row.status == "queued") and self.pick([True, False, False]):
+            return [self._message(run, position, "", "once more")]  # it is kept
+        if over:
             return [
                 self._entry(run, position, kinds.RESTARTED, attempt=row.attempt + 1),
                 *self._commands(run, position + 1),
             ]
         if row.status == "queued":
+            if self.pick([True, False, False]):
+                return [self._entry(run, position, kinds.DEBOUNCED, body='{"new":1}', due=self._at + 60)]
+            if self.pick([True, False]):
+                detail = json.dumps({"timeout_at": self._at + 900})
+                return [self._entry(run, position, kinds.BEGAN, detail=detail), *self._commands(run, position + 1)]
             return [self._entry(run, position, kinds.BEGAN), *self._commands(run, position + 1)]
         if row.status == "diverged":
             return [self._entry(run, position, kinds.RECOVERED)]
-        choice = self.pick(["answer", "answer", "answer", "answer", "cancel", "diverge", "drop"])
+        choice = self.pick(["answer", "answer", "answer", "answer", "message", "note", "cancel", "diverge", "drop"])
+        hooks = [pending.command for pending in row.pending.values() if pending.kind == kinds.HOOK]
+        if choice == "message":
+            name = self.pick(["go", "stop"])
+            return [self._message(run, position, self.pick(["", *hooks]), name), *self._after(run, position + 1)]
+        if choice == "note":
+            return [self._note(run, position, row)]
         if choice == "diverge":
             detail = json.dumps({"message": "step 1 asked for ship"})
             return [self._entry(run, position, kinds.DIVERGED, detail=detail)]
@@ -112,6 +133,8 @@ class Moves:
 
     def _answer(self, run: int, position: int, pending: Pending) -> Entry:
         about = {"command": pending.command, "name": pending.name}
+        if pending.kind in (kinds.WAIT_HOOK, kinds.WAIT_UNTIL):
+            return self._message(run, position, pending.hook, "go")
         if pending.kind == kinds.STEP:
             if pending.retrying:
                 return self._entry(run, position, kinds.STEP_STARTED, attempt=pending.attempt, **about)
@@ -122,27 +145,53 @@ class Moves:
         kind = {
             kinds.SLEEP: [kinds.TIMER_FIRED],
             kinds.WAIT_EVENT: [kinds.EVENT_RECEIVED, kinds.WAIT_TIMED_OUT],
+            kinds.WAIT_SIGNAL: [kinds.SIGNAL_RECEIVED, kinds.WAIT_TIMED_OUT],
+            kinds.HOOK: [kinds.HOOK_RECEIVED, kinds.HOOK_REFUSED],
             kinds.CHILD: [kinds.CHILD_STARTED, kinds.CHILD_COMPLETED, kinds.CHILD_FAILED],
             kinds.CHILD_RESULT: [kinds.CHILD_COMPLETED, kinds.CHILD_CANCELLED],
         }[pending.kind]
         return self._entry(run, position, self.pick(kind), body=self._draw(bodies), **about)
 
     def _after(self, run: int, position: int) -> list[Entry]:
-        ending = self.pick([None, None, None, kinds.COMPLETED, kinds.FAILED, kinds.CANCELLED, kinds.RETRYING])
+        ending = self.pick(
+            [None, None, None, None, kinds.COMPLETED, kinds.FAILED, kinds.CANCELLED, kinds.RETRYING, kinds.CONTINUED]
+        )
         if ending is None:
             return self._commands(run, position)
+        if ending == kinds.CONTINUED:
+            return [self._entry(run, position, ending, body="{}", detail=json.dumps({"run_id": f"r{run}+2"}))]
         due = self._at + 40 if ending == kinds.RETRYING else None
         return [self._entry(run, position, ending, body=FAILURE, due=due)]
+
+    def _message(self, run: int, position: int, hook: str, name: str) -> Entry:
+        kind = kinds.HOOK_RECEIVED if hook else kinds.SIGNAL_RECEIVED
+        return self._entry(run, position, kind, command=hook, name=name, body=self._draw(bodies))
+
+    def _note(self, run: int, position: int, row: RunRow) -> Entry:
+        steps = [pending.command for pending in row.pending.values() if pending.kind == kinds.STEP] or ["0/1"]
+        kind = self.pick([kinds.STEP_HEARTBEAT, kinds.STREAM_WRITTEN, kinds.STREAM_CLOSED, kinds.UPGRADED])
+        name = "" if kind in (kinds.STEP_HEARTBEAT, kinds.UPGRADED) else self.pick(["logs", "é"])
+        detail: dict[str, object] = {}
+        if kind == kinds.STREAM_WRITTEN:
+            detail = {"offset": row.streams.get(name, [0])[0]}
+        elif kind == kinds.UPGRADED:
+            detail = {"definition": "d2", "version": self.pick(["1", "2"])}
+        return self._entry(
+            run, position, kind, command=self.pick(steps), name=name, body=self._draw(bodies),
+            detail=json.dumps(detail) if detail else None,
+        )  # fmt: skip
 
     def _commands(self, run: int, position: int) -> list[Entry]:
         return [self._command(run, position + number) for number in range(self.pick([0, 1, 1, 2]))]
 
     def _command(self, run: int, position: int) -> Entry:
-        kind = self.pick(
-            [kinds.STEP, kinds.SLEEP, kinds.WAIT_EVENT, kinds.CHILD, kinds.CHILD_RESULT, kinds.CHILD_CANCEL]
-        )
-        due = None if kind == kinds.CHILD_CANCEL else self.pick([None, self._at + 10, self._at + 20])
+        kind = self.pick(sorted(kinds.COMMANDS - {kinds.DROPPED}))
+        due = None if kind in kinds.UNANSWERED else self.pick([None, self._at + 10, self._at + 20])
         detail: dict[str, object] = {}
+        if kind == kinds.HOOK:
+            detail = {"token": self.pick(["t1", "tö"])}
+        elif kind in (kinds.WAIT_HOOK, kinds.HOOK_CLOSED):
+            detail = {"hook": f"0/{self.pick([1, 2, 3, 4])}", "once": self.pick([True, False])}
         if kind == kinds.WAIT_EVENT:
             detail = {"type": self.pick(["paid", "shipped"]), "match": self._draw(matches)}
         elif kind.startswith("child"):

@@ -11,7 +11,9 @@ from perdure.errors import InternalError
 from perdure.storage import entries as kinds
 from perdure.storage.entries import KINDS, Entry
 from perdure.storage.fold import _FOLDS, copied, fold, fold_all
-from perdure.storage.ledger import RunRow
+from perdure.storage.ledger import HOOK_TYPE, RunRow
+from perdure.storage.resumption import resumption
+from perdure.storage.waits import waits_of
 
 
 def history(*steps: tuple[str, dict[str, object]], due: int | None = None, **facts: object) -> list[Entry]:
@@ -33,6 +35,10 @@ SLEEP = (kinds.SLEEP, {"command": "0/1", "due": 500})
 WAIT = (kinds.WAIT_EVENT, {"command": "0/2", "due": 900, "detail": {"type": "paid", "match": {"b": 1.0, "a": True}}})
 CHILD = (kinds.CHILD, {"command": "0/3", "detail": {"run_id": "c1", "mode": "invoke"}})
 RETRY = (kinds.STEP_RETRYING, {"command": "0/0", "attempt": 1, "due": 300, "body": FAILURE})
+GO = (kinds.WAIT_SIGNAL, {"command": "0/4", "name": "go", "due": 600})
+HOOK = (kinds.HOOK, {"command": "0/5", "detail": {"token": "t1"}})
+TAKE = (kinds.WAIT_HOOK, {"command": "0/6", "detail": {"hook": "0/5", "once": True}})
+PAYLOAD = (kinds.HOOK_RECEIVED, {"command": "0/5", "name": "t1"})
 AGAIN = (kinds.STEP_STARTED, {"command": "0/0", "attempt": 2})
 
 
@@ -67,6 +73,14 @@ def test_every_kind_but_created_has_its_fold() -> None:
         ([STEP, (kinds.RETRYING, {"due": 400, "body": FAILURE})], "awaiting_retry"),
         ([STEP, (kinds.RETRYING, {"due": 400, "body": FAILURE}), (kinds.RESTARTED, {"attempt": 2})], "running"),
         ([STEP, (kinds.COMPLETED, {"body": "1"})], "completed"),
+        ([(kinds.CONTINUED, {"body": "1", "detail": {"run_id": "r1+2"}})], "completed"),
+        ([GO], "waiting_event"),
+        ([(kinds.SIGNAL_RECEIVED, {"name": "go"}), GO], "running"),
+        ([HOOK], "running"),
+        ([HOOK, SLEEP], "sleeping"),
+        ([HOOK, TAKE], "waiting_event"),
+        ([SLEEP, (kinds.WAIT_UNTIL, {"command": "0/6"})], "waiting_event"),
+        ([SLEEP, (kinds.EMIT, {"command": "0/6"}), (kinds.PATCHED, {"command": "patched/x"})], "sleeping"),
         ([(kinds.FAILED, {"body": FAILURE})], "failed"),
         ([(kinds.CANCEL_REQUESTED, {"name": "cancel"}), (kinds.CANCELLED, {})], "cancelled"),
     ],
@@ -200,3 +214,86 @@ def test_an_entry_that_does_not_continue_the_run_is_our_bug(wrong: Entry) -> Non
 def test_a_run_must_begin_with_created() -> None:
     with pytest.raises(InternalError, match="does not fit"):
         fold(None, Entry(1, 0, kinds.STEP, 1))
+
+
+def test_a_signal_answers_the_earliest_wait_for_it_and_others_are_kept() -> None:
+    signal = (kinds.SIGNAL_RECEIVED, {"name": "go"})
+    other = (kinds.WAIT_SIGNAL, {"command": "1/0", "name": "go"})
+    stop = (kinds.SIGNAL_RECEIVED, {"name": "stop"})
+    assert list(row(GO, other, stop, signal).pending) == ["1/0"]
+    kept = row(stop, signal, signal, GO)
+    assert kept.pending == {}
+    assert kept.boxes == {"signal:stop": [1, 0], "signal:go": [2, 1]}
+
+
+def test_a_wait_for_a_signal_that_timed_out_takes_nothing() -> None:
+    after = row(GO, answer(kinds.WAIT_TIMED_OUT, "0/4"), (kinds.SIGNAL_RECEIVED, {"name": "go"}))
+    assert (after.pending, after.boxes) == ({}, {"signal:go": [1, 0]})
+
+
+def test_a_new_attempt_reads_its_boxes_from_the_start_and_keeps_its_hooks() -> None:
+    again = row(
+        (kinds.SIGNAL_RECEIVED, {"name": "go"}), GO, HOOK, TAKE, PAYLOAD,
+        (kinds.RETRYING, {"due": 400, "body": FAILURE}), (kinds.SIGNAL_RECEIVED, {"name": "go"}),
+        (kinds.RESTARTED, {"attempt": 2}),
+    )  # fmt: skip
+    assert again.boxes == {"signal:go": [2, 0], "hook:0/5": [1, 0]}
+    assert [(each.kind, each.closed) for each in again.pending.values()] == [(kinds.HOOK, False)]
+
+
+@pytest.mark.parametrize("ending", [kinds.COMPLETED, kinds.FAILED, kinds.CANCELLED, kinds.CONTINUED])
+def test_the_hooks_of_a_run_end_with_it(ending: str) -> None:
+    assert row(HOOK, (ending, {"body": FAILURE, "detail": {"run_id": "r1+2"}})).pending == {}
+
+
+def test_a_hook_is_found_by_its_token_until_it_is_closed_and_one_answer_is_enough_for_it() -> None:
+    assert list(waits_of(row(HOOK))) == [("0/5", HOOK_TYPE, '{"token":"t1"}')]
+    for answered in (row(HOOK, TAKE, PAYLOAD), row(HOOK, PAYLOAD, TAKE)):
+        assert [(each.kind, each.closed) for each in answered.pending.values()] == [(kinds.HOOK, True)]
+    assert list(waits_of(row(HOOK, (kinds.HOOK_CLOSED, {"command": "0/7", "detail": {"hook": "0/5"}})))) == []
+    assert list(waits_of(row(HOOK, (kinds.HOOK_REFUSED, {"command": "0/5"})))) == []
+
+
+def test_a_run_on_a_queue_waits_without_a_time_and_its_deadline_counts_from_where_it_begins() -> None:
+    facts = {"queue": {"name": "mail", "key": "ann", "priority": -1}}
+    queued = row(**facts)
+    assert (queued.status, queued.next_due, queued.began_at, resumption(queued)) == ("queued", None, None, None)
+    assert (queued.queue, queued.queue_key, queued.priority) == ("mail", "ann", -1)
+    began = row((kinds.BEGAN, {"detail": {"timeout_at": 900}}), **facts)
+    assert (began.status, began.began_at, began.timeout_at) == ("running", 101, 900)
+
+
+def test_a_later_start_moves_the_beginning_of_a_queued_run() -> None:
+    assert row((kinds.DEBOUNCED, {"due": 800, "body": "2"}), due=700).next_due == 800
+
+
+def test_heartbeats_show_on_the_step_and_outlive_its_attempt() -> None:
+    beat = (kinds.STEP_HEARTBEAT, {"command": "0/0", "attempt": 1, "body": '{"done":3}'})
+    for steps in ([STEP, beat], [STEP, beat, RETRY], [STEP, beat, RETRY, AGAIN]):
+        step = row(*steps).pending["0/0"]
+        assert (step.heartbeat, step.heartbeat_at) == ('{"done":3}', 102)
+    assert row(beat).pending == {}
+
+
+def test_streams_count_their_chunks() -> None:
+    written = (kinds.STREAM_WRITTEN, {"name": "logs", "command": "0/0"})
+    assert row(STEP, written, written, (kinds.STREAM_CLOSED, {"name": "logs"})).streams == {"logs": [2, 1]}
+
+
+def test_an_upgraded_run_is_walked_on_other_code() -> None:
+    upgraded = row(SLEEP, (kinds.UPGRADED, {"detail": {"definition": "d2", "version": "2"}}))
+    assert (upgraded.definition, upgraded.version, upgraded.status) == ("d2", "2", "sleeping")
+
+
+def test_a_continued_run_names_its_successor() -> None:
+    assert row((kinds.CONTINUED, {"body": "1", "detail": {"run_id": "r1+2"}})).continued_as == "r1+2"
+    assert row(continued_from={"run_id": "r0", "first_run_id": "r0"}).continued_from == "r0"
+
+
+def test_a_copied_row_does_not_change_with_the_original() -> None:
+    original = row((kinds.SIGNAL_RECEIVED, {"name": "go"}), (kinds.STREAM_WRITTEN, {"name": "logs"}))
+    copy = copied(original)
+    assert copy == original
+    fold(original, Entry(1, 3, kinds.SIGNAL_RECEIVED, 200, name="go"))
+    fold(original, Entry(1, 4, kinds.STREAM_WRITTEN, 200, name="logs"))
+    assert (copy.boxes, copy.streams) == ({"signal:go": [1, 0]}, {"logs": [1, 0]})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from hypothesis import HealthCheck, settings
@@ -14,8 +15,8 @@ from ledger_histories import DEFINITION, Moves, payloads
 
 from perdure.storage.duckdb_ledger import DuckDBLedger
 from perdure.storage.due_window import DueWindow
-from perdure.storage.entries import STEP, STEP_COMPLETED, Entry
-from perdure.storage.ledger import STATUSES, Ledger, RunFilter
+from perdure.storage.entries import SIGNAL_RECEIVED, STEP, STEP_COMPLETED, STREAM_WRITTEN, Entry
+from perdure.storage.ledger import HOOK_TYPE, STATUSES, Ledger, RunFilter, RunRow
 from perdure.storage.memory_ledger import MemoryLedger
 from perdure.storage.verify import verify
 
@@ -31,6 +32,11 @@ def brief(entry: Entry) -> Entry:
     """What a replay needs of an entry."""
     ordinary = entry.kind in (STEP, STEP_COMPLETED)
     return entry._replace(digest=b"", **({"attempt": 0, "detail": None, "due": None} if ordinary else {}))
+
+
+def without_pending(rows: list[RunRow]) -> list[RunRow]:
+    """Rows as `on_queues` has to give them."""
+    return [replace(row, pending={}) for row in rows]
 
 
 class LedgersAgree(RuleBasedStateMachine):
@@ -110,6 +116,8 @@ class LedgersAgree(RuleBasedStateMachine):
         assert self.duckdb.due(self.at, 5) == self.memory.due(self.at, 5)
         paid: dict[str, object] = {"order": 1, "to": [1, None]}
         assert self.duckdb.waiters("paid", paid) == self.memory.waiters("paid", paid)
+        token: dict[str, object] = {"token": "t1"}
+        assert self.duckdb.waiters(HOOK_TYPE, token) == self.memory.waiters(HOOK_TYPE, token)
 
     @rule()
     def agree(self) -> None:
@@ -125,6 +133,11 @@ class LedgersAgree(RuleBasedStateMachine):
             length = len(self.memory.entries(run))
             for start, limit in ((length // 2, None), (max(length - 2, 0), 1)):
                 assert other.entries(run, start, limit) == self.memory.entries(run, start, limit)
+            for some in ({STEP, SIGNAL_RECEIVED}, {STREAM_WRITTEN}, set()):
+                for start, limit in ((0, None), (length // 2, 1)):
+                    assert other.selected(run, some, start, limit) == self.memory.selected(run, some, start, limit)
+        for since in (self.at - 40, self.at):
+            assert without_pending(other.on_queues(since)) == without_pending(self.memory.on_queues(since))
         self.compare_walks(other)
         filters = [RunFilter(), RunFilter(limit=2), RunFilter(tags={"team": "a"}), RunFilter(tags={'k"': "x"}, limit=1)]
         filters += [RunFilter(workflow="none"), RunFilter(version="1", since=self.at - 20, before_run=3)]
