@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import workflows
@@ -47,7 +48,7 @@ async def live(path: Path, steps: int) -> dict[str, float]:
     async with Runtime(path, workflows=WORKFLOWS) as runtime:
         run = await runtime.start("sequential", steps, run_id="long")
         await run.result()
-    costs = [(after - before) * 1000 for before, after in zip(moments, moments[1:], strict=False)]
+    costs = [(after - before) * 1000 for before, after in pairwise(moments)]
     tenth = steps // 10
     first, last = statistics.median(costs[100:tenth]), statistics.median(costs[-tenth:-1])
     return {
