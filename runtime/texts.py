@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 from perdure.errors import DefinitionError
 
 
@@ -23,3 +26,12 @@ def checked_text(text: str, what: str) -> str:
                 fix='decode it with errors="replace", or leave it out',
             ) from None
     return text
+
+
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """The fix for a name that nobody knows: the nearest one that is known, or all of them."""
+    names = list(known)
+    close = difflib.get_close_matches(str(name), names, n=1)
+    if close:
+        return f"did you mean {close[0]}?"
+    return f"use one of {', '.join(names)}" if names else "leave it out"

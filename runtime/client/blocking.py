@@ -16,6 +16,7 @@ from perdure.client.status import HistoryEntry, RunStatus
 from perdure.declare.registry import Definition, Registry
 from perdure.durations import Duration
 from perdure.errors import PerdureError
+from perdure.misfit import fitting_methods
 from perdure.replay.check import Verdict
 from perdure.replay.history_file import History
 from perdure.storage.ledger import SqlResult
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+@fitting_methods
 class BlockingRuntime:
     """A `Runtime` whose methods block; what `with Runtime(…) as runtime:` gives."""
 
@@ -120,6 +122,7 @@ class BlockingRuntime:
         return self._runtime.sql(query, parameters)
 
 
+@fitting_methods
 class BlockingRunHandle:
     """A `RunHandle` whose methods block."""
 
@@ -150,6 +153,20 @@ class BlockingRunHandle:
     def cancel(self) -> bool:
         """Ask the run to stop, as `RunHandle.cancel`."""
         return self._runtime.wait_for(self._handle.cancel())
+
+    def retry(self) -> None:
+        """Try a run again that failed or was cancelled, as `RunHandle.retry`."""
+        self._runtime.wait_for(self._handle.retry())
+
+    def children(self) -> list[BlockingRunHandle]:
+        """Find the runs that this one started, as `RunHandle.children`."""
+        children = self._runtime.wait_for(self._handle.children())
+        return [BlockingRunHandle(self._runtime, child) for child in children]
+
+    def parent(self) -> BlockingRunHandle | None:
+        """Find the run that started this one, as `RunHandle.parent`."""
+        parent = self._runtime.wait_for(self._handle.parent())
+        return None if parent is None else BlockingRunHandle(self._runtime, parent)
 
     def recorded(self) -> History:
         """The run as the ledger has it now, as `RunHandle.recorded`."""

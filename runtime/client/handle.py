@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from perdure.client.given import check_id, checked_tags
 from perdure.client.status import HistoryEntry, RunStatus, history_entry, status_of, waiting_text
 from perdure.declare.registry import Registry
 from perdure.durations import Duration, duration_text, duration_us
-from perdure.engine.engine import snapshot
+from perdure.engine.batch import Batch, Unsettled
+from perdure.engine.engine import Engine, snapshot
 from perdure.engine.forks import Fork, fork
+from perdure.engine.retrying import retry
+from perdure.engine.stopping import cancel
 from perdure.errors import DefinitionError, Divergence, PerdureError, RunCancelled, RunFailed, RunTimeout, UnknownRun
+from perdure.misfit import fitting_methods
 from perdure.replay.check import Verdict, check_run
 from perdure.replay.history_file import History, history_of
 from perdure.storage import entries as kinds
@@ -24,7 +28,10 @@ from perdure.storage.ledger import ENDED, STATUSES, RunRow, ending
 if TYPE_CHECKING:
     from perdure.client.runtime import Runtime
 
+T = TypeVar("T")
 
+
+@fitting_methods
 class RunHandle:
     """One run of a runtime. Made by `runtime.start` and `runtime.handle`; it holds nothing but the `run_id`."""
 
@@ -46,7 +53,7 @@ class RunHandle:
         return [history_entry(entry) for entry in entries]
 
     async def result(self, timeout: Duration | None = None) -> Any:
-        """Wait for the run's end; give its output.
+        """Wait for the run's end; give its output. Of a run that continued, that of the last one of the chain.
 
         Args:
             timeout: how long to wait, a duration; None waits for as long as it takes.
@@ -57,7 +64,7 @@ class RunHandle:
             RunTimeout: the run passed its own timeout, or this wait did (the run goes on).
             Divergence: the run stopped because code and ledger disagree; it goes on once that is mended.
         """
-        row = await self._until(ENDED | {"diverged"}, timeout)
+        row = await self._until(ENDED | {"diverged"}, timeout, follow=True)
         entry = await self._runtime.ask(lambda engine, batch: ending(engine.ledger, row))
         if row.status == "completed":
             return decode(entry.body or "null", entry.shape)
@@ -67,6 +74,8 @@ class RunHandle:
     async def wait(self, status: str | tuple[str, ...] | None = None, timeout: Duration | None = None) -> RunStatus:
         """Wait until the run has a status, or one of several; by default until it has ended.
 
+        By default it follows a run that continued as another one, to the end of the chain.
+
         Raises:
             RunTimeout: `timeout` passed first. DefinitionError: there is no such status. UnknownRun.
         """
@@ -74,24 +83,39 @@ class RunHandle:
         for each in wanted:
             if each not in STATUSES:
                 raise DefinitionError(f"{each!r} is no status.", fix=f"one of {', '.join(STATUSES)}")
-        return status_of(await self._until(frozenset(wanted), timeout))
+        return status_of(await self._until(frozenset(wanted), timeout, follow=status is None))
 
     async def cancel(self) -> bool:
-        """Ask the run to stop; its compensation runs before it ends. False when it had ended already."""
+        """Ask the run to stop; its compensation runs before it ends. False when it had ended already.
 
-        def cancel(engine: Any, batch: Any) -> bool:
-            row = engine.ledger.run(self.run_id)
-            if row is None:
-                raise self._unknown()
-            if row.run in batch.touched and engine.residents.get(row.run) is None:
-                raise _TryAgain
-            return bool(engine.moves.cancel(row, batch))
+        A run that continued as another one hands it on to the newest of the chain.
+        """
+        return await self._settled(lambda engine, batch: cancel(engine, self.run_id, batch))
 
-        while True:
-            try:
-                return await self._runtime.ask(cancel)
-            except _TryAgain:
-                continue  # something else moves the run in this very batch; the next one knows the outcome
+    async def retry(self) -> None:
+        """Try a run again that failed or was cancelled: completed steps are kept, the others run again.
+
+        Spawned children that failed or were stopped are tried again with it. A parent that was told how this run ended
+        does not hear of what becomes of it now.
+
+        Records: the next attempt, and what the body asks for in it. A timeout of the workflow counts anew.
+
+        Raises:
+            UnknownRun, UnknownWorkflow: there is no such run, or its version is not registered.
+            DefinitionError: the run is open, or has completed (fork it).
+        """
+        await self._settled(lambda engine, batch: retry(engine, self.run_id, batch))
+
+    async def children(self) -> list[RunHandle]:
+        """Find the runs that this one started, oldest first; each run of a child's chain is one. Raises `UnknownRun`."""
+        await self._row()
+        rows = await self._runtime.ask(lambda engine, batch: engine.ledger.children(self.run_id))
+        return [RunHandle(self._runtime, row.run_id) for row in rows]
+
+    async def parent(self) -> RunHandle | None:
+        """Find the run that started this one; None when an application did. Raises `UnknownRun`."""
+        row = await self._row()
+        return None if row.parent_run_id is None else RunHandle(self._runtime, row.parent_run_id)
 
     async def fork(
         self, at: str | int, *, run_id: str | None = None, tags: Mapping[str, str] | None = None
@@ -155,12 +179,23 @@ class RunHandle:
             raise self._unknown()
         return row, entries
 
-    async def _until(self, statuses: frozenset[str], timeout: Duration | None) -> RunRow:
+    async def _settled(self, request: Callable[[Engine, Batch], T]) -> T:
+        while True:
+            try:
+                return await self._runtime.ask(request)
+            except Unsettled:
+                continue
+
+    async def _until(self, statuses: frozenset[str], timeout: Duration | None, *, follow: bool) -> RunRow:
         limit_us = None if timeout is None else duration_us(timeout, "timeout")
-        future = self._runtime.watch(self.run_id, lambda row: row.status in statuses)
+        run_id: str | None = self.run_id
+        row: RunRow | None = None
         try:
             async with asyncio.timeout(None if limit_us is None else limit_us / 1_000_000):
-                row = await asyncio.wrap_future(future)
+                while run_id is not None:
+                    future = self._runtime.watch(run_id, lambda row: row.status in statuses)
+                    row = await asyncio.wrap_future(future)
+                    run_id = row.continued_as if follow and row is not None else None
         except TimeoutError:
             error = RunTimeout(
                 f"run {self.run_id} took longer than the {duration_text(limit_us or 0)} that the caller waited.",
@@ -177,10 +212,6 @@ class RunHandle:
         return UnknownRun(
             f"the ledger has no run {self.run_id!r}.", fix="look at the ids in `perdure runs LEDGER` or runtime.runs()"
         )
-
-
-class _TryAgain(Exception):  # a signal between two batches, never seen outside
-    pass
 
 
 def _look(ledger: Any, run_id: str, *, with_entries: bool) -> tuple[RunRow | None, list[Entry]]:

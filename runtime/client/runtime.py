@@ -26,6 +26,7 @@ from perdure.engine.recovery import recover
 from perdure.engine.residents import RESIDENTS_MAX
 from perdure.engine.thread import EngineThread
 from perdure.errors import DefinitionError, PerdureError
+from perdure.misfit import fitting_methods
 from perdure.replay.live import LiveVerifier, share_of
 from perdure.storage.duckdb_ledger import DuckDBLedger
 from perdure.storage.ledger import STATUSES, Ledger, RunFilter, RunRow, SqlResult
@@ -40,6 +41,7 @@ logger = logging.getLogger("perdure")
 _VERIFIED_AT_CLOSE_S = 1.0  # how long closing goes on with verifications that wait
 
 
+@fitting_methods
 class Runtime:
     """A ledger, the workflows that are known, and the engine that moves their runs.
 

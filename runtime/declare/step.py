@@ -15,6 +15,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, overload
 from perdure.declare.options import Delivery, Retries, StepOptions
 from perdure.durations import Duration
 from perdure.errors import DefinitionError, SandboxViolation
+from perdure.misfit import fitting
 from perdure.sandbox import activation
 
 P = ParamSpec("P")
@@ -75,6 +76,7 @@ class StepDefinition(Generic[P, R]):
             )
         return asks().call(self, args, kwargs)  # type: ignore[no-any-return]
 
+    @fitting
     def options(
         self,
         *,
@@ -115,6 +117,7 @@ def step(
 ) -> Callable[[Callable[P, R]], StepDefinition[P, R]]: ...
 
 
+@fitting
 def step(
     function: Callable[..., Any] | None = None,
     /,

@@ -18,7 +18,9 @@ from pydantic.errors import PydanticUndefinedAnnotation
 from perdure.declare.libraries import library_versions
 from perdure.declare.options import Retries, WorkflowOptions, workflow_options
 from perdure.durations import Duration
+from perdure.declare.problems import first_problem, problems
 from perdure.errors import DefinitionError, InvalidInput, PolicyViolation, SandboxViolation
+from perdure.misfit import fitting
 from perdure.sandbox import Restricted, restrict
 from perdure.storage.encoding import Encoded, encode
 
@@ -135,9 +137,9 @@ class WorkflowDefinition(Generic[Body]):
             return encode(adapter.validate_python(value))
         except ValidationError as error:
             raise InvalidInput(
-                f"the input does not fit workflow {self.id!r}: {_first_problem(error)}",
+                f"the input does not fit workflow {self.id!r}: {first_problem(error)}",
                 where=self.site,
-                why="\n".join(_problems(error)),
+                why="\n".join(problems(error)),
                 fix="pass what its annotation says; nothing was started",
             ) from None
 
@@ -150,9 +152,9 @@ class WorkflowDefinition(Generic[Body]):
             return encode(adapter.validate_python(value))
         except ValidationError as error:
             raise SandboxViolation(
-                f"workflow {self.id!r} returned what its annotation does not allow: {_first_problem(error, 'output')}",
+                f"workflow {self.id!r} returned what its annotation does not allow: {first_problem(error, 'output')}",
                 where=self.site,
-                why="\n".join(_problems(error, "output")),
+                why="\n".join(problems(error, "output")),
                 fix="return what is annotated, or mend the annotation",
             ) from None
 
@@ -222,6 +224,7 @@ class WorkflowDefinition(Generic[Body]):
             ) from None
 
 
+@fitting
 def workflow(
     *,
     id: str | None = None,
@@ -253,6 +256,7 @@ def workflow(
     return _declarer(False, id, version, retries, timeout, max_entries, max_ops, input, output, idempotency_key)
 
 
+@fitting
 def strict_workflow(
     *,
     id: str | None = None,
@@ -349,15 +353,3 @@ def _fields(value: object) -> dict[str, Any]:
     if isinstance(value, BaseModel):
         return {name: getattr(value, name) for name in type(value).model_fields}
     return dict(getattr(value, "__dict__", {}))
-
-
-def _problems(error: ValidationError, whole: str = "input") -> list[str]:
-    return [
-        f"{'.'.join(str(part) for part in problem['loc']) or whole}: {problem['msg']}" for problem in error.errors()
-    ]
-
-
-def _first_problem(error: ValidationError, whole: str = "input") -> str:
-    problems = _problems(error, whole)
-    more = len(problems) - 1
-    return problems[0] + (f" (and {more} more)" if more else "")
