@@ -107,7 +107,7 @@ class RunHandle:
         await self._settled(lambda engine, batch: retry(engine, self.run_id, batch))
 
     async def children(self) -> list[RunHandle]:
-        """Find the runs that this one started, oldest first; each run of a child's chain is one. Raises `UnknownRun`."""
+        """Find the runs that this one started, oldest first; a chain's runs are one each. Raises `UnknownRun`."""
         await self._row()
         rows = await self._runtime.ask(lambda engine, batch: engine.ledger.children(self.run_id))
         return [RunHandle(self._runtime, row.run_id) for row in rows]

@@ -48,11 +48,13 @@ class RunStatus(str):
         verdict: once the run was verified after its end, whether it replayed; else None.
         tags, idempotency_key, parent_run_id, entries: as recorded; `entries` counts them.
         forked_from: the run_id of the run that this one was forked from, or None.
+        continued_as, continued_from: the run_id of the run that goes on with this one, or with which this one goes on,
+            or None.
     """
 
     __slots__ = (
-        "attempt", "cancel_requested", "created_at", "definition", "due", "entries", "error", "finished_at",
-        "forked_from", "idempotency_key", "parent_run_id", "run_id", "tags", "updated_at", "verdict", "version",
+        "attempt", "cancel_requested", "continued_as", "continued_from", "created_at", "definition", "due", "entries",
+        "error", "finished_at", "forked_from", "idempotency_key", "parent_run_id", "run_id", "tags", "updated_at", "verdict", "version",
         "waits_for", "workflow",
     )  # fmt: skip
 
@@ -72,6 +74,8 @@ class RunStatus(str):
     idempotency_key: str | None
     parent_run_id: str | None
     forked_from: str | None
+    continued_as: str | None
+    continued_from: str | None
     cancel_requested: bool
     entries: int
 
@@ -132,6 +136,8 @@ def status_of(row: RunRow) -> RunStatus:
     status.idempotency_key = row.idempotency_key
     status.parent_run_id = row.parent_run_id
     status.forked_from = row.forked_from
+    status.continued_as = row.continued_as
+    status.continued_from = row.continued_from
     status.cancel_requested = row.cancel_requested
     status.entries = row.length
     status.waits_for = tuple(

@@ -141,13 +141,14 @@ def _brief(entry: Entry | None) -> str:
 
 
 def _ended(entry: Entry) -> str:
-    return {kinds.COMPLETED: "returned", kinds.CANCELLED: "was cancelled"}.get(entry.kind, "raised")
+    said = {kinds.COMPLETED: "returned", kinds.CANCELLED: "was cancelled", kinds.CONTINUED: "continued as another run"}
+    return said.get(entry.kind, "raised")
 
 
 def _ending_value(entry: Entry) -> str:
     if entry.body is None:
         return ""
-    if entry.kind == kinds.COMPLETED:
+    if entry.kind in (kinds.COMPLETED, kinds.CONTINUED):
         return entry.body
     failure: Any = json.loads(entry.body)
     return f"{failure.get('type', '')}: {failure.get('message', '')}"

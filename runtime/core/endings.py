@@ -1,11 +1,13 @@
-"""How a body's end is written down: completed, failed, cancelled, or to be tried again. Pure decisions."""
+"""How a body's end is written down: completed, failed, cancelled, continued, or to be tried again. Pure decisions."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from perdure.core.continuing import next_input, successor_run_id
 from perdure.core.facts import Executable, RunFacts
 from perdure.core.lifecycle import retry_delay_us
 from perdure.errors import RunTimeout, WorkflowError
@@ -21,6 +23,7 @@ class Ending(NamedTuple):
     kind: str  # one of kinds.ENDINGS
     value: Encoded | None  # the output or the failure
     delay_us: int | None = None  # before the next attempt
+    detail: str | None = None
 
 
 def ending_of(task: asyncio.Task[Any], executable: Executable, facts: RunFacts, cancel: str | None) -> Ending:
@@ -35,6 +38,11 @@ def ending_of(task: asyncio.Task[Any], executable: Executable, facts: RunFacts, 
             return Ending(kinds.COMPLETED, executable.encode_output(task.result()))
         except Exception as refused:  # noqa: BLE001  # the output does not fit: that is the run's failure
             error = refused
+    going_on = next_input(error)
+    if going_on is not None:
+        if cancel is None:
+            return Ending(kinds.CONTINUED, going_on, detail=json.dumps({"run_id": successor_run_id(facts)}))
+        error = asyncio.CancelledError()  # who asked the run to stop did not mean: to stop and go on
     where = f"{facts.workflow} v{facts.version}, run {facts.run_id}"
     if isinstance(error, asyncio.CancelledError):
         if cancel == "cancel":

@@ -36,6 +36,7 @@ class RunFacts:
     tags: Mapping[str, str] = field(default_factory=dict)
     seed: str = ""  # of its random numbers; empty is the run_id, a fork has that of the run it comes from
     origin: Origin | None = None  # of a fork
+    first_run_id: str = ""  # of a run that goes on with another one: the first of the chain
 
     def at(self, position: int) -> RunFacts:
         """The facts as the body learned them at an entry: what a fork took over, it learned as another run."""
@@ -54,6 +55,13 @@ def seed_and_origin(created: Entry) -> tuple[str, Origin | None]:
         return "", None
     detail: Any = json.loads(created.detail)
     return detail.get("seed", ""), _origin(detail.get("forked_from"))
+
+
+def first_run_id_of(created: Entry) -> str:
+    """Read from a run's first entry which run the chain began with that it goes on with; empty when it begins one."""
+    if not created.detail or '"continued_from"' not in created.detail:
+        return ""
+    return str((json.loads(created.detail).get("continued_from") or {}).get("first_run_id", ""))
 
 
 def _origin(detail: Any) -> Origin | None:
@@ -82,6 +90,10 @@ class Executable(Protocol):
 
     def body(self) -> Callable[..., Coroutine[Any, Any, Any]]:
         """The restricted body."""
+        ...
+
+    def encode_input(self, value: object) -> Encoded:
+        """Validate and encode what a run is started with."""
         ...
 
     def encode_output(self, value: object) -> Encoded:

@@ -293,10 +293,11 @@ class Machine:
         """Make the entry of how the body ended."""
         self._state = "ended"
         with activation.suspended():  # validation and tracebacks are ours, not the body's
-            kind, value, delay_us = ending_of(root, self.executable, self.facts, self._cancel)
+            kind, value, delay_us, detail = ending_of(root, self.executable, self.facts, self._cancel)
         body, shape = value if value is not None else (None, None)
         due = None if delay_us is None else self._now + delay_us
-        self.ending = self.entry(kind, self._now, attempt=self.facts.attempt, body=body, shape=shape, due=due)
+        fields = {"attempt": self.facts.attempt, "due": due, "body": body, "shape": shape, "detail": detail}
+        self.ending = self.entry(kind, self._now, **fields)
         return self.ending
 
     def _check_ending(self, recorded: Entry | None) -> None:

@@ -11,16 +11,18 @@ import json
 import types
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, overload
 
 from perdure.core.calls import StepCall, prepare, prepare_ordinary
 from perdure.core.children import ChildHandle, child_input, child_run_id, workflow_id
+from perdure.core.continuing import ContinueAs
 from perdure.core.outcomes import value_of
 from perdure.core.sites import site
 from perdure.declare.options import Delivery, Retries, StepOptions
 from perdure.declare.step import StepDefinition
 from perdure.durations import Duration, duration_us, moment_text, moment_us
 from perdure.errors import DefinitionError
+from perdure.sandbox import activation
 from perdure.sandbox.handed import handed_over, is_ordinary
 from perdure.storage import entries as kinds
 from perdure.storage.encoding import Encoded, encode, encode_arguments
@@ -343,6 +345,23 @@ class StepContext:
             kinds.CHILD_CANCEL, f"{name}.cancel", json.dumps(run_id), detail=lambda _: _detail({"run_id": run_id}, "")
         )
         self._machine.waiting.pop(waiting.command, None)
+
+    # ── loops without end ────────────────────────────────────────────────────────────────────────
+
+    async def continue_as(self, input: Any = None) -> NoReturn:
+        """End this run and start another one of the same workflow with `input`, in one breath; it never returns.
+
+        For loops without end: each run keeps a short history. What leaves the body derives from BaseException, so that
+        `except Exception` lets it pass; `finally` runs, with steps. Who waits for this run waits for the last of the
+        chain. The next run has the tags, the key, the parent and the signals that nobody took of this one.
+
+        Raises:
+            InvalidInput, NotSerializable: `input` does not fit the body's annotation; the run goes on.
+        """
+        self._machine.branch()  # refuses a call from outside of the body
+        with activation.suspended():  # validation is ours, not the body's
+            going_on = ContinueAs(self._machine.executable.encode_input(input))
+        raise going_on
 
     # ── waiting ──────────────────────────────────────────────────────────────────────────────────
 

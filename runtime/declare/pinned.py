@@ -57,6 +57,10 @@ class PinnedDefinition:
         """The restricted body."""
         return self.restricted.function
 
+    def encode_input(self, value: object) -> Encoded:
+        """Validate an input as today's definition does, and encode it."""
+        return self.today.encode_input(value)
+
     def encode_output(self, value: object) -> Encoded:
         """Validate what the body returned as today's definition does, and encode it."""
         return self.today.encode_output(value)

@@ -11,6 +11,10 @@ from perdure.engine.attempts import Attempt, Outcome, Place
 from perdure.storage.entries import DefinitionRow, Entry
 
 
+class Unsettled(Exception):
+    """Something else moves the run in this very batch: ask again, the next one knows the outcome."""
+
+
 @dataclass(slots=True)
 class Batch:
     """What one turn of the engine has gathered so far."""
@@ -22,6 +26,7 @@ class Batch:
     #: ledger's row of it is out of date until the append.
     touched: set[int] = field(default_factory=set)
     created: dict[str, int] = field(default_factory=dict)  # run_id → run, of this batch
+    continued: dict[str, str] = field(default_factory=dict)  # run_id → who goes on with it, of this batch
     keys: dict[tuple[str, str], str] = field(default_factory=dict)  # (workflow, idempotency key) → run_id
     stopping: set[int] = field(default_factory=set)  # runs that this batch asks to stop
     waits: list[Entry] = field(default_factory=list)  # for events, begun in this batch: the ledger knows them not yet

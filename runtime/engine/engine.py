@@ -24,6 +24,7 @@ from perdure.core.machine import Machine
 from perdure.declare.registry import Registry
 from perdure.engine.attempts import Attempt, Outcome, Performers
 from perdure.engine.batch import Batch
+from perdure.engine.chains import Chains
 from perdure.engine.clock import Clock
 from perdure.engine.families import Families
 from perdure.engine.moves import Moves
@@ -69,6 +70,7 @@ class Engine:
         self.timers = DueWindow(ledger)
         self.show = show  # where lines go that bodies write; a simulation takes them into its story
         self.on_ended: Callable[[int], None] | None = None  # told of each run whose attempt is over, after the append
+        self.chains = Chains(self)
         self.families = Families(self)
         self.moves = Moves(self)
         #: Steps at work, by run. A run with none only waits, and may be parked.
@@ -299,8 +301,12 @@ class Engine:
             batch.perform = [each for each in batch.perform if each.run != facts.run]
             batch.cancel.extend((facts.run, command) for command in self.in_flight.get(facts.run, ()))
             batch.ended.append(facts.run)
-            if kind != kinds.RETRYING:
-                self.families.ended(facts.run_id, facts.parent_run_id, entry, batch)
+            if kind == kinds.CONTINUED:
+                self.chains.go_on(machine, entry, batch)
+            elif kind != kinds.RETRYING:
+                self.families.ended(facts.first_run_id or facts.run_id, facts.parent_run_id, entry, batch)
+            if kind == kinds.FAILED:
+                self.families.cancel_children(facts.run_id, batch)
 
 
 def _asked_again(call: Callable[[Batch], None]) -> Request:

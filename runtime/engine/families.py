@@ -16,6 +16,7 @@ from perdure.storage import entries as kinds
 from perdure.storage.encoding import decode
 from perdure.storage.entries import Entry
 from perdure.storage.failures import encode_failure
+from perdure.storage.fold import fold_all
 from perdure.storage.ledger import ENDED, Pending, RunRow, ending
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class Families:
             self.cancel_child(run_id, batch, unless_abandoned=True)
 
     def ended(self, run_id: str, parent_run_id: str | None, ending: Entry, batch: Batch) -> None:
-        """A run is over: tell its parent, if that waits."""
+        """A run is over, and so is its chain, which began with `run_id`: tell its parent, if that waits."""
         if parent_run_id is not None:
             batch.follow.append(lambda: self._tell_parent(run_id, parent_run_id, ending, batch))
 
@@ -67,21 +68,25 @@ class Families:
         """Cancel a child run, after what is being done now."""
 
         def cancel() -> None:
-            row = self._row(run_id, batch)
+            row = self._row(self._engine.chains.newest(run_id, batch), batch)
             if row is not None and not (unless_abandoned and self._abandoned(row, batch)):
                 self._engine.moves.cancel(row, batch)
 
         batch.follow.append(cancel)
 
-    def cancel_spawned(self, run_id: str, batch: Batch) -> None:
-        """A run was asked to stop: its children that still run are too, but for abandoned ones."""
+    def cancel_children(self, run_id: str, batch: Batch) -> None:
+        """A run was asked to stop, or it failed: its children that still run are stopped, but for abandoned ones.
+
+        A run that completes lets them go on: to spawn a child and not to wait for it is how that is said.
+        """
         for child in self._engine.ledger.children(run_id):
             if child.status not in ENDED:
                 self.cancel_child(child.run_id, batch, unless_abandoned=True)
-        for child_run_id, run in batch.created.items():
-            machine = self._engine.residents.get(run)
-            if machine is not None and machine.facts.parent_run_id == run_id:
-                self.cancel_child(child_run_id, batch, unless_abandoned=True)
+        for entry in batch.entries:
+            if entry.kind == kinds.CREATED:
+                detail = json.loads(entry.detail or "{}")
+                if detail.get("parent_run_id") == run_id:
+                    self.cancel_child(detail["run_id"], batch, unless_abandoned=True)
 
     def look_again(self, machine: Machine, pending: Pending, batch: Batch) -> None:
         """After a restart: start a child that was not started, take an end that was not told."""
@@ -136,12 +141,12 @@ class Families:
         run = batch.created.get(parent_run_id)
         if run is None:
             row = engine.ledger.run(parent_run_id)
-            if row is None or row.status in ENDED:
+            if row is None:
                 return
             run = row.run
         machine = engine.residents.get(run)
         waits: list[tuple[str, str]]
-        if machine is not None:
+        if machine is not None:  # perhaps of a run that had ended, and was begun again in this very batch
             waits = [(each.command, each.name) for each in machine.waiting.values() if each.call == run_id]
         else:
             row = engine.ledger.run_numbered(run)
@@ -156,12 +161,14 @@ class Families:
     def _tell_if_over(self, machine: Machine, command: str, name: str, run_id: str, batch: Batch) -> None:
         if command not in machine.waiting:
             return
-        row = self._engine.ledger.run(run_id)
-        if row is not None and row.status in ENDED:
+        newest = self._engine.chains.newest(run_id, batch)
+        row = self._engine.ledger.run(newest)
+        run = batch.created.get(newest, row.run if row is not None else None)
+        again = any(entry.run == run and entry.kind == kinds.RESTARTED for entry in batch.entries)
+        if row is not None and row.status in ENDED and not again:
             self._tell(machine.facts.run, command, name, run_id, ending(self._engine.ledger, row), batch)
             return
         # It may have ended in this very batch.
-        run = batch.created.get(run_id, row.run if row is not None else None)
         for entry in batch.entries:
             if entry.run == run and entry.kind in _TOLD:
                 self._tell(machine.facts.run, command, name, run_id, entry, batch)
@@ -177,13 +184,23 @@ class Families:
         row = self._engine.ledger.run(run_id)
         if row is None and run_id in batch.created:
             # Created in this batch: its body is in memory, and the move needs no more than who it is.
-            machine = self._engine.residents.get(batch.created[run_id])
-            if machine is not None:
-                facts = machine.facts
-                return RunRow(
-                    facts.run, run_id, facts.workflow, facts.version, "", "running", 1, batch.now, batch.now,
-                    parent_run_id=facts.parent_run_id,
-                )  # fmt: skip
+            run = batch.created[run_id]
+            machine = self._engine.residents.get(run)
+            if machine is None:  # it has not begun, and its row is in what is about to be appended
+                return fold_all(None, [entry for entry in batch.entries if entry.run == run])
+            facts = machine.facts
+            return RunRow(
+                facts.run,
+                run_id,
+                facts.workflow,
+                facts.version,
+                "",
+                "running",
+                1,
+                batch.now,
+                batch.now,
+                parent_run_id=facts.parent_run_id,
+            )
         return row
 
     def _abandoned(self, row: RunRow, batch: Batch) -> bool:

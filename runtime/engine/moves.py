@@ -27,7 +27,7 @@ from perdure.errors import (
     WorkflowError,
 )
 from perdure.storage import entries as kinds
-from perdure.storage.encoding import encode
+from perdure.storage.encoding import Encoded, encode
 from perdure.storage.entries import DefinitionRow, Entry
 from perdure.storage.failures import encode_failure
 from perdure.storage.ledger import ENDED, Pending, RunRow
@@ -54,6 +54,7 @@ class Start:
     parent_run_id: str | None = None
     parent_command: str | None = None
     on_parent_close: str | None = None
+    continued_from: Mapping[str, str] | None = None  # run_id and first_run_id of the chain that it goes on with
 
 
 class Moves:
@@ -83,8 +84,11 @@ class Moves:
         existing = self._existing(wanted, key, batch)
         if existing is not None:
             return existing
-        engine = self._engine
-        run_id = wanted.run_id or engine.clock.new_run_id()
+        return self.create(wanted, wanted.run_id or self._engine.clock.new_run_id(), key, encoded, batch)
+
+    def create(self, wanted: Start, run_id: str, key: str | None, encoded: Encoded, batch: Batch) -> str:
+        """Make a run that is not there; `encoded` is its input."""
+        engine, definition = self._engine, wanted.definition
         begins = batch.now + wanted.delay_us if wanted.delay_us else None
         timeout = definition.options.timeout_us
         timeout_at = None if timeout is None else (begins or batch.now) + timeout
@@ -291,8 +295,8 @@ class Moves:
             requested = self.bare_entry(row, batch, kinds.CANCEL_REQUESTED, name=reason)
             batch.add(requested, self._ending(row, batch, reason))
             batch.ended.append(row.run)
-            engine.families.ended(row.run_id, row.parent_run_id, batch.entries[-1], batch)
-            engine.families.cancel_spawned(row.run_id, batch)
+            engine.families.ended(engine.chains.first(row, batch), row.parent_run_id, batch.entries[-1], batch)
+            engine.families.cancel_children(row.run_id, batch)
             return True
         machine = machine or self.machine(row.run, batch)
         if machine is None:
@@ -301,7 +305,7 @@ class Moves:
                 batch.add(self.bare_entry(row_now, batch, kinds.CANCEL_REQUESTED, name=reason))
         elif not machine.cancel_requested:
             engine.feed(machine, batch, machine.entry(kinds.CANCEL_REQUESTED, batch.now, name=reason))
-        engine.families.cancel_spawned(row.run_id, batch)
+        engine.families.cancel_children(row.run_id, batch)
         return True
 
     def _ending(self, row: RunRow, batch: Batch, reason: str) -> Entry:
@@ -459,6 +463,7 @@ def _created_detail(wanted: Start, run_id: str, key: str | None, timeout_at: int
         "parent_command": wanted.parent_command,
         "on_parent_close": wanted.on_parent_close,
         "timeout_at": timeout_at,
+        "continued_from": wanted.continued_from,
     }
     detail.update({name: value for name, value in optional.items() if value})
     return json.dumps(detail, ensure_ascii=False)

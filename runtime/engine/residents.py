@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 
-from perdure.core.facts import RunFacts, seed_and_origin
+from perdure.core.facts import RunFacts, first_run_id_of, seed_and_origin
 from perdure.core.history import Reused, split_attempts
 from perdure.core.machine import Machine
 from perdure.declare.registry import Definition
@@ -123,4 +123,5 @@ def facts_of(row: RunRow, created: Entry, attempt: int | None = None) -> RunFact
         row.tags,
         seed,
         origin,
+        first_run_id_of(created),
     )

@@ -92,7 +92,7 @@ def runs_at_most_once_steps_again(patch: pytest.MonkeyPatch) -> None:
 
 def lets_children_go_on(patch: pytest.MonkeyPatch) -> None:
     """Cancelling a parent cancels no child."""
-    patch.setattr(Families, "cancel_spawned", lambda self, run_id, batch: None)
+    patch.setattr(Families, "cancel_children", lambda self, run_id, batch: None)
 
 
 def ignores_keys(patch: pytest.MonkeyPatch) -> None:
