@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
+from perdure.declare.queues import Queue, check_priority, check_queue_name
+from perdure.declare.templates import check_template
 from perdure.durations import Duration, duration_us
 from perdure.errors import DefinitionError
 
@@ -122,6 +124,9 @@ class WorkflowOptions:
         max_entries: ledger entries of one run, a circuit breaker.
         max_ops: operations of the body between two waits, a circuit breaker.
         idempotency_key: template over the input's fields, such as `"order-{order_id}"`, or None.
+        queue: where its runs wait for their turn, by name or as it is; None is nowhere.
+        key: template over the input's fields, what limits per key and turns go by, or None.
+        priority: within the queue; smaller ones come first.
     """
 
     policy: RetryPolicy = field(default_factory=lambda: retry_policy(0))
@@ -129,6 +134,14 @@ class WorkflowOptions:
     max_entries: int = 1_000_000
     max_ops: int = 10_000_000
     idempotency_key: str | None = None
+    queue: str | Queue | None = None
+    key: str | None = None
+    priority: int = 0
+
+    @property
+    def queue_name(self) -> str | None:
+        """Its queue by name."""
+        return self.queue.name if isinstance(self.queue, Queue) else self.queue
 
 
 def workflow_options(
@@ -138,8 +151,15 @@ def workflow_options(
     max_entries: int,
     max_ops: int,
     idempotency_key: str | None,
+    queue: str | Queue | None = None,
+    key: str | None = None,
+    priority: int = 0,
 ) -> WorkflowOptions:
     """Check what `@workflow` was told and freeze it."""
+    for option, template in (("idempotency_key", idempotency_key), ("key", key)):
+        if template is not None:
+            check_template(option, template)
+    _check_queue(queue, key, priority)
     for name, value in (("max_entries", max_entries), ("max_ops", max_ops)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise _bad(name, value, "a whole number of at least 1")
@@ -149,7 +169,23 @@ def workflow_options(
         max_entries=max_entries,
         max_ops=max_ops,
         idempotency_key=idempotency_key,
+        queue=queue,
+        key=key,
+        priority=priority,
     )
+
+
+def _check_queue(queue: str | Queue | None, key: str | None, priority: int) -> None:
+    check_priority(priority)
+    if queue is not None and not isinstance(queue, Queue):
+        check_queue_name(queue)
+    if queue is None and (key is not None or priority):
+        option, value = ("key", key) if key is not None else ("priority", priority)
+        raise DefinitionError(
+            f"{option}={value!r} is given without a queue.",
+            why="keys and priorities say who is next on a queue",
+            fix='give queue=Queue("emails", …) too, or leave it out',
+        )
 
 
 def _positive_us(timeout: Duration) -> int:

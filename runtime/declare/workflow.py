@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import inspect
 import json
-import string
 import typing
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel, PydanticUserError, TypeAdapter, ValidationError
+from pydantic import PydanticUserError, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUndefinedAnnotation
 
 from perdure.declare.libraries import library_versions
+from perdure.declare.offered import offers
 from perdure.declare.options import Retries, WorkflowOptions, workflow_options
-from perdure.durations import Duration
 from perdure.declare.problems import first_problem, problems
+from perdure.declare.queues import Queue
+from perdure.declare.templates import check_fields, filled
+from perdure.durations import Duration
 from perdure.errors import DefinitionError, InvalidInput, PolicyViolation, SandboxViolation
 from perdure.misfit import fitting
 from perdure.sandbox import Restricted, restrict
@@ -39,6 +41,7 @@ class WorkflowDefinition(Generic[Body]):
     """
 
     __perdure_opaque__ = True
+    is_pinned = False  # it is today's code, and finds all that it needs
 
     def __init__(
         self,
@@ -62,13 +65,17 @@ class WorkflowDefinition(Generic[Body]):
         self.__module__ = function.__module__
         self.__doc__ = function.__doc__
         self.restricted: Restricted = restrict(
-            function, strict=strict, step_parameter=_parameter_names(function)[1] if self.takes > 1 else None
+            function,
+            strict=strict,
+            step_parameter=_parameter_names(function)[1] if self.takes > 1 else None,
+            offers=offers(),
         )
         self._input_type = input_type
         self._output_type = output_type
         self._libraries: tuple[tuple[str, ...], dict[str, str]] = ((), {})
         self._input: TypeAdapter[Any] | None = _UNSET
         self._output: TypeAdapter[Any] | None = _UNSET
+        self._check_templates(now=True)
 
     def __call__(self, *_: object, **__: object) -> Any:
         raise DefinitionError(
@@ -123,6 +130,21 @@ class WorkflowDefinition(Generic[Body]):
     def link(self) -> None:
         """Compile what the body reaches and check it; `PolicyViolation` or warnings come now if not before."""
         self.restricted.link()
+        self._check_templates()
+
+    def _check_templates(self, *, now: bool = False) -> None:
+        """Refuse keys that name fields which no input has; `now`: unless the module has not defined its model yet."""
+        templates = {"idempotency_key": self.options.idempotency_key, "key": self.options.key}
+        for option, template in templates.items():
+            if template is None:
+                continue
+            try:
+                annotation = self.input_annotation
+            except DefinitionError:
+                if now:
+                    return  # `link` comes when all names of the module exist
+                raise
+            check_fields(option, template, annotation, self.site)
 
     def encode_input(self, value: object) -> Encoded:
         """Validate an input against the body's annotation and encode it.
@@ -161,23 +183,22 @@ class WorkflowDefinition(Generic[Body]):
     def run_key(self, value: object) -> str | None:
         """Fill the idempotency key's template from a validated input; None when there is no template."""
         template = self.options.idempotency_key
-        if template is None:
-            return None
-        fields = value if isinstance(value, dict) else _fields(value)
-        try:
-            return template.format_map(fields)
-        except (KeyError, AttributeError, IndexError, ValueError) as error:
-            raise InvalidInput(
-                f"the idempotency key {template!r} can't be filled from the input.",
-                where=self.site,
-                why=f"{type(error).__name__}: {error}",
-                fix="name fields that the input has",
-            ) from None
+        return None if template is None else filled("idempotency_key", template, value, self.site)
+
+    def queue_key(self, value: object) -> str | None:
+        """Fill the template of the key on its queue from a validated input; None when there is no template."""
+        template = self.options.key
+        return None if template is None else filled("key", template, value, self.site)
 
     def validated_input(self, value: object) -> object:
         """The input as the body will see it, before encoding."""
         adapter = self._input_adapter()
         return value if adapter is None else adapter.validate_python(value)
+
+    @property
+    def has_output_model(self) -> bool:
+        """Whether `output=` says what the output is validated against, and not the annotation."""
+        return self._output_type is not None
 
     @property
     def input_annotation(self) -> Any:
@@ -236,6 +257,9 @@ def workflow(
     input: Any = None,
     output: Any = None,
     idempotency_key: str | None = None,
+    queue: str | Queue | None = None,
+    key: str | None = None,
+    priority: int = 0,
 ) -> Callable[[Body], WorkflowDefinition[Body]]:
     """Declare a workflow: `@workflow(id="fulfill-order", version="1", retries=5, timeout="7d")` over `async def`.
 
@@ -248,12 +272,19 @@ def workflow(
         max_ops: operations of the body between two waits, so that an endless loop ends in `BudgetExceeded`.
         input, output: models to validate against; taken from the annotations by default.
         idempotency_key: a template over the input's fields, `"order-{order_id}"`: the same key is the same run.
+        queue: where its runs wait for their turn: a `Queue`, or the name of one that the runtime is given.
+        key: a template over the input's fields, `"{customer_id}"`: what the queue's limits per key go by.
+        priority: within the queue; smaller numbers come first.
 
     Raises:
         DefinitionError: an option or the signature can't be used.
         PolicyViolation: the body or what it reaches breaks the policy; all findings at once.
     """
-    return _declarer(False, id, version, retries, timeout, max_entries, max_ops, input, output, idempotency_key)
+    options = workflow_options(
+        retries=retries, timeout=timeout, max_entries=max_entries, max_ops=max_ops, idempotency_key=idempotency_key,
+        queue=queue, key=key, priority=priority,
+    )  # fmt: skip
+    return _declarer(False, id, version, options, input, output)
 
 
 @fitting
@@ -268,34 +299,32 @@ def strict_workflow(
     input: Any = None,
     output: Any = None,
     idempotency_key: str | None = None,
+    queue: str | Queue | None = None,
+    key: str | None = None,
+    priority: int = 0,
 ) -> Callable[[Body], WorkflowDefinition[Body]]:
     """Declare a workflow as `perdure.workflow` does; every finding of the policy is an error (`perdure.strict`)."""
-    return _declarer(True, id, version, retries, timeout, max_entries, max_ops, input, output, idempotency_key)
+    options = workflow_options(
+        retries=retries, timeout=timeout, max_entries=max_entries, max_ops=max_ops, idempotency_key=idempotency_key,
+        queue=queue, key=key, priority=priority,
+    )  # fmt: skip
+    return _declarer(True, id, version, options, input, output)
 
 
 def _declarer(
     strict: bool,
     id: str | None,
     version: str,
-    retries: Retries,
-    timeout: Duration | None,
-    max_entries: int,
-    max_ops: int,
+    options: WorkflowOptions,
     input: Any,
     output: Any,
-    idempotency_key: str | None,
 ) -> Callable[[Body], WorkflowDefinition[Body]]:
     if callable(id):
         raise DefinitionError(
             "@workflow needs its parentheses.",
             fix='write @workflow(id="…", version="1") or @workflow() over the async def',
         )
-    options = workflow_options(
-        retries=retries, timeout=timeout, max_entries=max_entries, max_ops=max_ops, idempotency_key=idempotency_key
-    )
     _check_text("version", version)
-    if idempotency_key is not None:
-        _check_template(idempotency_key)
 
     def declare(function: Body) -> WorkflowDefinition[Body]:
         name = id if id is not None else getattr(function, "__name__", "").replace("_", "-")
@@ -335,21 +364,3 @@ def _parameter_names(function: Callable[..., Any]) -> list[str]:
 def _check_text(what: str, value: object) -> None:
     if not isinstance(value, str) or not value or len(value) > 200 or not value.isprintable():
         raise DefinitionError(f"{what}={value!r} can't be used.", fix="give a printable text of 1 to 200 characters")
-
-
-def _check_template(template: str) -> None:
-    try:
-        fields = [field for _, field, _, _ in string.Formatter().parse(template) if field is not None]
-    except ValueError as error:
-        raise DefinitionError(f"idempotency_key={template!r} is no template.", why=str(error)) from None
-    if not fields:
-        raise DefinitionError(
-            f"idempotency_key={template!r} names no field, so every run would be the same run.",
-            fix='name a field of the input: "order-{order_id}"',
-        )
-
-
-def _fields(value: object) -> dict[str, Any]:
-    if isinstance(value, BaseModel):
-        return {name: getattr(value, name) for name in type(value).model_fields}
-    return dict(getattr(value, "__dict__", {}))
