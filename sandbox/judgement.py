@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import builtins
 import importlib.util
+import inspect
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -75,6 +76,13 @@ def is_called_natively(name: str, function: FunctionType | None) -> bool:
     return function is not None and any(
         hasattr(function, mark) for mark in ("decorator_info", "__pydantic_decorator__")
     )
+
+
+def is_awaited(value: object) -> bool:
+    """Tell whether calling a value in a body does nothing until the result is awaited."""
+    if isinstance(value, FunctionType):
+        return bool(value.__code__.co_flags & inspect.CO_COROUTINE)
+    return values.is_opaque(value) and bool(getattr(type(value), "__perdure_awaited__", False))
 
 
 def _refused(name: str, refusal: libraries.Refusal) -> Judgement:

@@ -15,13 +15,14 @@ from types import FunctionType
 from typing import Any
 
 from perdure.errors import DefinitionError
-from perdure.sandbox import values
+from perdure.sandbox import absent, values
+from perdure.sandbox.asking import Offers
 from perdure.sandbox.findings import Finding, in_order, tell
 from perdure.sandbox.pinned import plain_functions
 from perdure.sandbox.reach import LIVE, Realm
 from perdure.sandbox.scopes import DEFS
 from perdure.sandbox.source import Source, digest_of
-from perdure.sandbox.survey import Survey, is_decorated_as, second_parameter
+from perdure.sandbox.survey import Started, Survey, is_decorated_as, second_parameter
 
 
 class Restricted:
@@ -40,11 +41,13 @@ class Restricted:
         step_parameter: str | None,
         realm: Realm,
         pinned: Sequence[Source] = (),
+        offers: Offers | None = None,
     ) -> None:
         self.original = original
         self.strict = strict
         self.findings: tuple[Finding, ...] = ()
         self._step_parameter = step_parameter
+        self._offers = offers
         self._realm = realm
         self._pinned = tuple(pinned)  # the recorded closure that it was made from
         self._told: set[tuple[Any, ...]] = set()
@@ -72,6 +75,13 @@ class Restricted:
         return self._libraries
 
     @property
+    def started(self) -> tuple[Started, ...]:
+        """The places that start a workflow by an id that is written out."""
+        self.link()
+        assert self._survey is not None
+        return tuple(self._survey.started)
+
+    @property
     def digest(self) -> str:
         """Hexadecimal digest of the source closure; the same on every machine, whatever comments and layout say."""
         if not self._digest:
@@ -95,6 +105,11 @@ class Restricted:
         self._libraries = tuple(sorted(survey.libraries))
         self._digest = ""
 
+    def settle_absent(self, stand_in: Callable[[str, str], Any] | None) -> None:
+        """Of recorded code that is linked: put stand-ins for steps that are gone; `DefinitionError` for other names."""
+        assert self._survey is not None
+        absent.settle(self._realm, self._survey, self._pinned, stand_in)
+
     def _is_current(self) -> bool:
         assert self._survey is not None
         return all(namespace.get(name) is seen for namespace, name, seen in self._survey.watched)
@@ -109,7 +124,7 @@ class Restricted:
         self._tell(survey.findings)
 
     def _surveyed(self, *, siblings: bool = False) -> Survey:
-        survey = Survey(self._realm.overlay)
+        survey = Survey(self._realm.overlay, self._offers)
         survey.add_function(self.original, (), "body")
         body = survey.units[0]
         body.step_names |= {self._step_parameter or second_parameter(body.node) or "step"}
@@ -127,12 +142,15 @@ class Restricted:
         tell(new, strict=self.strict, name=self.original.__qualname__)
 
 
-def restrict(function: Callable[..., Any], *, strict: bool, step_parameter: str | None = None) -> Restricted:
+def restrict(
+    function: Callable[..., Any], *, strict: bool, step_parameter: str | None = None, offers: Offers | None = None
+) -> Restricted:
     """Put a body under the policy.
 
     Args:
         strict: every finding is an error; else suspicions are `DeterminismWarning`s.
         step_parameter: the name by which the body calls its steps; None: its second parameter, and `step`.
+        offers: what `step` and `ctx` have; None looks only at what a body may do, not at what it asks for.
 
     Raises:
         PolicyViolation: with all findings of the file's bodies, in line order.
@@ -145,27 +163,36 @@ def restrict(function: Callable[..., Any], *, strict: bool, step_parameter: str 
             fix="put the decorator directly on the function, above no other one",
         )
     values.add_home(function.__module__ or "")
-    restricted = Restricted(function, strict=strict, step_parameter=step_parameter, realm=LIVE)
+    restricted = Restricted(function, strict=strict, step_parameter=step_parameter, realm=LIVE, offers=offers)
     restricted.check()
     return restricted
 
 
 def restrict_pinned(
-    sources: Sequence[Source], *, strict: bool = False, step_parameter: str | None = None
+    sources: Sequence[Source],
+    *,
+    strict: bool = False,
+    step_parameter: str | None = None,
+    stand_in: Callable[[str, str], Any] | None = None,
 ) -> Restricted:
     """Put the body of a recorded source closure under the policy, for runs that began with it.
 
     Its helpers and constants are the recorded ones; steps, models and everything else are those of today's modules,
     which must be imported already.
 
+    Args:
+        stand_in: makes what the body holds instead of a step that is gone, from its module and name.
+
     Raises:
         PolicyViolation: the recorded code is refused by today's policy.
-        DefinitionError: a module of the closure is not imported.
+        DefinitionError: a module of the closure is not imported, or lacks a name that the code needs.
     """
     overlay, body = plain_functions(sources)
+    values.add_home(body.__module__)
     realm = Realm(overlay)
     restricted = Restricted(body, strict=strict, step_parameter=step_parameter, realm=realm, pinned=sources)
     restricted.link()
+    restricted.settle_absent(stand_in)
     return restricted
 
 

@@ -16,10 +16,11 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import CellType, FunctionType, ModuleType
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple, cast
 
-from perdure.sandbox import judgement, values
+from perdure.sandbox import asking, judgement, values
 from perdure.sandbox.checking import Members, Reference, Site
+from perdure.sandbox.expressions import attribute_chain
 from perdure.sandbox.findings import Finding, finding_at
 from perdure.sandbox.policy import Policy
 from perdure.sandbox.scopes import DEFS, FunctionNode, parameters
@@ -64,6 +65,14 @@ class Unit:
         )
 
 
+class Started(NamedTuple):
+    """A place that starts a workflow by its id."""
+
+    id: str
+    file: str
+    line: int
+
+
 def checked(unit: Unit, members: Members) -> tuple[Policy, FunctionNode]:
     """Run the policy over a copy of a unit's tree, and give both."""
     node = copy.deepcopy(unit.node)
@@ -85,8 +94,12 @@ class Survey:
     `overlay` replaces values of modules by pinned ones; `static` also follows what is not defined yet.
     """
 
-    def __init__(self, overlay: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+    def __init__(
+        self, overlay: Mapping[str, Mapping[str, Any]] | None = None, offers: asking.Offers | None = None
+    ) -> None:
         self.overlay = overlay or {}
+        self.offers = offers  # None: code that was accepted before; only what it may do is looked at
+        self.started: list[Started] = []  # workflows that it starts by id
         self.findings: list[Finding] = []
         self.units: list[Unit] = []
         self.constants: list[Source] = []
@@ -186,12 +199,40 @@ class Survey:
             for default in (*arguments.defaults, *arguments.kw_defaults):
                 if default is not None and judgement.is_mutable_display(default):
                     self.report(unit, default, judgement.mutable_default())
+        if self.offers is not None:
+            self._examine_requests(unit, self.offers)
         for reference in policy.references:
             self._follow(unit, reference)
         for module, member, node in policy.imports:
             self._note_library(sys.modules.get(module))  # a relative one is the author's
             for refusal in judgement.of_import(module, member, unit.namespace):
                 self.report(unit, node, refusal)
+
+    def _examine_requests(self, unit: Unit, offers: asking.Offers) -> None:
+        """Find what is asked of `step` and `ctx` in vain."""
+        step, ctx = asking.names_of(unit.node, is_body=unit.kind == "body")
+        asked = asking.asked_of(unit.node, step, ctx, offers)
+        self.started += [Started(id, unit.file.filename, node.lineno) for id, node in asked.started]
+        for node, found in asked.judgements:
+            self.report(unit, node, found)
+        for call, is_local in asking.dropped_calls(unit.node):
+            if is_local or self._gives_awaitable(unit, call.func):
+                self.report(unit, call, asking.never_awaited(ast.unparse(call.func)))
+
+    def _gives_awaitable(self, unit: Unit, function: ast.expr) -> bool:
+        """Tell whether a call of a global name, or of an attribute of a module, does nothing until it is awaited."""
+        chain = attribute_chain(function)
+        if chain is None:
+            return False
+        name, attributes = chain
+        found, value = self.lookup(unit, Reference(name.id, attributes, "call", name.id in unit.free, name))
+        if not found:
+            binding = None if attributes else top_level(unit.file, name.id)
+            is_async = isinstance(binding, ast.AsyncFunctionDef) and not binding.decorator_list
+            return is_async or (isinstance(binding, DEFS) and is_decorated_as(binding, "step"))
+        for attribute in attributes:
+            value = getattr(value, attribute, None) if isinstance(value, ModuleType) else None
+        return judgement.is_awaited(value)
 
     def _add_annotations(self, function: object, via: tuple[str, ...]) -> None:
         """Add the classes that a step or body takes and gives: the body will hold instances of them."""

@@ -8,14 +8,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
+from perdure.core.lacking import lacking
 from perdure.errors import SandboxViolation
 
 if TYPE_CHECKING:
     from perdure.core.machine import Machine
-
-_SERVICES = frozenset({"kv", "database", "storage", "queue", "workflows", "platform"})
 
 
 class Log:
@@ -58,6 +57,9 @@ class Context:
 
     __perdure_opaque__ = True
     __slots__ = ("_machine", "log")
+    __perdure_services__: ClassVar[frozenset[str]] = frozenset(
+        {"kv", "database", "storage", "queue", "workflows", "platform"}
+    )
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
@@ -97,9 +99,9 @@ class Context:
         return f"<ctx of run {self.run_id}>"
 
     def __getattr__(self, name: str) -> Any:
-        if name in _SERVICES:
+        if name in self.__perdure_services__:
             self._refuse(name)
-        raise AttributeError(f"ctx has no {name!r}")
+        raise lacking(self, "ctx", name)
 
     def _refuse(self, name: str) -> NoReturn:
         raise SandboxViolation(

@@ -13,10 +13,13 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable,
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, overload
 
+from perdure.core.asking import NO_FACTS, detail_text, timeout_us
 from perdure.core.calls import StepCall, prepare, prepare_ordinary
 from perdure.core.children import ChildHandle, child_input, child_run_id, workflow_id
 from perdure.core.continuing import ContinueAs
+from perdure.core.lacking import lacking
 from perdure.core.outcomes import value_of
+from perdure.core.receiving import Receiving
 from perdure.core.sites import site
 from perdure.declare.options import Delivery, Retries, StepOptions
 from perdure.declare.step import StepDefinition
@@ -25,30 +28,28 @@ from perdure.errors import DefinitionError
 from perdure.sandbox import activation
 from perdure.sandbox.handed import handed_over, is_ordinary
 from perdure.storage import entries as kinds
-from perdure.storage.encoding import Encoded, encode, encode_arguments
+from perdure.storage.encoding import Encoded, encode_arguments
 
 if TYPE_CHECKING:
-    from perdure.core.machine import Machine
-    from perdure.core.waiting import Waiting
+    pass
 
 T = TypeVar("T")
 OnParentClose = Literal["cancel", "abandon"]
 
 _DEFAULTS = StepOptions()
-_NO_KEYWORDS: Mapping[str, Any] = {}
 
 
-class StepContext:
+class StepContext(Receiving):
     """The durable operations of a body, its second parameter."""
 
     __perdure_opaque__ = True
-    __slots__ = ("_machine",)
-
-    def __init__(self, machine: Machine) -> None:
-        self._machine = machine
+    __slots__ = ()
 
     def __repr__(self) -> str:
         return f"<step of run {self._machine.facts.run_id}>"
+
+    def __getattr__(self, name: str) -> Any:
+        raise lacking(self, "step", name)
 
     # ── steps ────────────────────────────────────────────────────────────────────────────────────
 
@@ -101,7 +102,7 @@ class StepContext:
         else:
             options = _DEFAULTS.overridden(retries, timeout, delivery, on_error)
         where = site() if self._machine.living else ""  # _here(), without one more call
-        return self._run(name, fn, args, _NO_KEYWORDS, options, where, True)
+        return self._run(name, fn, args, NO_FACTS, options, where, True)
 
     async def _run(
         self,
@@ -244,30 +245,6 @@ class StepContext:
             return _let_others_run()
         return self._wait(kinds.SLEEP, "asyncio.sleep", Encoded(str(micros), None), self._here(), lasts_us=micros)
 
-    # ── events ───────────────────────────────────────────────────────────────────────────────────
-
-    def wait_for_event(
-        self, name: str, *, type: str, match: Mapping[str, Any] | None = None, timeout: Duration | None = None
-    ) -> Coroutine[Any, Any, Any]:
-        """Wait for an event from `runtime.send_event`; give its payload, or None when the timeout passed first.
-
-        Args:
-            type: equal to the event's.
-            match: every key must be in the payload with an equal value; None matches any payload.
-            timeout: a duration, none by default.
-
-        Records: the wait, then the payload or the timeout.
-        """
-        if not isinstance(type, str) or not type:
-            raise DefinitionError(f"type={type!r} is no event type.", fix='give a text such as "payment.completed"')
-        wanted = dict(match or {})
-        # The ledger compares payloads as JSON, so the plain form of `match` is what it needs.
-        detail = {"type": type, "match": json.loads(encode(wanted).body)}
-        return self._wait(
-            kinds.WAIT_EVENT, _checked(name), encode({"type": type, "match": wanted}), self._here(),
-            lasts_us=_timeout_us(timeout), detail=detail,
-        )  # fmt: skip
-
     # ── children ─────────────────────────────────────────────────────────────────────────────────
 
     def invoke(
@@ -309,12 +286,12 @@ class StepContext:
         machine = self._machine
         wanted = workflow_id(workflow)
         body, shape = child_input(wanted, input)
-        lasts_us = _timeout_us(timeout)
+        lasts_us = timeout_us(timeout)
 
         def detail(command: str) -> str:
             run_id = child_run_id(machine.facts, command)
             facts = {"workflow": wanted, "run_id": run_id, "mode": mode, "on_parent_close": on_parent_close}
-            return _detail(facts, where)
+            return detail_text(facts, where)
 
         due = None if lasts_us is None else machine.now_us() + lasts_us
         waiting = machine.ask(kinds.CHILD, _checked(name), body, shape, due=due, detail=detail)
@@ -336,15 +313,17 @@ class StepContext:
         """Wait for a spawned child; what `ChildHandle.result` does."""
         return self._wait(
             kinds.CHILD_RESULT, f"{name}.result", Encoded(json.dumps(run_id), None), self._here(),
-            lasts_us=_timeout_us(timeout), detail={"run_id": run_id}, call=run_id,
+            lasts_us=timeout_us(timeout), detail={"run_id": run_id}, call=run_id,
         )  # fmt: skip
 
     async def child_cancel(self, name: str, run_id: str) -> None:
         """Ask for a spawned child's cancellation; what `ChildHandle.cancel` does. Nothing answers it."""
-        waiting = self._machine.ask(
-            kinds.CHILD_CANCEL, f"{name}.cancel", json.dumps(run_id), detail=lambda _: _detail({"run_id": run_id}, "")
+        self._machine.record(
+            kinds.CHILD_CANCEL,
+            f"{name}.cancel",
+            json.dumps(run_id),
+            detail=lambda _: detail_text({"run_id": run_id}, ""),
         )
-        self._machine.waiting.pop(waiting.command, None)
 
     # ── loops without end ────────────────────────────────────────────────────────────────────────
 
@@ -363,42 +342,6 @@ class StepContext:
             going_on = ContinueAs(self._machine.executable.encode_input(input))
         raise going_on
 
-    # ── waiting ──────────────────────────────────────────────────────────────────────────────────
-
-    def _here(self) -> str:
-        """The body's line that makes this call, noted now because a task of its own has no caller on its stack."""
-        return site() if self._machine.living else ""
-
-    async def _wait(
-        self,
-        kind: str,
-        name: str,
-        arguments: Encoded,
-        where: str,
-        *,
-        lasts_us: int | None = None,
-        due_us: int | None = None,
-        detail: Mapping[str, object] = _NO_KEYWORDS,
-        call: Any = None,
-    ) -> Any:
-        """Ask for something that time or the outside answers; `lasts_us` counts from when it is awaited."""
-        machine = self._machine
-        due = due_us if lasts_us is None else machine.now_us() + lasts_us
-        waiting = machine.ask(
-            kind, name, arguments.body, arguments.shape, due=due, call=call, detail=lambda _: _detail(detail, where)
-        )
-        return await self._outcome(waiting)
-
-    async def _outcome(self, waiting: Waiting) -> Any:
-        assert waiting.future is not None  # only timers have none, and they are not awaited
-        try:
-            return await waiting.future
-        except asyncio.CancelledError:
-            # The task that waited was cancelled (not the command's own outcome): whoever works on it may stop.
-            if waiting.future.cancelled():
-                self._machine.drop(waiting)
-            raise
-
 
 async def _let_others_run() -> None:
     await _pause()
@@ -407,10 +350,6 @@ async def _let_others_run() -> None:
 @types.coroutine
 def _pause() -> Generator[None, None, None]:
     yield
-
-
-def _timeout_us(timeout: Duration | None) -> int | None:
-    return None if timeout is None else duration_us(timeout, "timeout")
 
 
 def _checked(name: object) -> str:
@@ -455,9 +394,4 @@ def _detail_of_step(function: str, delivery: Delivery, timeout_us: int | None, w
         detail["delivery"] = delivery
     if timeout_us is not None:
         detail["timeout_us"] = timeout_us
-    return _detail(detail, where)
-
-
-def _detail(facts: Mapping[str, object], where: str) -> str:
-    """An entry's detail: the facts, and the line that asked."""
-    return json.dumps({**facts, "site": where or site()}, ensure_ascii=False)
+    return detail_text(detail, where)

@@ -51,6 +51,7 @@ class StepDefinition(Generic[P, R]):
     """
 
     __perdure_opaque__ = True
+    __perdure_awaited__ = True  # in a body a call of it gives an awaitable
 
     def __init__(self, function: Callable[P, R], options: StepOptions, given_name: str | None = None) -> None:
         self.function = function
