@@ -27,7 +27,17 @@ _ENDINGS = kinds.ENDINGS
 
 
 class Reused(dict[str, tuple[Entry, Entry]]):
-    """By command identity: the command as it was asked, and the outcome that answered it."""
+    """By command identity: the command as it was asked, and the outcome that answered it.
+
+    Attributes:
+        messages: signals and payloads of hooks, in the order in which they came: a new attempt reads them again.
+        hooks: by identity, the hooks that were made.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: list[Entry] = []
+        self.hooks: dict[str, Entry] = {}
 
     def learn(self, entries: Iterable[Entry]) -> None:
         """Take over what an attempt completed, and which at-most-once steps it may have done without hearing of it."""
@@ -42,6 +52,12 @@ class Reused(dict[str, tuple[Entry, Entry]]):
             elif entry.kind == kinds.STEP_FAILED:
                 if not is_interruption(entry):  # that it failed is known, so that it may be tried again
                     once.pop(entry.command, None)
+            elif entry.kind in (kinds.SIGNAL_RECEIVED, kinds.HOOK_RECEIVED):
+                self.messages.append(entry)
+            elif entry.kind == kinds.HOOK:
+                self.hooks[entry.command] = entry
+            elif entry.kind == kinds.EMIT:
+                self[entry.command] = (entry, entry)
             elif entry.kind in _COMMANDS and entry.kind != kinds.DROPPED:
                 asked[entry.command] = entry
                 if entry.detail and _ONCE in entry.detail:
@@ -123,3 +139,16 @@ def strides(entries: Iterable[Entry], deferred: list[Entry]) -> Iterator[Stride]
     if stride is not None:
         stride.last = entry[1]
         yield stride
+
+
+def is_reused(reused: tuple[Entry, Entry], kind: str, name: str, body: str | None, shape: str | None) -> bool:
+    """Whether a command gets what an earlier attempt completed."""
+    asked, outcome = reused
+    if outcome.kind == kinds.STEP_FAILED:  # of an at-most-once step: other arguments don't make it another one
+        return asked.kind == kind and asked.name == name
+    return same_command(asked, kind, name, body, shape)
+
+
+def same_command(recorded: Entry, kind: str, name: str, body: str | None, shape: str | None) -> bool:
+    """Whether a command is the recorded one with its identity."""
+    return recorded.body == body and recorded.name == name and recorded.kind == kind and recorded.shape == shape

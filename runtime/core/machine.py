@@ -12,29 +12,31 @@ is `step.py` and `context.py`.
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, NoReturn, cast
 
 from perdure.core.advancing import Advancing
+from perdure.core.answering import Answering
+from perdure.core.boxes import BOXED, MESSAGES, Boxes
 from perdure.core.branch import Branch
 from perdure.core.calls import StepCall
 from perdure.core.children import child_named
+from perdure.core.conditions import Conditions
 from perdure.core.context import Context
 from perdure.core.divergence import Difference, DivergenceSignal, divergence_of
 from perdure.core.endings import ending_of, failed_by, same_ending
 from perdure.core.facts import Executable, Output, RunFacts
-from perdure.core.history import Reused, Stride, command_key, strides
+from perdure.core.history import Reused, Stride, command_key, is_reused, same_command, strides
+from perdure.core.hook import refuse_hook, token_of
 from perdure.core.loop import BodyLoop, BodyTask
 from perdure.core.outcomes import OUTCOMES, Outcome
+from perdure.core.refusals import name_used_twice, no_entropy, outside_of_body, too_long
 from perdure.core.sites import site
 from perdure.core.step import StepContext
 from perdure.core.waiting import Waiting
 from perdure.errors import (
     BudgetExceeded,
-    DefinitionError,
     Divergence,
-    DuplicateStepName,
     InternalError,
     SandboxViolation,
 )
@@ -50,7 +52,7 @@ State = Literal["waiting to begin", "running", "ended"]
 SETS = (OrderedSet, OrderedFrozenSet)
 
 
-class Machine:
+class Machine(Answering):
     """One attempt of one run."""
 
     def __init__(self, executable: Executable, facts: RunFacts, reused: Reused | None = None) -> None:
@@ -64,6 +66,8 @@ class Machine:
         self.length = 0  # entries so far: the next position
         self.last_at = 0
         self._reused = reused if reused is not None else Reused()
+        self.boxes = Boxes(self._reused.messages)
+        self.new_token: Callable[[], str] = no_entropy  # whoever lets the body live gives one: it is not ours to make
         self._state: State = "waiting to begin"
         self._closed = False
         self._cancel: str | None = None  # "cancel" or "timeout" once it was requested
@@ -80,6 +84,7 @@ class Machine:
         self._replayed_length = 0  # entries of the run that is replayed
         self._step = StepContext(self)
         self.loop = BodyLoop(self)  # type: ignore[abstract]  # loop.py adds a refusal for each method it lacks
+        self.conditions = Conditions(self.loop)
         self._root: BodyTask[Any] | None = None
 
     # ── walking ──────────────────────────────────────────────────────────────────────────────────
@@ -109,8 +114,7 @@ class Machine:
         length = self.length
         try:
             with self._active():
-                for cause in causes:
-                    self._deliver(cause)
+                self._deliver_all(causes)
                 if self._state == "running" and self._root is not None and self._root.done():
                     self._asked.append(self._conclude(self._root))
                     self.loop.report_unheard()
@@ -174,8 +178,7 @@ class Machine:
     def _replay_stride(self) -> None:
         stride = self._take_stride()
         try:
-            for cause in stride.causes:
-                self._deliver(cause)
+            self._deliver_all(stride.causes)
             # `replayed` may have gone on to later strides meanwhile; the latest one is where the body stands now.
             if self._divergence is None and self._expected:
                 self._differ(next(iter(self._expected.values())), self._would_end())
@@ -204,8 +207,8 @@ class Machine:
         expected, coming = self._expected, self._coming
         if not expected or coming is None or len(expected) != 1 or self._reused or self.loop.ready or self._closed:
             return None
-        if self._divergence is not None:
-            return None  # `ask` refuses whatever the body still tries
+        if self._divergence is not None or self.conditions.open:
+            return None  # `ask` refuses whatever the body still tries; a condition is looked at after each cause
         cause = coming.causes[0]
         if cause.kind != kinds.STEP_COMPLETED or len(coming.causes) != 1:
             return None
@@ -213,7 +216,7 @@ class Machine:
         branch = tasks[0].branch if len(tasks) == 1 else self.branch()
         command = f"{branch.path}/{branch.commands}"
         recorded = expected.get(command)
-        # What `_same_command` compares, written out: this runs for every step of a replay.
+        # What `same_command` compares, written out: this runs for every step of a replay.
         if (
             recorded is None
             or cause.command != command
@@ -230,6 +233,12 @@ class Machine:
         fuel.refill(self.max_ops)
         return cause
 
+    def _deliver_all(self, causes: Sequence[Entry]) -> None:
+        if len(causes) > 1:
+            self.boxes.file(causes, self.waiting)
+        for cause in causes:
+            self._deliver(cause)
+
     def _deliver(self, cause: Entry) -> None:
         kind = cause.kind
         self._now = cause.at
@@ -237,6 +246,10 @@ class Machine:
         outcome = OUTCOMES.get(kind)
         if outcome is not None:
             self._answer(cause, outcome)
+        elif kind in MESSAGES:
+            self.boxes.deliver(cause, self.waiting)
+        elif kind == kinds.HOOK_REFUSED:
+            refuse_hook(self, cause)
         elif kind == kinds.CANCEL_REQUESTED:
             self._request_cancel(cause.name)
         elif kind == kinds.CREATED:
@@ -246,6 +259,7 @@ class Machine:
         else:  # BEGAN, RESTARTED
             self._begin()
         self.loop.run_ready()
+        self.conditions.look()
 
     def set_input(self, created: Entry) -> None:
         """Tell an attempt after the first what the run was started with."""
@@ -326,12 +340,7 @@ class Machine:
             raise DivergenceSignal
         task = asyncio.current_task(self.loop)
         if task is None or activation.current() is not self:
-            raise DefinitionError(
-                "step was used outside of the body that it belongs to.",
-                where=f"{site()}, {self._where()}",
-                why="only the body asks for durable work: a step that starts steps could not be replayed",
-                fix="call the function directly in the step, or make the call in the body",
-            )
+            raise outside_of_body(self._where())
         return cast("BodyTask[Any]", task).branch  # the loop makes no others
 
     def ask(
@@ -358,17 +367,17 @@ class Machine:
         command = self.branch().next_command()
         if self._reused:
             reused = self._reused.get(command)
-            if reused is not None and _is_reused(reused, kind, name, body, shape):
+            if reused is not None and is_reused(reused, kind, name, body, shape):
                 return self._reuse(command, reused, call, timer)
         if self._expected is not None:
             recorded = self._expected.pop(command, None)
-            if recorded is None or not _same_command(recorded, kind, name, body, shape):
+            if recorded is None or not same_command(recorded, kind, name, body, shape):
                 asked = Entry(self.facts.run, -1, kind, self._now, command, name, body=body, shape=shape, due=due)
                 self._diverge(recorded, asked)
             position, text = recorded.position, recorded.detail
         else:
             if self.length >= self.executable.options.max_entries:
-                raise self._too_long()
+                raise too_long(self.executable.options.max_entries, self._where())
             text = detail(command) if detail is not None else None
             checked_text(name, "the name")
             checked_text(text or "", "the text")
@@ -378,13 +387,38 @@ class Machine:
             self._asked.append(entry)
             position = entry.position
         future: asyncio.Future[Any] | None = None if timer else asyncio.Future(loop=self.loop)
-        waiting = Waiting(command, kind, name, position, future, child_named(text) if kind == kinds.CHILD else call)
-        self.waiting[command] = waiting
+        call = child_named(text) if kind == kinds.CHILD else call
+        waiting = self.waiting[command] = Waiting(command, kind, name, position, future, call, text)
+        if kind in BOXED:
+            self.boxes.answer(waiting, self.waiting)
         return waiting
+
+    def record(
+        self,
+        kind: str,
+        name: str,
+        body: str | None = None,
+        shape: str | None = None,
+        *,
+        detail: Callable[[str], str | None],
+    ) -> str | None:
+        """Ask for a command that is done once it is recorded; give its detail as it is recorded."""
+        waiting = self.ask(kind, name, body, shape, detail=detail)
+        self.waiting.pop(waiting.command, None)
+        return waiting.detail
+
+    def token(self, command: str, given: str | None) -> str:
+        """The token of a hook: as given, as an earlier attempt had it (somebody outside holds it), or a new one."""
+        earlier = self._reused.hooks.get(command)
+        if earlier is not None and earlier.name == (given or ""):
+            return token_of(earlier.detail)
+        return given if given is not None else self.new_token()
 
     def _reuse(self, command: str, reused: tuple[Entry, Entry], call: Any, timer: bool) -> Waiting:
         """Answer at once with what an earlier attempt of the run completed."""
         asked, outcome = reused
+        if outcome is asked:  # it was done when it was recorded
+            return Waiting(command, asked.kind, asked.name, asked.position, None, call, asked.detail)
         if timer:
             self.loop.call_soon(call)
             return Waiting(command, asked.kind, asked.name, outcome.position, None, call)
@@ -408,12 +442,7 @@ class Machine:
     def claim(self, name: str, where: str) -> None:
         """Refuse a name that `step.run` used before in this attempt: names find results again."""
         if name in self._names:
-            here, first = where or site(), self._names[name]
-            raise DuplicateStepName(
-                f"step.run used the name {name!r} twice in one run.",
-                where=f"{here}, first {first or 'earlier in this run'}",
-                fix=f'make it differ, for instance with a counter: f"{name}-{{index}}"',
-            )
+            raise name_used_twice(name, where or site(), self._names[name])
         self._names[name] = where
 
     def _diverge(self, recorded: Entry | None, replayed: Entry) -> NoReturn:
@@ -429,47 +458,17 @@ class Machine:
         self.difference = Difference(recorded, replayed, position, self._replayed_length, where)
         self._divergence = divergence_of(self.facts, self.difference)
 
-    def _too_long(self) -> BudgetExceeded:
-        limit = self.executable.options.max_entries
-        return BudgetExceeded(
-            f"the run has {limit:,} entries, its max_entries.",
-            where=f"{self._where()}, {site()}",
-            fix="end the loop, raise max_entries, or split the work into child runs",
-        )
-
     def _where(self, position: int | None = None) -> str:
         facts = self.facts
         place = "" if position is None else f", entry {position}"
         return f"{facts.workflow} v{facts.version}, run {facts.run_id}{place}"
 
-    # ── Environment (perdure.sandbox) and Timers (loop.py) ───────────────────────────────────────
-
-    def now_us(self) -> int:
-        return self._now
-
-    def random(self) -> random.Random:
-        return self.branch().random()
-
-    def emit(self, text: str) -> None:
-        self.put_out(0, text, {})
-
-    def sleep(self, seconds: float) -> Awaitable[None]:
-        return self._step.asyncio_sleep(seconds)
+    # ── Timers (loop.py); what else a machine answers is in answering.py ────────────────────────
 
     def set_timer(self, due_us: int, callback: Callable[[], object]) -> Callable[[], None]:
         duration = str(due_us - self._now)
         waiting = self.ask(kinds.SLEEP, "asyncio.timeout", duration, due=due_us, call=callback, timer=True)
         return lambda: self.drop(waiting)
-
-    def put_out(self, level: int, text: str, fields: Mapping[str, object]) -> None:
-        """Keep a line for after the append; a replay has already shown it."""
-        if self._expected is None and not self._closed:
-            self.output.append(Output(level, text, fields))
-
-    def report(self, context: dict[str, Any]) -> None:
-        error = context.get("exception")
-        if not isinstance(error, (DivergenceSignal, GeneratorExit)):
-            self.put_out(40, f"{context.get('message', 'asyncio')}: {error!r}", {})
 
     def step_context(self) -> StepContext:
         """The `step` through which a decorated step makes its call."""
@@ -480,14 +479,3 @@ class Machine:
         call = self.waiting[command].call
         assert isinstance(call, StepCall)
         return call
-
-
-def _is_reused(reused: tuple[Entry, Entry], kind: str, name: str, body: str | None, shape: str | None) -> bool:
-    asked, outcome = reused
-    if outcome.kind == kinds.STEP_FAILED:  # of an at-most-once step: other arguments don't make it another one
-        return asked.kind == kind and asked.name == name
-    return _same_command(asked, kind, name, body, shape)
-
-
-def _same_command(recorded: Entry, kind: str, name: str, body: str | None, shape: str | None) -> bool:
-    return recorded.body == body and recorded.name == name and recorded.kind == kind and recorded.shape == shape

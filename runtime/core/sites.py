@@ -30,3 +30,9 @@ def site() -> str:
             break
         frame = back
     return ""
+
+
+def line_of(function: object) -> str:
+    """Name the line on which a function of the body begins; empty when it has none."""
+    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    return "" if code is None else f"{_file(code.co_filename)}:{code.co_firstlineno}"

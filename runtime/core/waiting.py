@@ -9,10 +9,17 @@ from typing import Any
 class Waiting:
     """A command that the body waits for."""
 
-    __slots__ = ("call", "command", "future", "kind", "name", "position")
+    __slots__ = ("call", "command", "detail", "future", "kind", "name", "position")
 
     def __init__(
-        self, command: str, kind: str, name: str, position: int, future: asyncio.Future[Any] | None, call: Any
+        self,
+        command: str,
+        kind: str,
+        name: str,
+        position: int,
+        future: asyncio.Future[Any] | None,
+        call: Any,
+        detail: str | None = None,
     ) -> None:
         self.command = command
         self.kind = kind
@@ -20,3 +27,4 @@ class Waiting:
         self.position = position
         self.future = future  # None for a timer, whose `call` is called instead
         self.call = call
+        self.detail = detail  # as it is recorded

@@ -1,0 +1,54 @@
+"""What a machine answers the sandbox and the loop: the time, random numbers, `print`, what asyncio would log.
+
+The part of a machine that is `perdure.sandbox.Environment`. Must not ask for anything durable.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from perdure.core.divergence import DivergenceSignal
+from perdure.core.facts import Output
+
+if TYPE_CHECKING:
+    from perdure.core.branch import Branch
+    from perdure.core.step import StepContext
+    from perdure.storage.entries import Entry
+
+
+class Answering:
+    """The answers; the machine has the state."""
+
+    output: list[Output]
+    _now: int
+    _closed: bool
+    _expected: dict[str, Entry] | None
+    _step: StepContext
+
+    def branch(self) -> Branch:
+        """The branch of the task that runs now."""
+        raise NotImplementedError
+
+    def now_us(self) -> int:
+        return self._now
+
+    def random(self) -> random.Random:
+        return self.branch().random()
+
+    def emit(self, text: str) -> None:
+        self.put_out(0, text, {})
+
+    def sleep(self, seconds: float) -> Awaitable[None]:
+        return self._step.asyncio_sleep(seconds)
+
+    def put_out(self, level: int, text: str, fields: Mapping[str, object]) -> None:
+        """Keep a line for after the append; a replay has already shown it."""
+        if self._expected is None and not self._closed:
+            self.output.append(Output(level, text, fields))
+
+    def report(self, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if not isinstance(error, (DivergenceSignal, GeneratorExit)):
+            self.put_out(40, f"{context.get('message', 'asyncio')}: {error!r}", {})

@@ -1,0 +1,142 @@
+"""`step.hook()`: a token that lets the outside hand payloads to one run.
+
+The token is recorded when the hook is made, so a replay has the same one, also where the runtime thought it up; so has
+the next attempt of the run, because somebody outside holds it. Knows a hook's commands. Must not know who holds a token
+elsewhere: the engine says so.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any, Final
+
+from perdure.core.asking import detail_text, outcome_of
+from perdure.core.boxes import HookWait
+from perdure.core.schema import Schema
+from perdure.core.sites import site
+from perdure.errors import HookRefused, WorkflowError
+from perdure.storage import entries as kinds
+from perdure.storage.entries import Entry
+from perdure.storage.failures import decode_failure
+
+if TYPE_CHECKING:
+    from perdure.core.machine import Machine
+
+_DISPOSED: Final = object()  # what a wait gets whose hook was disposed meanwhile
+
+
+class Hook:
+    """A hook of a run: `await hook` for one payload, `async for payload in hook` for many.
+
+    Attributes:
+        token: what the outside calls it by: `runtime.resume_hook(hook.token, payload)`. It is a plain text, which may
+            be passed to steps and recorded.
+    """
+
+    __perdure_opaque__ = True
+    __slots__ = ("_awaited", "_disposed", "_machine", "_refusal", "closed", "command", "schema", "token")
+
+    def __init__(self, machine: Machine, given: str | None, schema: Schema | None, where: str) -> None:
+        self._machine = machine
+        self._awaited = False
+        self._disposed = False
+        self._refusal: BaseException | None = None
+        self.schema = schema
+        self.closed = False  # a payload has answered `await hook`, and it takes no other
+        waiting = machine.ask(
+            kinds.HOOK, given or "", call=self,
+            detail=lambda command: detail_text({"token": machine.token(command, given)}, where),
+        )  # fmt: skip
+        self.command = waiting.command
+        self.token = token_of(waiting.detail)
+
+    def __repr__(self) -> str:
+        return f"<hook {self.token}>"
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self._once().__await__()
+
+    def __aiter__(self) -> Hook:
+        return self
+
+    async def __anext__(self) -> Any:
+        if self._awaited:
+            raise self._used_up("and it was awaited, which takes one payload and closes it")
+        payload = await self._next(once=False)
+        if payload is _DISPOSED:
+            raise StopAsyncIteration
+        return payload
+
+    def dispose(self) -> None:
+        """Say that no more payloads are wanted: the token is free again, and an `async for` over the hook ends."""
+        if self._disposed or self._refusal is not None:
+            return
+        self._disposed = True
+        machine = self._machine
+        closed = json.dumps({"hook": self.command})
+        machine.record(kinds.HOOK_CLOSED, self.token, closed, detail=lambda _: detail_text({"hook": self.command}, ""))
+        machine.waiting.pop(self.command, None)
+        self._end_waits(None)
+
+    def refuse(self, error: BaseException) -> None:
+        """Take the word that another run holds the token: whoever waits for the hook hears of it."""
+        self._refusal = error
+        self._end_waits(error)
+
+    async def _once(self) -> Any:
+        if self._awaited:
+            raise self._used_up("and this is the second time that it is awaited")
+        self._awaited = True
+        payload = await self._next(once=True)
+        if payload is _DISPOSED:
+            raise self._used_up("and it was disposed")
+        return payload
+
+    async def _next(self, *, once: bool) -> Any:
+        if self._refusal is not None:
+            raise self._refusal
+        if self._disposed:
+            return _DISPOSED
+        machine = self._machine
+        facts = {"hook": self.command, "once": once}
+        waiting = machine.ask(
+            kinds.WAIT_HOOK, self.token, json.dumps(facts), call=HookWait(self, once),
+            detail=lambda _: detail_text(facts, site()),
+        )  # fmt: skip
+        return await outcome_of(machine, waiting)
+
+    def _end_waits(self, error: BaseException | None) -> None:
+        machine = self._machine
+        for waiting in list(machine.waiting.values()):
+            if waiting.kind == kinds.WAIT_HOOK and waiting.call.hook is self:
+                machine.drop(waiting)
+                future = waiting.future
+                if future is None or future.done():
+                    continue
+                if error is not None:
+                    future.set_exception(error)
+                else:
+                    future.set_result(_DISPOSED)
+
+    def _used_up(self, why: str) -> WorkflowError:
+        return WorkflowError(
+            f"hook {self.token!r} gives no more payloads.",
+            where=site(),
+            why=f"a hook is awaited once, {why}",
+            fix="write `async for payload in hook` to take several, and hook.dispose() when no more are wanted",
+        )
+
+
+def token_of(detail: str | None) -> str:
+    """The token that a HOOK's entry has recorded."""
+    return str(json.loads(detail or "{}")["token"])
+
+
+def refuse_hook(machine: Machine, cause: Entry) -> None:
+    """Take a HOOK_REFUSED: the hook gives no payloads."""
+    waiting = machine.waiting.pop(cause.command, None)
+    if waiting is None:
+        return  # disposed in the same breath
+    error = decode_failure(cause.body or "null", cause.shape).exception()
+    waiting.call.refuse(error if error is not None else HookRefused(f"the token {waiting.call.token!r} is taken."))
