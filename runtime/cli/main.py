@@ -16,6 +16,7 @@ from perdure.cli.fork import fork_run
 from perdure.cli.history import app as history
 from perdure.cli.list import list_workflows
 from perdure.cli.replay_check import HELP_END, check_ledger
+from perdure.cli.retry import retry_run
 from perdure.cli.run import run_worker
 from perdure.cli.runs import list_runs
 from perdure.cli.send import send_event
@@ -58,7 +59,14 @@ _COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
     ("send", send_event, examples(
         """perdure send orders.duckdb payment.completed -w orders.py --payload '{"order_id": "o1"}'""",
     )),
-    ("cancel", cancel_run, examples("perdure cancel orders.duckdb order-1 --workflows orders.py")),
+    ("cancel", cancel_run, examples(
+        "perdure cancel orders.duckdb order-1 --workflows orders.py",
+        "perdure cancel orders.duckdb --workflow fulfill-order --tag tenant=42 -w orders.py --yes",
+    )),
+    ("retry", retry_run, examples(
+        "perdure retry orders.duckdb order-1 --workflows orders.py",
+        "perdure retry orders.duckdb --workflow fulfill-order --since 2h -w orders.py --yes",
+    )),
     ("sql", query_ledger, examples(
         """perdure sql orders.duckdb "SELECT name, count(*) FROM steps GROUP BY name" """.rstrip(),
     )),

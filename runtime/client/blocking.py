@@ -11,6 +11,7 @@ from collections.abc import Coroutine, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from perdure.client.bulk import Progress
 from perdure.client.handle import RunHandle
 from perdure.client.status import HistoryEntry, RunStatus
 from perdure.declare.registry import Definition, Registry
@@ -111,6 +112,40 @@ class BlockingRuntime:
         """List runs, as `Runtime.runs`."""
         return self.wait_for(
             self._runtime.runs(workflow=workflow, version=version, status=status, tags=tags, since=since, limit=limit)
+        )
+
+    def cancel_runs(
+        self,
+        *,
+        workflow: str | None = None,
+        version: str | None = None,
+        status: str | Sequence[str] | None = None,
+        tags: Mapping[str, str] | None = None,
+        since: datetime | Duration | None = None,
+        progress: Progress | None = None,
+    ) -> int:
+        """Ask all open runs of a filter to stop, as `Runtime.cancel_runs`; `progress` is called on the private loop."""
+        return self.wait_for(
+            self._runtime.cancel_runs(
+                workflow=workflow, version=version, status=status, tags=tags, since=since, progress=progress
+            )
+        )
+
+    def retry_runs(
+        self,
+        *,
+        workflow: str | None = None,
+        version: str | None = None,
+        status: str | Sequence[str] | None = None,
+        tags: Mapping[str, str] | None = None,
+        since: datetime | Duration | None = None,
+        progress: Progress | None = None,
+    ) -> int:
+        """Retry all runs of a filter that have failed, as `Runtime.retry_runs`."""
+        return self.wait_for(
+            self._runtime.retry_runs(
+                workflow=workflow, version=version, status=status, tags=tags, since=since, progress=progress
+            )
         )
 
     def idle(self) -> None:

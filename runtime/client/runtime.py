@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from perdure.client.bulk import Progress, cancel_all, retry_all
 from perdure.client.given import check_id, checked_tags
 from perdure.client.handle import RunHandle
 from perdure.client.status import RunStatus, status_of
@@ -245,6 +246,58 @@ class Runtime:
             since: created at or after this moment, or at most this long ago.
             limit: at most this many; None is all of them.
         """
+        wanted = self._filter(workflow, version, status, tags, since, limit)
+        rows = await self.ask(lambda engine, batch: [snapshot(row) for row in engine.ledger.runs(wanted)])
+        return [status_of(row) for row in rows]
+
+    async def cancel_runs(
+        self,
+        *,
+        workflow: str | None = None,
+        version: str | None = None,
+        status: str | Sequence[str] | None = None,
+        tags: Mapping[str, str] | None = None,
+        since: datetime | timedelta | Duration | None = None,
+        progress: Progress | None = None,
+    ) -> int:
+        """Ask all open runs of a filter to stop; give how many were asked. Arguments as in `runs`.
+
+        It goes in batches of a few, so that other requests are served in between; what was asked by then stays so when
+        this is cut off.
+
+        Args:
+            progress: called after each batch with how many runs were looked at, and of how many.
+        """
+        wanted = self._filter(workflow, version, status, tags, since, None)
+        return await cancel_all(self, wanted, progress)
+
+    async def retry_runs(
+        self,
+        *,
+        workflow: str | None = None,
+        version: str | None = None,
+        status: str | Sequence[str] | None = None,
+        tags: Mapping[str, str] | None = None,
+        since: datetime | timedelta | Duration | None = None,
+        progress: Progress | None = None,
+    ) -> int:
+        """Retry all runs of a filter that have failed, as `RunHandle.retry` does; give how many. As `cancel_runs`.
+
+        Args:
+            status: "failed" by default; "cancelled" retries those.
+        """
+        wanted = self._filter(workflow, version, status, tags, since, None)
+        return await retry_all(self, wanted, progress)
+
+    def _filter(
+        self,
+        workflow: str | None,
+        version: str | None,
+        status: str | Sequence[str] | None,
+        tags: Mapping[str, str] | None,
+        since: datetime | timedelta | Duration | None,
+        limit: int | None,
+    ) -> RunFilter:
         statuses = (status,) if isinstance(status, str) else tuple(status or ())
         for each in statuses:
             if each not in STATUSES:
@@ -254,11 +307,9 @@ class Runtime:
             earliest = moment_us(since)
         elif since is not None:
             earliest = self._clock.now_us() - duration_us(since, "since")
-        wanted = RunFilter(
+        return RunFilter(
             workflow=workflow, version=version, statuses=statuses, tags=dict(tags or {}), since=earliest, limit=limit
         )
-        rows = await self.ask(lambda engine, batch: [snapshot(row) for row in engine.ledger.runs(wanted)])
-        return [status_of(row) for row in rows]
 
     def sql(self, query: str, parameters: Sequence[Any] = ()) -> SqlResult:
         """Run one read-only query over the views `runs`, `steps`, `entries`, `events`, `definitions`. It blocks."""

@@ -54,8 +54,8 @@ class RunStatus(str):
 
     __slots__ = (
         "attempt", "cancel_requested", "continued_as", "continued_from", "created_at", "definition", "due", "entries",
-        "error", "finished_at", "forked_from", "idempotency_key", "parent_run_id", "run_id", "tags", "updated_at", "verdict", "version",
-        "waits_for", "workflow",
+        "error", "finished_at", "forked_from", "idempotency_key", "parent_run_id", "run_id", "tags", "updated_at",
+        "verdict", "version", "waits_for", "workflow",
     )  # fmt: skip
 
     run_id: str

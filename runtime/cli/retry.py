@@ -1,0 +1,79 @@
+"""`perdure retry LEDGER RUN…`: try runs again that failed or were cancelled, by their ids or by a filter."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from perdure.cli.arguments import AsJson, LedgerPath, Since, Tags, WorkflowId, Workflows
+from perdure.cli.opening import need_ledger, registry_of, some_workflows
+from perdure.cli.output import console, print_json
+from perdure.cli.run import until_idle
+from perdure.cli.several import All, Chosen, RunIds, Statuses, Version, Yes, agreed, bar, choose
+from perdure.client.bulk import retry_all
+from perdure.client.runtime import Runtime
+from perdure.declare.registry import Registry
+from perdure.storage.ledger import RunFilter
+
+
+def retry_run(
+    ledger: LedgerPath,
+    workflows: Workflows,
+    runs: RunIds = None,
+    workflow: WorkflowId = None,
+    version: Version = None,
+    status: Statuses = None,
+    tag: Tags = None,
+    since: Since = None,
+    everything: All = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Try runs again that failed or were cancelled.
+
+    Name them, or choose failed ones by a filter (cancelled ones with --status cancelled). Completed steps are kept, the
+    others run again. A moment of work is done here, the rest by a worker (perdure run).
+    """
+    chosen = choose(
+        runs, workflow=workflow, version=version, status=status, tag=tag, since=since, everything=everything
+    )
+    need_ledger(ledger)
+    registry = registry_of(workflows)
+    some_workflows(registry, workflows)
+    if chosen.wanted is not None:
+        number = asyncio.run(_retry_all(ledger, registry, chosen.wanted, yes=yes))
+        if as_json:
+            print_json({"retried": number})
+        else:
+            console().print(f"{number:,} {'run is' if number == 1 else 'runs are'} tried again.", soft_wrap=True)
+        return
+    told = asyncio.run(_retry(ledger, registry, chosen))
+    if as_json:
+        print_json(told[0] if len(told) == 1 else told)
+        return
+    for each in told:
+        console().print(f"Run {each['run_id']} is tried again; it is {each['status']}.", soft_wrap=True)
+
+
+async def _retry(path: Path, registry: Registry, chosen: Chosen) -> list[dict[str, Any]]:
+    async with Runtime(path, workflows=registry.all()) as runtime:
+        handles = [runtime.handle(run) for run in chosen.runs]
+        for handle in handles:
+            await handle.status()  # an unknown one is told before any is retried
+        for handle in handles:
+            await handle.retry()
+        await until_idle(runtime, patience_s=2.0)
+        return [{"run_id": handle.run_id, "status": (await handle.status()).status} for handle in handles]
+
+
+async def _retry_all(path: Path, registry: Registry, wanted: RunFilter, *, yes: bool) -> int:
+    async with Runtime(path, workflows=registry.all()) as runtime:
+        if not await agreed(runtime, "Retry", wanted, ["failed"], yes=yes):
+            raise typer.Abort
+        with bar("retrying") as progress:
+            number = await retry_all(runtime, wanted, progress)
+        await until_idle(runtime, patience_s=2.0)
+        return number
