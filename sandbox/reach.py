@@ -36,7 +36,8 @@ from perdure.sandbox.views import PropertyView, UserModule
 _MISSING: Final = object()
 _SHARED: Final = (type, enum.Enum, ModuleType, FunctionType, MethodType, types.BuiltinFunctionType)
 _GLOBAL_LOADS: Final = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"})
-_HANDED: Final = "%step "
+#: What stands before a name that restricted code hands to a step.
+HANDED: Final = "%step "
 
 
 class Realm:
@@ -50,6 +51,7 @@ class Realm:
         self.strict = strict
         self.overlay: Mapping[str, Mapping[str, Any]] = overlay or {}
         self.members = Members()
+        self.stand_ins: dict[tuple[str, str], Any] = {}  # by module and name: what a name stands for that is gone
         self.builtins = base_builtins()
         self.builtins.update({
             "%attribute": self.attribute, "%bound": self.bound, "%import": self.imported, "%write": self.write,
@@ -85,13 +87,15 @@ class Realm:
         restricted = self.namespace(real)
         pinned = self.overlay.get(real.get("__name__", ""), {})
         for name in global_names(code):
-            handed_over = name.startswith(_HANDED)
-            key = name.removeprefix(_HANDED)
+            handed_over = name.startswith(HANDED)
+            key = name.removeprefix(HANDED)
             # What is handed to a step is today's, what the body itself calls is the pinned one.
             first, second = (real, pinned) if handed_over else (pinned, real)
             value = first.get(key, second.get(key, _MISSING))
             if value is _MISSING and handed_over:
                 value = vars(sys.modules["builtins"]).get(key, _MISSING)
+            if value is _MISSING and self.stand_ins:
+                value = self.stand_ins.get((real.get("__name__", ""), key), _MISSING)
             if value is _MISSING:
                 if key not in ("__name__", "__builtins__", "__package__"):
                     restricted.pop(name, None)
@@ -433,7 +437,7 @@ def global_names(code: CodeType) -> Iterator[str]:
         for instruction in dis.get_instructions(inner):
             if instruction.opname in _GLOBAL_LOADS and instruction.argval not in seen:
                 seen.add(instruction.argval)
-                if not instruction.argval.startswith("%") or instruction.argval.startswith(_HANDED):
+                if not instruction.argval.startswith("%") or instruction.argval.startswith(HANDED):
                     yield instruction.argval
 
 

@@ -177,6 +177,8 @@ def _canonical(node: object) -> Iterator[str]:
         yield type(node).__name__ + "("
         for name in node._fields:
             value = getattr(node, name, None)
+            if isinstance(node, ast.JoinedStr) and name == "values":
+                value = [part for part in value or [] if not _is_empty_text(part)]  # Python 3.12 adds some
             # Absent, None and empty are one: newer Pythons add fields, and leave them empty in older code.
             if value is None or value == [] or name in ("kind", "type_comment", "ctx"):
                 continue
@@ -192,6 +194,10 @@ def _canonical(node: object) -> Iterator[str]:
         yield "]"
     else:
         yield f"{type(node).__name__}:{node!r};"
+
+
+def _is_empty_text(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value == ""
 
 
 def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
