@@ -77,6 +77,9 @@ if TYPE_CHECKING:
         LedgerTooNew as LedgerTooNew,
     )
     from perdure.errors import (
+        NeverAwaited as NeverAwaited,
+    )
+    from perdure.errors import (
         NotSerializable as NotSerializable,
     )
     from perdure.errors import (
@@ -128,7 +131,7 @@ if TYPE_CHECKING:
 _ERRORS = (
     "BudgetExceeded", "ChildCancelled", "ChildFailed", "DefinitionError", "DeterminismWarning", "Divergence",
     "DuplicateStepName", "FatalError", "HookRefused", "InternalError", "InvalidInput", "LedgerCorrupt", "LedgerError",
-    "LedgerFull", "LedgerLocked", "LedgerReadOnly", "LedgerTooNew", "NotSerializable", "PerdureError",
+    "LedgerFull", "LedgerLocked", "LedgerReadOnly", "LedgerTooNew", "NeverAwaited", "NotSerializable", "PerdureError",
     "PolicyViolation", "RetryableError", "RunCancelled", "RunFailed", "RunTimeout", "SandboxViolation", "StepFailed",
     "StepInterrupted", "StepTimeout", "UnknownRun", "UnknownWorkflow", "ValueUnreadable",
     "WorkflowError",

@@ -12,6 +12,7 @@
     │   ├── NotSerializable      VAL101   a value without a lossless encoding, with its path
     │   ├── ValueUnreadable      VAL102   a recorded value whose class is gone or has changed too much
     │   ├── DuplicateStepName    STEP101  step.run used one name twice in a run
+    │   ├── NeverAwaited         STEP102  the body asked for something and nobody awaited it
     │   ├── StepFailed           STEP201  the step's own exception could not be rebuilt
     │   ├── StepTimeout          STEP202  an attempt took longer than its timeout
     │   ├── StepInterrupted      STEP203  an at-most-once step was cut off by a crash
@@ -195,6 +196,12 @@ class DuplicateStepName(WorkflowError):
     """`step.run` used one name twice in a run; names find results again, so they must differ."""
 
     code = "STEP101"
+
+
+class NeverAwaited(WorkflowError):
+    """The body returned, and something that it had asked for was never awaited: it would have been lost in silence."""
+
+    code = "STEP102"
 
 
 class StepFailed(WorkflowError):

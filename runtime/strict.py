@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         LedgerReadOnly as LedgerReadOnly,
         LedgerTooNew as LedgerTooNew,
         MemoryLedger as MemoryLedger,
+        NeverAwaited as NeverAwaited,
         NotSerializable as NotSerializable,
         PerdureError as PerdureError,
         PolicyViolation as PolicyViolation,

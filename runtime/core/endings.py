@@ -26,13 +26,20 @@ class Ending(NamedTuple):
     detail: str | None = None
 
 
-def ending_of(task: asyncio.Task[Any], executable: Executable, facts: RunFacts, cancel: str | None) -> Ending:
+def ending_of(
+    task: asyncio.Task[Any],
+    executable: Executable,
+    facts: RunFacts,
+    cancel: str | None,
+    neglected: BaseException | None = None,
+) -> Ending:
     """Look at a body that is done.
 
     Args:
         cancel: `"cancel"` or `"timeout"` when somebody asked the run to stop, else None.
+        neglected: what a body that has returned should have awaited.
     """
-    error = asyncio.CancelledError() if task.cancelled() else task.exception()
+    error = asyncio.CancelledError() if task.cancelled() else task.exception() or neglected
     if error is None:
         try:
             return Ending(kinds.COMPLETED, executable.encode_output(task.result()))

@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine, Generator
 from typing import Any, Protocol, TypeVar
 
 from perdure.core.branch import Branch
+from perdure.core.sites import site
 from perdure.errors import SandboxViolation
 from perdure.sandbox import discard
 
@@ -38,6 +39,13 @@ class BodyTask(asyncio.Task[T]):
     """A task that knows its branch."""
 
     branch: Branch
+    heard = False  # whether anybody ever waited for it
+    made_at = ""  # the line that created it
+
+    def add_done_callback(self, fn: Callable[[BodyTask[T]], object], /, *, context: Any = None) -> None:  # type: ignore[override]  # a task of ours, which is one of asyncio's
+        """Call back when it is done; `await`, `gather`, `wait` and groups all come here."""
+        self.heard = True
+        super().add_done_callback(fn, context=context)  # type: ignore[arg-type]
 
     def discard(self) -> None:
         """Close the coroutine without asyncio complaining that it was pending: the run is evicted, not forgotten."""
@@ -163,6 +171,8 @@ class BodyLoop(asyncio.AbstractEventLoop):
         branch = parent.branch.child() if parent is not None else Branch("0", "")
         task: BodyTask[T] = BodyTask(coro, loop=self, name=str(name or f"task-{branch.path}"), context=context)
         task.branch = branch
+        if parent is not None:
+            task.made_at = site()
         if len(self.tasks) >= self._sweep_at:
             self.tasks = [each for each in self.tasks if not each.done()]
             self._sweep_at = 2 * len(self.tasks) + 64

@@ -29,7 +29,9 @@ from perdure.core.facts import Executable, Output, RunFacts
 from perdure.core.history import Reused, Stride, command_key, is_reused, same_command, strides
 from perdure.core.hook import refuse_hook, token_of
 from perdure.core.loop import BodyLoop, BodyTask
+from perdure.core.misfits import misfit, refuse_loss
 from perdure.core.outcomes import OUTCOMES, Outcome
+from perdure.core.promised import Promised, neglected
 from perdure.core.refusals import name_used_twice, no_entropy, outside_of_body, too_long
 from perdure.core.sites import site
 from perdure.core.step import StepContext
@@ -82,6 +84,7 @@ class Machine(Answering):
         self._coming: Stride | None = None  # the one after it
         self._walk: Iterator[Stride] = iter(())
         self._replayed_length = 0  # entries of the run that is replayed
+        self.promised = Promised()
         self._step = StepContext(self)
         self.loop = BodyLoop(self)  # type: ignore[abstract]  # loop.py adds a refusal for each method it lacks
         self.conditions = Conditions(self.loop)
@@ -115,7 +118,10 @@ class Machine(Answering):
         try:
             with self._active():
                 self._deliver_all(causes)
+                if self._divergence is not None:
+                    raise self._divergence
                 if self._state == "running" and self._root is not None and self._root.done():
+                    refuse_loss(self, self._root)
                     self._asked.append(self._conclude(self._root))
                     self.loop.report_unheard()
         except (SandboxViolation, BudgetExceeded) as violation:
@@ -165,6 +171,7 @@ class Machine(Answering):
             with self._active():
                 self.loop.discard()
         self.waiting.clear()
+        self.promised.clear()
         self._root = None
 
     def _active(self) -> Advancing:
@@ -303,11 +310,13 @@ class Machine(Answering):
 
     # ── endings ──────────────────────────────────────────────────────────────────────────────────
 
-    def _conclude(self, root: BodyTask[Any]) -> Entry:
-        """Make the entry of how the body ended."""
+    def _conclude(self, root: BodyTask[Any], recorded: Entry | None = None) -> Entry:
+        """Make the entry of how the body ended; what is recorded as completed may have neglected something."""
         self._state = "ended"
+        lenient = recorded is not None and recorded.kind == kinds.COMPLETED
+        lost = None if lenient else neglected(self.promised, self.loop.tasks, self.waiting, self._where())
         with activation.suspended():  # validation and tracebacks are ours, not the body's
-            kind, value, delay_us, detail = ending_of(root, self.executable, self.facts, self._cancel)
+            kind, value, delay_us, detail = ending_of(root, self.executable, self.facts, self._cancel, lost)
         body, shape = value if value is not None else (None, None)
         due = None if delay_us is None else self._now + delay_us
         fields = {"attempt": self.facts.attempt, "due": due, "body": body, "shape": shape, "detail": detail}
@@ -322,7 +331,7 @@ class Machine(Answering):
             if recorded is not None:
                 self._differ(recorded, None)
             return
-        replayed = self._conclude(root)
+        replayed = self._conclude(root, recorded)
         if recorded is None or not same_ending(recorded, replayed):
             self._differ(recorded, replayed)
 
@@ -378,6 +387,10 @@ class Machine(Answering):
         else:
             if self.length >= self.executable.options.max_entries:
                 raise too_long(self.executable.options.max_entries, self._where())
+            if kind == kinds.STEP and self.executable.is_pinned:
+                self._divergence = misfit(call, self.facts, site(), self.length)
+                if self._divergence is not None:
+                    raise DivergenceSignal
             text = detail(command) if detail is not None else None
             checked_text(name, "the name")
             checked_text(text or "", "the text")

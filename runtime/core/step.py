@@ -19,6 +19,7 @@ from perdure.core.children import ChildHandle, child_input, child_run_id, workfl
 from perdure.core.continuing import ContinueAs
 from perdure.core.lacking import lacking
 from perdure.core.outcomes import value_of
+from perdure.core.promised import noting
 from perdure.core.receiving import Receiving
 from perdure.core.sites import site
 from perdure.declare.options import Delivery, Retries, StepOptions
@@ -39,6 +40,7 @@ OnParentClose = Literal["cancel", "abandon"]
 _DEFAULTS = StepOptions()
 
 
+@noting
 class StepContext(Receiving):
     """The durable operations of a body, its second parameter."""
 
@@ -102,7 +104,7 @@ class StepContext(Receiving):
         else:
             options = _DEFAULTS.overridden(retries, timeout, delivery, on_error)
         where = site() if self._machine.living else ""  # _here(), without one more call
-        return self._run(name, fn, args, NO_FACTS, options, where, True)
+        return self._machine.promised.note(self._run(name, fn, args, NO_FACTS, options, where, True))
 
     async def _run(
         self,
@@ -149,7 +151,7 @@ class StepContext(Receiving):
         self, definition: StepDefinition[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Coroutine[Any, Any, Any]:
         """Run a decorated step that a body called like a function."""
-        return self._call(definition, args, kwargs, self._here())
+        return self._machine.promised.note(self._call(definition, args, kwargs, self._here()))
 
     async def _call(
         self, definition: StepDefinition[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], where: str

@@ -35,6 +35,11 @@ def _member(member: object) -> Member:
     any_keyword = any(parameter.kind is parameter.VAR_KEYWORD for parameter in accepted)
     named = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     keywords = [parameter.name for parameter in accepted if parameter.kind in named][1:]  # without self
+    return Member(None if any_keyword else tuple(keywords), gives_awaitable(plain))
+
+
+def gives_awaitable(method: Callable[..., Any]) -> bool:
+    """Tell whether a call of a method does nothing until it is awaited."""
+    plain: Callable[..., Any] = inspect.unwrap(method)
     returned = str(plain.__annotations__.get("return", ""))
-    awaited = inspect.iscoroutinefunction(plain) or returned.startswith(_AWAITABLE)
-    return Member(None if any_keyword else tuple(keywords), awaited)
+    return inspect.iscoroutinefunction(plain) or returned.startswith(_AWAITABLE)
