@@ -24,6 +24,7 @@ _ONCE: Final = '"at_most_once"'
 _CAUSES = kinds.CAUSES
 _COMMANDS = kinds.COMMANDS
 _ENDINGS = kinds.ENDINGS
+_APART = frozenset({kinds.DROPPED, kinds.PATCHED})  # commands whose identity alone would not find them again
 
 
 class Reused(dict[str, tuple[Entry, Entry]]):
@@ -34,10 +35,10 @@ class Reused(dict[str, tuple[Entry, Entry]]):
         hooks: by identity, the hooks that were made.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.messages: list[Entry] = []
-        self.hooks: dict[str, Entry] = {}
+    def __init__(self, earlier: Reused | None = None) -> None:
+        super().__init__(earlier or {})
+        self.messages: list[Entry] = [] if earlier is None else list(earlier.messages)
+        self.hooks: dict[str, Entry] = {} if earlier is None else dict(earlier.hooks)
 
     def learn(self, entries: Iterable[Entry]) -> None:
         """Take over what an attempt completed, and which at-most-once steps it may have done without hearing of it."""
@@ -56,7 +57,7 @@ class Reused(dict[str, tuple[Entry, Entry]]):
                 self.messages.append(entry)
             elif entry.kind == kinds.HOOK:
                 self.hooks[entry.command] = entry
-            elif entry.kind == kinds.EMIT:
+            elif entry.kind in (kinds.EMIT, kinds.PATCHED):
                 self[entry.command] = (entry, entry)
             elif entry.kind in _COMMANDS and entry.kind != kinds.DROPPED:
                 asked[entry.command] = entry
@@ -81,16 +82,18 @@ class Stride:
     Attributes:
         causes: one, or after a recovery several.
         commands: by identity (see `command_key`), in order; a replay takes out what it has matched.
+        changes: the changes whose new way the body has taken since; a replay need not ask for them.
         ending: how the body ended, if it did.
         last: position of its last entry.
     """
 
     # Written out: a replay makes one of these for every step.
-    __slots__ = ("causes", "commands", "ending", "last")
+    __slots__ = ("causes", "changes", "commands", "ending", "last")
 
     def __init__(self, causes: list[Entry], last: int) -> None:
         self.causes = causes
         self.commands: dict[str, Entry] = {}
+        self.changes: tuple[str, ...] = ()
         self.ending: Entry | None = None
         self.last = last
 
@@ -112,7 +115,12 @@ def strides(entries: Iterable[Entry], deferred: list[Entry]) -> Iterator[Stride]
     for entry in entries:
         kind = entry[2]
         if kind in _COMMANDS:
-            commands[entry[4] if kind != kinds.DROPPED else "-" + entry[4]] = entry
+            if kind not in _APART:
+                commands[entry[4]] = entry
+            elif kind == kinds.DROPPED:
+                commands["-" + entry[4]] = entry
+            elif stride is not None:
+                stride.changes += (entry[5],)
         elif kind in _CAUSES:
             if diverged:
                 deferred.append(entry)

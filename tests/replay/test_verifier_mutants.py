@@ -38,9 +38,9 @@ class Mutant(NamedTuple):
 
 
 MUTANTS: dict[str, Mutant] = {
-    "arguments are not compared": Mutant(machine, "_same_command", "recorded.body == body and ", ""),
-    "types of arguments are not compared": Mutant(machine, "_same_command", " and recorded.shape == shape", ""),
-    "names are not compared": Mutant(machine, "_same_command", "recorded.name == name and ", ""),
+    "arguments are not compared": Mutant(machine, "same_command", "recorded.body == body and ", ""),
+    "types of arguments are not compared": Mutant(machine, "same_command", " and recorded.shape == shape", ""),
+    "names are not compared": Mutant(machine, "same_command", "recorded.name == name and ", ""),
     "a command that differs passes": Mutant(
         Machine, "ask", "self._diverge(recorded, asked)", "recorded = recorded or asked"
     ),
