@@ -392,7 +392,7 @@ def _diverged(row: RunRow, entry: Entry) -> None:
 
 def _recovered(row: RunRow, entry: Entry) -> None:
     if row.status == "diverged":
-        row.status = "running"
+        row.status = "queued" if row.began_at is None else "running" if row.due is None else "awaiting_retry"
         row.error = None
 
 

@@ -88,6 +88,11 @@ class Executable(Protocol):
         """How many of (input, step, ctx) the body takes."""
         ...
 
+    @property
+    def is_pinned(self) -> bool:
+        """Whether the body was recorded, so that what it needs of today's code may be gone."""
+        ...
+
     def body(self) -> Callable[..., Coroutine[Any, Any, Any]]:
         """The restricted body."""
         ...

@@ -31,6 +31,7 @@ from perdure.core.hook import refuse_hook, token_of
 from perdure.core.loop import BodyLoop, BodyTask
 from perdure.core.misfits import misfit, refuse_loss
 from perdure.core.outcomes import OUTCOMES, Outcome
+from perdure.core.patches import Patches, patched_command
 from perdure.core.promised import Promised, neglected
 from perdure.core.refusals import name_used_twice, no_entropy, outside_of_body, too_long
 from perdure.core.sites import site
@@ -69,6 +70,7 @@ class Machine(Answering):
         self.last_at = 0
         self._reused = reused if reused is not None else Reused()
         self.boxes = Boxes(self._reused.messages)
+        self.patches = Patches(self, self._reused)
         self.new_token: Callable[[], str] = no_entropy  # whoever lets the body live gives one: it is not ours to make
         self._state: State = "waiting to begin"
         self._closed = False
@@ -201,6 +203,8 @@ class Machine(Answering):
         assert stride is not None
         self._stride = stride
         self._expected = stride.commands
+        if stride.changes:
+            self.patches.recorded(stride.changes)
         self._coming = next(self._walk, None)
         return stride
 
@@ -419,6 +423,18 @@ class Machine(Answering):
         waiting = self.ask(kind, name, body, shape, detail=detail)
         self.waiting.pop(waiting.command, None)
         return waiting.detail
+
+    def mark(self, change: str, where: str) -> bool:
+        """Record that the body takes a change's new way; False on replay, where it is in the history or is not so."""
+        if self._expected is not None or self._divergence is not None:
+            return False
+        if self.length >= self.executable.options.max_entries:
+            raise too_long(self.executable.options.max_entries, self._where())
+        detail = detail_text({}, where)
+        self._asked.append(
+            self.entry(kinds.PATCHED, self._now, command=patched_command(change), name=change, detail=detail)
+        )
+        return True
 
     def token(self, command: str, given: str | None) -> str:
         """The token of a hook: as given, as an earlier attempt had it (somebody outside holds it), or a new one."""

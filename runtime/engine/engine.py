@@ -26,6 +26,7 @@ from perdure.engine.attempts import Attempt, Outcome, Performers
 from perdure.engine.batch import Batch
 from perdure.engine.chains import Chains
 from perdure.engine.clock import Clock
+from perdure.engine.definitions import Code, Definitions
 from perdure.engine.families import Families
 from perdure.engine.moves import Moves
 from perdure.engine.residents import RESIDENTS_MAX, Residents
@@ -61,11 +62,13 @@ class Engine:
         performers: Performers,
         *,
         residents_max: int = RESIDENTS_MAX,
+        code: Code = "pinned",
     ) -> None:
         self.ledger = ledger
         self.registry = registry
         self.clock = clock
         self.performers = performers
+        self.definitions = Definitions(self, code)
         self.residents = Residents(ledger, residents_max)
         self.timers = DueWindow(ledger)
         self.show = show  # where lines go that bodies write; a simulation takes them into its story
@@ -92,6 +95,7 @@ class Engine:
             for message in pending:
                 self._apply(message, batch)
             due = self.timers.take(batch.now)
+            self.residents.prefetch(due)
             for run in due:
                 self.moves.due(run, batch)
                 self.families.settle(batch)

@@ -9,21 +9,23 @@ import json
 import logging
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from perdure.core.lifecycle import interrupted
 from perdure.core.machine import Machine
+from perdure.declare.recorded_options import record_options
 from perdure.declare.registry import Definition
 from perdure.engine.attempts import Outcome
-from perdure.engine.batch import Batch
+from perdure.engine.batch import Batch, Queued
+from perdure.engine.diverging import recover_waiting, report_of, stops
 from perdure.engine.residents import facts_of, next_attempt
 from perdure.errors import (
     DefinitionError,
     InternalError,
+    LedgerCorrupt,
     PerdureError,
     RunTimeout,
-    UnknownWorkflow,
     WorkflowError,
 )
 from perdure.storage import entries as kinds
@@ -55,6 +57,10 @@ class Start:
     parent_command: str | None = None
     on_parent_close: str | None = None
     continued_from: Mapping[str, str] | None = None  # run_id and first_run_id of the chain that it goes on with
+    queue: str | None = None  # by default the workflow's, as key and priority
+    key: str | None = None
+    priority: int | None = None
+    place: Mapping[str, Any] | None = None  # on a queue, as it is recorded; None begins at once
 
 
 class Moves:
@@ -84,6 +90,13 @@ class Moves:
         existing = self._existing(wanted, key, batch)
         if existing is not None:
             return existing
+        queues = self._engine.queues
+        place = queues.place(wanted)
+        if place is not None:
+            instead = queues.instead(wanted, place, encoded, batch)
+            if instead is not None:
+                return instead
+            wanted = replace(wanted, place=place, delay_us=queues.delay_us(wanted, place))
         return self.create(wanted, wanted.run_id or self._engine.clock.new_run_id(), key, encoded, batch)
 
     def create(self, wanted: Start, run_id: str, key: str | None, encoded: Encoded, batch: Batch) -> str:
@@ -91,7 +104,9 @@ class Moves:
         engine, definition = self._engine, wanted.definition
         begins = batch.now + wanted.delay_us if wanted.delay_us else None
         timeout = definition.options.timeout_us
-        timeout_at = None if timeout is None else (begins or batch.now) + timeout
+        timeout_at = None  # on a queue it counts from its begin
+        if timeout is not None and wanted.place is None:
+            timeout_at = (begins or batch.now) + timeout
         created = Entry(
             engine.ledger.next_run(),
             0,
@@ -110,7 +125,9 @@ class Moves:
             batch.keys[definition.id, key] = run_id
         if timeout_at is not None:
             batch.times.append((timeout_at, created.run))
-        if begins is not None:
+        if wanted.place is not None:
+            batch.queued[created.run] = Queued(definition, [created])
+        if begins is not None or wanted.place is not None:
             batch.add(created)
             return run_id
         row = RunRow(
@@ -200,7 +217,7 @@ class Moves:
             if detail["type"] == event_type and satisfies(matchable, detail["match"]):
                 waits.append((entry.run, entry.command))
         woken = 0
-        for run, command in waits:
+        for run, command in self._engine.residents.fetched(waits):
             fields = {"command": command, "name": event_type, "body": encoded.body, "shape": encoded.shape}
             woken += self.tell(run, batch, kinds.EVENT_RECEIVED, **fields)
         return woken
@@ -235,7 +252,8 @@ class Moves:
             self.cancel(row, batch, "timeout")
             return
         if row.due is not None and row.due <= batch.now:
-            self._begin(row, batch)
+            if row.status != "queued" or row.queue is None:  # else its queue begins it
+                self._begin(row, batch)
             return
         for pending in list(row.pending.values()):
             if pending.due is not None and pending.due <= batch.now:
@@ -248,8 +266,8 @@ class Moves:
                 self._engine.feed(machine, batch, machine.entry(kinds.BEGAN, batch.now))
             return
         try:
-            definition = self._engine.registry.get(row.workflow, row.version)
-        except UnknownWorkflow as error:
+            definition = self._engine.definitions.of(row)
+        except (WorkflowError, LedgerCorrupt) as error:
             self._diverged(row, error, batch)
             return
         machine = next_attempt(row, definition, self._engine.ledger.entries(row.run))
@@ -265,7 +283,8 @@ class Moves:
         if pending.kind == kinds.SLEEP:
             engine.feed(machine, batch, machine.entry(kinds.TIMER_FIRED, batch.now, **fields))
         elif pending.kind == kinds.STEP:
-            if pending.retrying and pending.command not in engine.in_flight.get(row.run, ()):
+            at_work = pending.command in engine.in_flight.get(row.run, ())
+            if pending.retrying and not at_work and not stops(engine, machine, pending.command, batch):
                 batch.add(machine.entry(kinds.STEP_STARTED, batch.now, attempt=pending.attempt, **fields))
                 self._perform(machine, pending.command, pending.attempt, batch)
         else:
@@ -284,7 +303,8 @@ class Moves:
         if row.run in batch.stopping:
             return True
         machine = engine.residents.get(row.run)
-        idle = machine is None and row.status in ("queued", "awaiting_retry") and row.due is not None
+        waits = row.due is not None or row.queue is not None
+        idle = machine is None and row.status in ("queued", "awaiting_retry") and waits
         if machine is not None and machine.ended:  # in this very batch
             idle = machine.ending is not None and machine.ending.kind == kinds.RETRYING
             if not idle:
@@ -292,11 +312,8 @@ class Moves:
             batch.lengths.setdefault(row.run, machine.length)
         batch.stopping.add(row.run)
         if idle:
-            requested = self.bare_entry(row, batch, kinds.CANCEL_REQUESTED, name=reason)
-            batch.add(requested, self._ending(row, batch, reason))
-            batch.ended.append(row.run)
-            engine.families.ended(engine.chains.first(row, batch), row.parent_run_id, batch.entries[-1], batch)
-            engine.families.cancel_children(row.run_id, batch)
+            batch.add(self.bare_entry(row, batch, kinds.CANCEL_REQUESTED, name=reason))
+            self.end_waiting(row, batch, reason)
             return True
         machine = machine or self.machine(row.run, batch)
         if machine is None:
@@ -307,6 +324,14 @@ class Moves:
             engine.feed(machine, batch, machine.entry(kinds.CANCEL_REQUESTED, batch.now, name=reason))
         engine.families.cancel_children(row.run_id, batch)
         return True
+
+    def end_waiting(self, row: RunRow, batch: Batch, reason: str) -> None:
+        """End a run whose body does not run and that was asked to stop."""
+        families = self._engine.families
+        batch.add(self._ending(row, batch, reason))
+        batch.ended.append(row.run)
+        families.ended(self._engine.chains.first(row, batch), row.parent_run_id, batch.entries[-1], batch)
+        families.cancel_children(row.run_id, batch)
 
     def _ending(self, row: RunRow, batch: Batch, reason: str) -> Entry:
         """How a run ends whose body does not run: there is nothing to compensate."""
@@ -320,7 +345,12 @@ class Moves:
     def resume(self, run: int, batch: Batch) -> None:
         """Bring a run back after a restart, or after it diverged: start again what was cut off."""
         row = self._engine.ledger.run_numbered(run)
-        if row is None or row.status in ENDED or row.due is not None:
+        if row is None or row.status in ENDED:
+            return
+        if row.status == "diverged" and (row.due is not None or row.began_at is None):
+            recover_waiting(self._engine, row, batch)
+            return
+        if row.due is not None:
             return
         machine = self.machine(run, batch, try_diverged=True)
         if machine is None:
@@ -343,7 +373,8 @@ class Moves:
         call = machine.step_call(pending.command)
         number = max(pending.attempt, 1)
         if call.options.delivery == "at_least_once":
-            self._perform(machine, pending.command, number, batch)
+            if not stops(self._engine, machine, pending.command, batch):
+                self._perform(machine, pending.command, number, batch)
             return
         facts = machine.facts
         error = interrupted(pending.name, f"{facts.workflow} v{facts.version}, run {facts.run_id}")
@@ -381,10 +412,9 @@ class Moves:
         ):
             return None
         try:
-            definition = engine.registry.get(row.workflow, row.version)
-            machine = engine.residents.load(row, definition)
+            machine = engine.residents.load(row, engine.definitions.of(row))
             batch.touched.add(run)  # so that it is parked again when it only waits
-        except (WorkflowError, InternalError) as error:  # no such workflow, a divergence, a class that is gone, our bug
+        except (WorkflowError, InternalError, LedgerCorrupt) as error:  # no such code, a divergence, a lost class, our bug
             if row.status != "diverged":
                 self._diverged(row, error, batch)
             return None
@@ -406,28 +436,31 @@ class Moves:
             del batch.entries[before:]
             return False
         logger.warning("Run %s replays again and goes on.", row.run_id)
+        if row.queue is not None and not machine.began:
+            batch.lengths[row.run] = machine.length
+            self._engine.residents.drop(row.run)  # its queue begins it, in a later batch
+            return False
         return True
 
     def _diverged(self, row: RunRow, error: PerdureError, batch: Batch) -> None:
         """Stop a run without failing it: nothing is lost, and it goes on once it replays again."""
         logger.error("Run %s of %s v%s stopped as diverged.\n%s", row.run_id, row.workflow, row.version, error)
-        detail = json.dumps({"message": error.message, "report": str(error)}, ensure_ascii=False)
-        batch.add(self.bare_entry(row, batch, kinds.DIVERGED, detail=detail))
+        batch.add(self.bare_entry(row, batch, kinds.DIVERGED, detail=report_of(error)))
 
     def set_aside(self, machine: Machine, batch: Batch, causes: Sequence[Entry], error: Exception) -> None:
         """Keep causes that a body could not live through, as those of a diverged run."""
         self._engine.residents.drop(machine.facts.run)
         row = self._engine.ledger.run_numbered(machine.facts.run)
-        message = f"{type(error).__name__}: {error}".splitlines()[0]
-        detail = json.dumps({"message": message, "report": str(error)}, ensure_ascii=False)
+        detail = report_of(error)
         position = causes[0].position
         at = causes[0].at
-        if row is None or position == 0:  # it never came into being; CREATED must stay first
+        if position == 0:  # it never came into being; CREATED must stay first
             batch.add(causes[0], Entry(causes[0].run, 1, kinds.DIVERGED, at, detail=detail))
             return
         entries = [Entry(causes[0].run, position, kinds.DIVERGED, at, detail=detail)]
-        entries += [cause._replace(position=position + 1 + index) for index, cause in enumerate(causes)]
-        batch.lengths[row.run] = position + len(entries)
+        if causes[0].kind != kinds.RESTARTED:  # an attempt that could not begin is begun again, by the clock
+            entries += [cause._replace(position=position + 1 + index) for index, cause in enumerate(causes)]
+        batch.lengths[causes[0].run] = position + len(entries)
         batch.add(*entries)
 
     def bare_entry(self, row: RunRow, batch: Batch, kind: str, **fields: Any) -> Entry:
@@ -464,6 +497,8 @@ def _created_detail(wanted: Start, run_id: str, key: str | None, timeout_at: int
         "on_parent_close": wanted.on_parent_close,
         "timeout_at": timeout_at,
         "continued_from": wanted.continued_from,
+        "queue": wanted.place,
+        "options": record_options(wanted.definition.options),
     }
     detail.update({name: value for name, value in optional.items() if value})
     return json.dumps(detail, ensure_ascii=False)

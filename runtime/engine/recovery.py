@@ -48,11 +48,11 @@ def _begin(inbox: Inbox, engine: Engine, batch: Batch) -> None:
 
 
 def _registered(engine: Engine, rows: Iterable[RunRow]) -> list[int]:
-    """The runs whose workflow is known here; others are named in the log and wait."""
+    """The runs that can be tried here; on today's code, others are named in the log and wait."""
     unregistered: Counter[str] = Counter()
     runs: list[int] = []
     for row in rows:
-        if engine.registry.knows(row.workflow, row.version):
+        if engine.definitions.may_walk(row):
             runs.append(row.run)
         else:
             unregistered[f"{row.workflow} v{row.version}"] += 1
@@ -63,6 +63,7 @@ def _registered(engine: Engine, rows: Iterable[RunRow]) -> list[int]:
 
 def _resume(engine: Engine, batch: Batch, runs: Sequence[int]) -> None:
     batch.again.append(lambda later: _resume(engine, later, runs))  # nobody else would resume them after a full disk
+    engine.residents.prefetch(runs)
     for run in runs:
         engine.moves.resume(run, batch)
         engine.families.settle(batch)

@@ -6,17 +6,18 @@ Knows machines and how to bring them back. Must not know why they are needed.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from perdure.core.facts import RunFacts, first_run_id_of, seed_and_origin
+from perdure.core.facts import Executable, RunFacts, first_run_id_of, seed_and_origin
 from perdure.core.history import Reused, split_attempts
 from perdure.core.machine import Machine
-from perdure.declare.registry import Definition
+from perdure.engine.attempts import Place
 from perdure.errors import Divergence
 from perdure.storage.entries import Entry
 from perdure.storage.ledger import Ledger, RunRow
 
 RESIDENTS_MAX = 256
+_PAGE_RUNS = 200
 
 
 class Residents:
@@ -64,7 +65,20 @@ class Residents:
         for run in [*self._busy, *self._idle]:
             self.drop(run)
 
-    def load(self, row: RunRow, definition: Definition) -> Machine:
+    def prefetch(self, runs: Sequence[int]) -> None:
+        """Have the ledger read at once what `load` will want of these runs."""
+        parked = [run for run in runs if run not in self._busy and run not in self._idle]
+        if parked:
+            self._ledger.prefetch(parked)
+
+    def fetched(self, places: Sequence[Place]) -> Iterator[Place]:
+        """Go through places of runs that will be loaded, a page of them in memory at a time."""
+        for start in range(0, len(places), _PAGE_RUNS):
+            page = places[start : start + _PAGE_RUNS]
+            self.prefetch([run for run, _ in page])
+            yield from page
+
+    def load(self, row: RunRow, definition: Executable) -> Machine:
         """Bring a run's body back by replaying its current attempt.
 
         Raises:
@@ -79,7 +93,7 @@ class Residents:
         return machine
 
 
-def replayed(row: RunRow, definition: Definition, entries: Sequence[Entry]) -> Machine:
+def replayed(row: RunRow, definition: Executable, entries: Sequence[Entry]) -> Machine:
     """Replay the last attempt in `entries`; earlier ones only lend it what they completed."""
     *earlier, current = split_attempts(entries)
     machine = Machine(definition, facts_of(row, entries[0]), reused_from(earlier))
@@ -92,7 +106,7 @@ def replayed(row: RunRow, definition: Definition, entries: Sequence[Entry]) -> M
     return machine
 
 
-def next_attempt(row: RunRow, definition: Definition, entries: Sequence[Entry]) -> Machine:
+def next_attempt(row: RunRow, definition: Executable, entries: Sequence[Entry]) -> Machine:
     """Make the machine of a run's next attempt, which has not begun."""
     facts = facts_of(row, entries[0], attempt=row.attempt + 1)
     machine = Machine(definition, facts, reused_from(split_attempts(entries)))

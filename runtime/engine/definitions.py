@@ -1,0 +1,68 @@
+"""Which definition walks a run: the one that it started with, even when today's code has another one, or none.
+
+    pinned   a run goes on with the body that the ledger recorded for it; steps and models are today's
+    today    a run goes on with the body that is registered under its id and version, as one wants it in development
+
+Knows registries and recorded definitions. Must not know what is done with them.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from perdure.declare.options import WorkflowOptions
+from perdure.declare.pinned import PinnedCode, PinnedDefinition
+from perdure.declare.recorded_options import recorded_options
+from perdure.declare.registry import Definition
+from perdure.errors import DefinitionError
+from perdure.storage.ledger import RunRow
+
+if TYPE_CHECKING:
+    from perdure.engine.engine import Engine
+
+Code: TypeAlias = Literal["pinned", "today"]
+
+
+def checked_code(code: str) -> Code:
+    """Refuse another word than the two."""
+    if code == "pinned" or code == "today":
+        return code
+    raise DefinitionError(
+        f"code={code!r} can't be used.",
+        fix='give "pinned" (runs go on with the code they started with) or "today" (with what is registered now)',
+    )
+
+
+class Definitions:
+    """The definitions that one engine walks runs on. To be asked on the engine's thread."""
+
+    def __init__(self, engine: Engine, code: Code) -> None:
+        self.code = code
+        self._engine = engine
+        self._pinned = PinnedCode(engine.registry, engine.ledger.definition)
+
+    def of(self, row: RunRow) -> Definition | PinnedDefinition:
+        """Find what walks a run.
+
+        Raises:
+            UnknownWorkflow: it is to be today's, and nobody registered that.
+            DefinitionError, PolicyViolation, LedgerCorrupt: the recorded code can't be loaded; each says why.
+        """
+        registry = self._engine.registry
+        if self.code == "today":
+            return registry.get(row.workflow, row.version)
+        if registry.knows(row.workflow, row.version):
+            today = registry.get(row.workflow, row.version)
+            if today.digest == row.definition:
+                return today
+        return self._pinned.get(row.definition, row.workflow, row.version, lambda: self._options(row))
+
+    def may_walk(self, row: RunRow) -> bool:
+        """Whether it is worth trying: on today's code a workflow that nobody registered here is left alone."""
+        return self.code == "pinned" or self._engine.registry.knows(row.workflow, row.version)
+
+    def _options(self, row: RunRow) -> WorkflowOptions:
+        created = self._engine.ledger.entries(row.run, 0, 1)[0]
+        detail: Any = json.loads(created.detail or "{}")
+        return recorded_options(detail.get("options", {}))
