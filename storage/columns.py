@@ -8,6 +8,7 @@ This file knows queries. It must not know that there is a journal, nor how rows 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from perdure.storage.ledger import RunFilter, RunRow, SqlResult, Waiter
 from perdure.storage.migrations import STEPS, check_version, migrate
 from perdure.storage.tables import ENTRY_SELECTION, RUN_SELECTION, TABLES, SqlRow, idempotency_hash, row_of
 from perdure.storage.views import VIEWS
+
+_POSITION = itemgetter(Entry._fields.index("position"))
 
 
 class Columns:
@@ -151,9 +154,25 @@ class Columns:
     def entries(self, run: int, start: int, stop: int | None) -> list[Entry]:
         """Read a run's entries from `start` up to `stop`, which is left out."""
         last = 2**31 - 1 if stop is None else stop - 1
-        where = 'run = ? AND "position" BETWEEN ? AND ? ORDER BY "position"'
-        return list(map(Entry._make, self._all(f"SELECT {ENTRY_SELECTION} FROM _ledger.entries WHERE {where}",
-                                               [run, start, last])))  # fmt: skip
+        where = 'run = ? AND "position" BETWEEN ? AND ?'
+        found = list(map(Entry._make, self._all(f"SELECT {ENTRY_SELECTION} FROM _ledger.entries WHERE {where}",
+                                                [run, start, last])))  # fmt: skip
+        # They lie in order; sorting them in SQL as well made a short look-up half as slow again.
+        found.sort(key=_POSITION)
+        return found
+
+    def beginnings(self, runs: Sequence[int], stop: int) -> dict[int, list[Entry]]:
+        """Read the entries of several runs, given in increasing order, from each one's first up to position `stop`."""
+        where, parameters = ("run = ?", [runs[0]]) if len(runs) == 1 else _among(runs)
+        rows = self._all(
+            f'SELECT {ENTRY_SELECTION} FROM _ledger.entries WHERE {where} AND "position" < ?', [*parameters, stop]
+        )
+        found: dict[int, list[Entry]] = {run: [] for run in runs}
+        for entry in map(Entry._make, rows):
+            found[entry.run].append(entry)
+        for entries in found.values():
+            entries.sort(key=_POSITION)
+        return found
 
     def selected(
         self, run: int, kinds: Collection[str], start: int, stop: int | None, limit: int | None

@@ -31,6 +31,7 @@ from perdure.storage.batch import prepare
 from perdure.storage.columns import Columns
 from perdure.storage.due_window import DueWindow
 from perdure.storage.entries import CREATED, DefinitionRow, Entry
+from perdure.storage.fold import fold_all
 from perdure.storage.journal import SEGMENT_BYTES, Journal
 from perdure.storage.ledger import RunFilter, RunRow, SqlResult, Waiter, is_on_queue
 from perdure.storage.lock import OwnerLock, ReaderLock
@@ -79,6 +80,7 @@ class DuckDBLedger:
         self._recent = Recent()
         self._absorbing = threading.Lock()  # one absorption at a time
         self._known_definitions: set[str] = set()
+        self._fetched: dict[int, list[Entry]] = {}  # whole histories as of the last `prefetch`
         self._journal: Journal | None = None
         self._absorber: Absorber | None = None
         self._closed = False
@@ -334,8 +336,24 @@ class DuckDBLedger:
         found += [row for row in moved.values() if is_on_queue(row, since)]
         return sorted(found, key=lambda row: row.run)
 
+    def prefetch(self, runs: Sequence[int]) -> None:
+        """Read the rows and the short histories of these runs with one query, for when they are asked for next."""
+        overlays = self._recent.overlays()
+        old = sorted(run for run in set(runs) if not any(overlay.entries(run) for overlay in overlays))
+        if not old:
+            return
+        found = self._columns.beginnings(old, _WORTH_PACKING)
+        self._fetched = {run: entries for run, entries in found.items() if 0 < len(entries) < _WORTH_PACKING}
+        unknown = [run for run in old if self._recent.row(run) is None]
+        rows = [fold_all(None, self._fetched[run]) for run in unknown if run in self._fetched]
+        longer = [run for run in unknown if run not in self._fetched]
+        self._recent.warm([*rows, *(self._columns.numbered(longer) if longer else ())])
+
     def walk(self, row: RunRow) -> list[Entry]:
         """Read a run's entries as a replay needs them."""
+        fetched = self._fetched.get(row.run, ())
+        if fetched and len(fetched) == row.length:
+            return list(fetched)
         if row.length < _WORTH_PACKING or any(overlay.entries(row.run) for overlay in self._recent.overlays()):
             return self.entries(row.run)
         return self._columns.walk(row.run)

@@ -244,6 +244,10 @@ class Ledger(Protocol):
         """The earliest `next_due` of all runs."""
         ...
 
+    def prefetch(self, runs: Sequence[int]) -> None:
+        """Say that these runs, a page of them, are looked at and walked next. It changes no answer, only their cost."""
+        ...
+
     def waiters(self, event_type: str, payload: Mapping[str, Any]) -> list[Waiter]:
         """List the waits whose type is equal and whose every `match` key is in the payload with an equal value.
 

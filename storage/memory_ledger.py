@@ -142,6 +142,9 @@ class MemoryLedger:
         """The earliest due time of all runs."""
         return self._due.next_due()
 
+    def prefetch(self, runs: Sequence[int]) -> None:
+        """Everything is at hand."""
+
     def waiters(self, event_type: str, payload: Mapping[str, Any]) -> list[Waiter]:
         """List the waits that this event satisfies."""
         wanted = self._key_sets.candidates(event_type, payload)

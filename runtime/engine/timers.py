@@ -12,6 +12,7 @@ from perdure.storage.ledger import Ledger
 
 HORIZON_US = 30_000_000
 ROWS_MAX = 10_000
+TAKEN_MAX = 500
 
 
 class DueWindow:
@@ -27,11 +28,14 @@ class DueWindow:
         if due <= self._horizon:
             heapq.heappush(self._heap, (due, run))
 
-    def take(self, now: int) -> list[int]:
-        """Take out the runs that are due; each may turn out to have been answered meanwhile."""
+    def take(self, now: int, limit: int = TAKEN_MAX) -> list[int]:
+        """Take out runs that are due, the earliest first; each may turn out to have been answered meanwhile.
+
+        The rest stays for the next turn, so that a storm of timers leaves room for others in between.
+        """
         self._refill(now)
         runs: dict[int, None] = {}
-        while self._heap and self._heap[0][0] <= now:
+        while self._heap and self._heap[0][0] <= now and len(runs) < limit:
             runs[heapq.heappop(self._heap)[1]] = None
         return list(runs)
 
