@@ -171,11 +171,13 @@ def _restarted(row: RunRow, entry: Entry) -> None:
         row.cancel_requested = False
     row.timeout_at = _facts(entry).get("timeout_at", row.timeout_at)
     row.attempt = entry.attempt
-    row.finished_at = row.due = row.error = row.verdict = row.continued_as = None
+    row.finished_at = row.due = row.verdict = row.continued_as = None
     row.pending = _hooks(row)
     for counts in row.boxes.values():
         counts[1] = 0
-    row.status = "running"
+    if row.status != "diverged":  # else the attempt could not begin, and waits as other causes do
+        row.status = "running"
+        row.error = None
 
 
 def _hooks(row: RunRow) -> dict[str, Pending]:

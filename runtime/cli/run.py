@@ -18,6 +18,7 @@ from perdure.cli.opening import registry_of, some_workflows
 from perdure.cli.output import STATUS_STYLES, console, print_json
 from perdure.client.runtime import Runtime
 from perdure.engine.batch import Batch
+from perdure.engine.definitions import checked_code
 from perdure.engine.engine import Engine
 from perdure.errors import DefinitionError
 from perdure.storage.ledger import ENDED, STATUSES, RunFilter
@@ -31,6 +32,15 @@ Verified = Annotated[
     typer.Option("--verify", metavar="SHARE", help='Replay ended runs in the background: "always", or a share: 0.01.'),
 ]
 
+WalkedOn = Annotated[
+    str,
+    typer.Option(
+        "--code",
+        metavar="pinned|today",
+        help="Walk open runs on the code that they started with, or on what is registered today (for development).",
+    ),
+]
+
 _LOOK_EVERY_S = 0.2
 
 
@@ -39,6 +49,7 @@ def run_worker(
     workflows: Workflows,
     until_idle: UntilIdle = False,
     verify: Verified = "off",
+    code: WalkedOn = "pinned",
     as_json: AsJson = False,
 ) -> None:
     """Work on a ledger's runs until Ctrl-C.
@@ -48,7 +59,7 @@ def run_worker(
     """
     registry = registry_of(workflows)
     some_workflows(registry, workflows)
-    runtime = Runtime(ledger, workflows=registry.all(), verify=_share(verify))
+    runtime = Runtime(ledger, workflows=registry.all(), verify=_share(verify), code=checked_code(code))
     counts = asyncio.run(_work(runtime, ledger, until_idle))
     if as_json:
         print_json({"ledger": str(ledger), "counts": counts})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -229,13 +230,15 @@ def end_of(row: RunRow, entry: Entry) -> tuple[PerdureError, BaseException | Non
         cancelled.run_id = row.run_id
         return cancelled, None
     if row.status == "diverged":
+        report: Any = json.loads(entry.detail or "{}")
         diverged = Divergence(
             f"run {row.run_id} stopped as diverged: {row.error}",
             run_id=row.run_id,
             position=entry.position,
             where=where,
-            why="its ledger and today's code disagree; nothing is lost",
-            fix="restore the code it started with (or register both versions), and start the runtime again",
+            why=f"{report.get('why') or 'its ledger and its code disagree'}; nothing is lost",
+            fix=report.get("fix")
+            or "restore the code it started with (or register both versions), and start the runtime again",
         )
         return diverged, None
     failure = decode_failure(entry.body or "null", entry.shape)

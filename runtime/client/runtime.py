@@ -20,6 +20,7 @@ from perdure.declare.registry import Definition, Registry
 from perdure.durations import Duration, duration_us, moment_us
 from perdure.engine.batch import Batch
 from perdure.engine.clock import Clock, SystemClock
+from perdure.engine.definitions import checked_code
 from perdure.engine.engine import Condition, Engine, snapshot
 from perdure.engine.moves import Start
 from perdure.engine.performers import ThreadedPerformers
@@ -56,6 +57,9 @@ class Runtime:
         verify: "always" replays every run that has ended, in the background, and records whether it replays (see the
             view `verdicts`); a number above 0 and up to 1 does so for that share of the runs.
         residents_max: bodies of waiting runs that are kept in memory; others come back by replay.
+        code: "pinned" walks every run on the code that it started with, which the ledger has, also after a deploy
+            changed or deleted it; steps are today's. "today" walks open runs on what is registered now, as one wants it
+            in development: a run whose history does not fit stops as diverged.
 
     Raises:
         LedgerLocked, LedgerCorrupt, LedgerTooNew, LedgerReadOnly: on entering.
@@ -70,6 +74,7 @@ class Runtime:
         drain: Duration = "10s",
         verify: Literal["off", "always"] | float = "off",
         residents_max: int = RESIDENTS_MAX,
+        code: Literal["pinned", "today"] = "pinned",
         clock: Clock | None = None,
     ) -> None:
         self.registry = Registry(find_workflows(workflows))
@@ -83,6 +88,7 @@ class Runtime:
         self._drain_us = duration_us(drain, "drain")
         self._verified_share = share_of(verify)
         self._residents_max = residents_max
+        self._code = checked_code(code)
         self._clock = clock if clock is not None else SystemClock()
         self._ledger: Ledger | None = None
         self._thread: EngineThread | None = None
@@ -99,8 +105,11 @@ class Runtime:
         ledger = await asyncio.to_thread(self._open)
 
         def make(thread: EngineThread) -> Engine:
-            self._performers = ThreadedPerformers(loop, thread.report, self._clock.now_us)
-            return Engine(ledger, self.registry, self._clock, self._performers, residents_max=self._residents_max)
+            self._performers = ThreadedPerformers(loop, thread.report, thread.tell, self._clock.now_us)
+            return Engine(
+                ledger, self.registry, self._clock, self._performers,
+                residents_max=self._residents_max, code=self._code,
+            )  # fmt: skip
 
         self._thread = EngineThread(make)
         if self._verified_share:

@@ -7,6 +7,7 @@ Knows the order of entries; must not know how a body is run.
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
@@ -67,11 +68,36 @@ class Reused(dict[str, tuple[Entry, Entry]]):
             self[left.command] = (left, interruption(left))
 
 
+def begins_at_once(created: Entry) -> bool:
+    """Whether CREATED begins the body; else BEGAN does, when its time has come or its queue has room."""
+    if created.due is not None:
+        return False
+    # Parsing costs more than looking, and most runs are on no queue.
+    if created.detail is None or '"queue"' not in created.detail:
+        return True
+    return not json.loads(created.detail).get("queue")
+
+
+def started_with(entries: Sequence[Entry]) -> Entry:
+    """A run's first entry, with the input of the newest start that took its place before it began."""
+    created = entries[0]
+    for entry in entries[1:]:
+        if entry.kind == kinds.DEBOUNCED:
+            created = created._replace(body=entry.body, shape=entry.shape)
+        elif entry.kind in _COMMANDS or entry.kind == kinds.BEGAN:
+            break
+    return created
+
+
 def split_attempts(entries: Sequence[Entry]) -> list[Sequence[Entry]]:
-    """Cut a history before each RESTARTED; the first part has CREATED."""
+    """Cut a history before each RESTARTED; the first part has CREATED.
+
+    A DIVERGED right before it says that the attempt could not begin, so it belongs to that attempt.
+    """
     cuts = [index for index, entry in enumerate(entries) if entry.kind == kinds.RESTARTED]
     if not cuts:
         return [entries]
+    cuts = [cut - 1 if entries[cut - 1].kind == kinds.DIVERGED else cut for cut in cuts]
     bounds = [0, *cuts, len(entries)]
     return [entries[start:stop] for start, stop in itertools.pairwise(bounds)]
 

@@ -9,25 +9,27 @@ Knows registries and recorded definitions. Must not know what is done with them.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from perdure.declare.options import WorkflowOptions
 from perdure.declare.pinned import PinnedCode, PinnedDefinition
 from perdure.declare.recorded_options import recorded_options
 from perdure.declare.registry import Definition
 from perdure.errors import DefinitionError
-from perdure.storage.ledger import RunRow
+from perdure.storage.ledger import Ledger, RunRow
 
 if TYPE_CHECKING:
     from perdure.engine.engine import Engine
 
 Code: TypeAlias = Literal["pinned", "today"]
+_CODES: Final[tuple[Code, ...]] = ("pinned", "today")
 
 
 def checked_code(code: str) -> Code:
     """Refuse another word than the two."""
-    if code == "pinned" or code == "today":
-        return code
+    for known in _CODES:
+        if code == known:
+            return known
     raise DefinitionError(
         f"code={code!r} can't be used.",
         fix='give "pinned" (runs go on with the code they started with) or "today" (with what is registered now)',
@@ -56,13 +58,15 @@ class Definitions:
             today = registry.get(row.workflow, row.version)
             if today.digest == row.definition:
                 return today
-        return self._pinned.get(row.definition, row.workflow, row.version, lambda: self._options(row))
+        return self._pinned.get(row.definition, row.workflow, row.version, lambda: options_of(self._engine.ledger, row))
 
     def may_walk(self, row: RunRow) -> bool:
         """Whether it is worth trying: on today's code a workflow that nobody registered here is left alone."""
         return self.code == "pinned" or self._engine.registry.knows(row.workflow, row.version)
 
-    def _options(self, row: RunRow) -> WorkflowOptions:
-        created = self._engine.ledger.entries(row.run, 0, 1)[0]
-        detail: Any = json.loads(created.detail or "{}")
-        return recorded_options(detail.get("options", {}))
+
+def options_of(ledger: Ledger, row: RunRow) -> WorkflowOptions:
+    """The options that were recorded with a run when it was started."""
+    created = ledger.entries(row.run, 0, 1)[0]
+    detail: Any = json.loads(created.detail or "{}")
+    return recorded_options(detail.get("options", {}))

@@ -20,6 +20,7 @@ from perdure.engine.attempts import Outcome
 from perdure.engine.batch import Batch, Queued
 from perdure.engine.diverging import recover_waiting, report_of, stops
 from perdure.engine.residents import facts_of, next_attempt
+from perdure.engine.streams import newest_heartbeat
 from perdure.errors import (
     DefinitionError,
     InternalError,
@@ -188,6 +189,7 @@ class Moves:
         if outcome.command not in machine.waiting:
             return  # the run is over
         name = machine.waiting[outcome.command].name
+        engine.streams.close(outcome, batch)
         kind, fields = _recorded(outcome, name, batch.now)
         entry = machine.entry(kind, batch.now, **fields)
         if kind == kinds.STEP_RETRYING:
@@ -203,6 +205,7 @@ class Moves:
             return  # the run is over
         pending = row.pending.get(outcome.command)
         if pending is not None:
+            engine.streams.close(outcome, batch)
             kind, fields = _recorded(outcome, pending.name, batch.now)
             batch.add(self.bare_entry(row, batch, kind, **fields))
 
@@ -286,7 +289,7 @@ class Moves:
             at_work = pending.command in engine.in_flight.get(row.run, ())
             if pending.retrying and not at_work and not stops(engine, machine, pending.command, batch):
                 batch.add(machine.entry(kinds.STEP_STARTED, batch.now, attempt=pending.attempt, **fields))
-                self._perform(machine, pending.command, pending.attempt, batch)
+                self._perform(machine, pending, pending.attempt, batch)
         else:
             detail = pending.child_run_id or None
             engine.feed(machine, batch, machine.entry(kinds.WAIT_TIMED_OUT, batch.now, detail=detail, **fields))
@@ -374,7 +377,7 @@ class Moves:
         number = max(pending.attempt, 1)
         if call.options.delivery == "at_least_once":
             if not stops(self._engine, machine, pending.command, batch):
-                self._perform(machine, pending.command, number, batch)
+                self._perform(machine, pending, number, batch)
             return
         facts = machine.facts
         error = interrupted(pending.name, f"{facts.workflow} v{facts.version}, run {facts.run_id}")
@@ -390,10 +393,11 @@ class Moves:
         )
         self._engine.feed(machine, batch, entry)
 
-    def _perform(self, machine: Machine, command: str, number: int, batch: Batch) -> None:
-        facts = machine.facts
-        batch.touched.add(facts.run)
-        batch.perform.append(self._engine.attempt(machine, command, number))
+    def _perform(self, machine: Machine, pending: Pending, number: int, batch: Batch) -> None:
+        run = machine.facts.run
+        batch.touched.add(run)
+        heartbeat = newest_heartbeat(self._engine.ledger, run, pending)
+        batch.perform.append(self._engine.attempt(machine, pending.command, number, heartbeat))
 
     # ── bodies in and out of memory ──────────────────────────────────────────────────────────────
 
@@ -420,6 +424,7 @@ class Moves:
             return None
         if row.status == "diverged":
             return machine if self._recovered(machine, row, batch) else None
+        engine.notes.come_first(machine, batch)
         return machine
 
     def _recovered(self, machine: Machine, row: RunRow, batch: Batch) -> bool:
@@ -458,13 +463,13 @@ class Moves:
             batch.add(causes[0], Entry(causes[0].run, 1, kinds.DIVERGED, at, detail=detail))
             return
         entries = [Entry(causes[0].run, position, kinds.DIVERGED, at, detail=detail)]
-        if causes[0].kind != kinds.RESTARTED:  # an attempt that could not begin is begun again, by the clock
-            entries += [cause._replace(position=position + 1 + index) for index, cause in enumerate(causes)]
+        entries += [cause._replace(position=position + 1 + index) for index, cause in enumerate(causes)]
         batch.lengths[causes[0].run] = position + len(entries)
         batch.add(*entries)
 
     def bare_entry(self, row: RunRow, batch: Batch, kind: str, **fields: Any) -> Entry:
         """Make the next entry of a run without a body in memory."""
+        self._engine.notes.come_before(row, batch)
         position = batch.lengths.get(row.run, row.length)
         batch.lengths[row.run] = position + 1
         return Entry(row.run, position, kind, max(batch.now, row.updated_at), **fields)

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 
 from perdure.core.facts import Executable, RunFacts, first_run_id_of, seed_and_origin
-from perdure.core.history import Reused, split_attempts
+from perdure.core.history import Reused, split_attempts, started_with
 from perdure.core.machine import Machine
 from perdure.engine.attempts import Place
 from perdure.errors import Divergence
@@ -97,7 +97,7 @@ def replayed(row: RunRow, definition: Executable, entries: Sequence[Entry]) -> M
     """Replay the last attempt in `entries`; earlier ones only lend it what they completed."""
     *earlier, current = split_attempts(entries)
     machine = Machine(definition, facts_of(row, entries[0]), reused_from(earlier))
-    machine.set_input(entries[0])
+    machine.set_input(started_with(entries))
     try:
         machine.replay(current)
     except BaseException:
@@ -110,7 +110,7 @@ def next_attempt(row: RunRow, definition: Executable, entries: Sequence[Entry]) 
     """Make the machine of a run's next attempt, which has not begun."""
     facts = facts_of(row, entries[0], attempt=row.attempt + 1)
     machine = Machine(definition, facts, reused_from(split_attempts(entries)))
-    machine.set_input(entries[0])
+    machine.set_input(started_with(entries))
     machine.length = row.length
     machine.last_at = row.updated_at
     return machine

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from perdure.core.children import child_named
-from perdure.declare.registry import Definition
+from perdure.core.facts import Executable
 from perdure.engine.batch import Batch, Unsettled
 from perdure.engine.residents import next_attempt
 from perdure.errors import DefinitionError, UnknownRun
@@ -28,7 +28,7 @@ RETRIED = ("failed", "cancelled")
 @dataclass(frozen=True, slots=True)
 class _Again:
     row: RunRow
-    definition: Definition
+    definition: Executable
     history: list[Entry]
 
 
@@ -36,8 +36,9 @@ def retry(engine: Engine, run_id: str, batch: Batch) -> None:
     """Begin the next attempt of a run that has failed or was cancelled.
 
     Raises:
-        UnknownRun, UnknownWorkflow: no such run, or nobody registered the version that it, or a child of it, runs on.
-        DefinitionError: it is open, or it has completed.
+        UnknownRun: no such run.
+        DefinitionError, PolicyViolation, LedgerCorrupt: it is open, or it has completed; or its code, or that of a
+            child, can't be had.
         Unsettled: something else moves it in this very batch.
     """
     row = engine.ledger.run(run_id)
@@ -80,7 +81,7 @@ def _family(engine: Engine, row: RunRow, batch: Batch) -> list[_Again]:
         if child.run in batch.touched:
             raise Unsettled
         found += _family(engine, child, batch)
-    return [*found, _Again(row, engine.registry.get(row.workflow, row.version), history)]
+    return [*found, _Again(row, engine.definitions.of(row), history)]
 
 
 def _begin(engine: Engine, again: _Again, batch: Batch) -> None:

@@ -7,6 +7,7 @@ Rules:
 - production comes first: see `paced.py`. A run that diverges here is not touched but for the note: it has completed;
 - the queue is bounded and forgotten at the end. What was left out is found again by looking in the ledger, when the
   runtime opens and whenever the queue has run over: the newest runs without a verdict, up to a limit;
+- a run is replayed on what it was walked on: today's code, or the recorded code that it started with;
 - a run that moved on meanwhile gets no note: it comes again when it ends again.
 
 This file knows when to verify what. It must not know how a replay is done (check.py).
@@ -27,11 +28,13 @@ from typing import Final, Literal
 from perdure.core.facts import Executable, RunFacts
 from perdure.core.history import Reused
 from perdure.core.machine import Machine
+from perdure.declare.pinned import PinnedDefinition
+from perdure.declare.registry import Definition
 from perdure.engine.batch import Batch
 from perdure.engine.engine import Engine
 from perdure.engine.moves import PYTHON
 from perdure.engine.thread import EngineThread
-from perdure.errors import DefinitionError, LedgerError, PerdureError
+from perdure.errors import DefinitionError, LedgerCorrupt, LedgerError, PerdureError, WorkflowError
 from perdure.replay.check import Verdict, check_run
 from perdure.replay.paced import OutOfTime, Pace, PacedMachine
 from perdure.replay.selection import in_share
@@ -95,7 +98,8 @@ class LiveVerifier:
 
     def __init__(self, engine_thread: EngineThread, share: float) -> None:
         self._engine_thread = engine_thread
-        self._registry = engine_thread.engine.registry
+        self._definitions = engine_thread.engine.definitions
+        self._unloadable: set[str] = set()  # digests of code that can't be had, each told once
         self._share = share
         # For the commands that reports name. They are kept for ever: folders of today's machine have no place in them.
         self._name = os.path.basename(getattr(engine_thread.engine.ledger, "path", "LEDGER"))
@@ -136,7 +140,7 @@ class LiveVerifier:
             row.status in ENDED
             and row.verdict is None
             and in_share(row.run_id, self._share, "verify")
-            and self._registry.knows(row.workflow, row.version)
+            and self._definitions.may_walk(row)
         )
 
     def _look(self, engine: Engine, batch: Batch, below: int) -> list[RunRow]:
@@ -244,7 +248,9 @@ class LiveVerifier:
 
     def _check(self, row: RunRow, entries: Sequence[Entry]) -> _Finding | None:
         try:
-            definition = self._registry.get(row.workflow, row.version)
+            definition = self._definition(row)
+            if definition is None:
+                return None
             verdict = check_run(row, definition, entries, explain=False, machine_of=self._machine)
             if not verdict.ok:
                 # Only what diverges is worth reading whole; and only what diverges then has diverged.
@@ -261,6 +267,16 @@ class LiveVerifier:
             return None
         self._pace.rest()
         return _Finding(row, definition.digest, verdict)
+
+    def _definition(self, row: RunRow) -> Definition | PinnedDefinition | None:
+        """What the run was walked on; None when it can't be had. The engine's thread loads it, as it does for runs."""
+        try:
+            return self._engine_thread.call(lambda engine, batch: engine.definitions.of(row)).result()
+        except (WorkflowError, LedgerCorrupt) as error:
+            if row.definition not in self._unloadable:
+                self._unloadable.add(row.definition)
+                logger.warning("Runs of %s v%s can't be verified: %s", row.workflow, row.version, error.message)
+            return None
 
     def _machine(self, executable: Executable, facts: RunFacts, reused: Reused) -> Machine:
         return PacedMachine(executable, facts, reused, pace=self._pace)

@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias
 
 from perdure.declare.pinned import PinnedCode, PinnedDefinition
 from perdure.declare.registry import Definition, Registry
+from perdure.engine.definitions import options_of
 from perdure.errors import InternalError, PerdureError
 from perdure.replay.check import Verdict, check_run
 from perdure.replay.conclusion import blame_the_body
@@ -144,7 +145,7 @@ class Survey:
 
     def _code_of(self, row: RunRow) -> Definition | PinnedDefinition:
         if self._pinned is not None:
-            return self._pinned.get(row.definition, row.workflow, row.version)
+            return self._pinned.get(row.definition, row.workflow, row.version, lambda: options_of(self._ledger, row))
         return self._registry.get(row.workflow, row.version)
 
     def _definition(self, digest: str) -> DefinitionRow | None:

@@ -17,13 +17,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from perdure.declare.discovery import find_workflows
 from perdure.declare.registry import Definition, Registry
 from perdure.durations import Duration, duration_us
 from perdure.engine.attempts import Attempt
 from perdure.engine.batch import Batch
+from perdure.engine.definitions import checked_code
 from perdure.engine.engine import Engine, Message, Request
 from perdure.engine.moves import Start
 from perdure.engine.recovery import recover
@@ -88,6 +89,7 @@ class Simulation:
         start_at: when virtual time begins.
         choices: who chooses instead of the seed.
         fates: asked at every call of a step for the fault that strikes it, in addition to the schedule's.
+        code: what open runs are walked on after a restart with other workflows, as `Runtime(code=…)` takes it.
 
     Attributes:
         clock: the virtual clock. ledger: the present life's ledger. commits: how many there were, over all lives.
@@ -105,7 +107,9 @@ class Simulation:
         start_at: datetime | str = START,
         choices: Choices | None = None,
         fates: Callable[[Attempt], CallFault | None] | None = None,
+        code: Literal["pinned", "today"] = "pinned",
     ) -> None:
+        self._code = checked_code(code)
         self.seed = (chosen_seed() or 0) if seed is None else seed
         self.choices: Choices = choices if choices is not None else Seeded(self.seed)
         self.clock = SimulatedClock(start_at, seed=self.seed)
@@ -339,7 +343,9 @@ class Simulation:
         self._requests = []
         self._performers = SimulatedPerformers(self._world, self.clock, self.story, lambda: self.ledger.commit)
         residents_max = (RESIDENTS_MAX, 0, 1)[self.choices.choose(3)]
-        self._engine = Engine(self.ledger, self._registry, self.clock, self._performers, residents_max=residents_max)
+        self._engine = Engine(
+            self.ledger, self._registry, self.clock, self._performers, residents_max=residents_max, code=self._code
+        )
         self._engine.show = lambda facts, output: self.story.add("body", plain, f"{facts.run_id}  {output.text}")
         self._recovered = recover(self)
 
