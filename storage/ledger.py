@@ -92,11 +92,12 @@ class RunRow:
     def next_due(self) -> int | None:
         """When the clock next has something to do for this run; None when only the outside can move it.
 
-        The run's deadline counts until a cancel was asked for: it can do no more than ask for one.
+        The run's deadline counts until a cancel was asked for: it can do no more than ask for one. A run that waits on
+        a queue is begun by the queue, which holds it back until `due` too.
         """
         if self.status in ENDED or self.status == "diverged":
             return None
-        earliest = self.due
+        earliest = None if self.queue is not None and self.status == "queued" else self.due
         if self.timeout_at is not None and not self.cancel_requested:
             earliest = self.timeout_at if earliest is None else min(earliest, self.timeout_at)
         for pending in self.pending.values():

@@ -26,12 +26,12 @@ from perdure.core.context import Context
 from perdure.core.divergence import Difference, DivergenceSignal, divergence_of
 from perdure.core.endings import ending_of, failed_by, same_ending
 from perdure.core.facts import Executable, Output, RunFacts
-from perdure.core.history import Reused, Stride, command_key, is_reused, same_command, strides
+from perdure.core.history import Reused, Stride, begins_at_once, command_key, is_reused, same_command, strides
 from perdure.core.hook import refuse_hook, token_of
 from perdure.core.loop import BodyLoop, BodyTask
 from perdure.core.misfits import misfit, refuse_loss
 from perdure.core.outcomes import OUTCOMES, Outcome
-from perdure.core.patches import Patches, patched_command
+from perdure.core.patches import Patches
 from perdure.core.promised import Promised, neglected
 from perdure.core.refusals import name_used_twice, no_entropy, outside_of_body, too_long
 from perdure.core.sites import site
@@ -264,8 +264,8 @@ class Machine(Answering):
         elif kind == kinds.CANCEL_REQUESTED:
             self._request_cancel(cause.name)
         elif kind == kinds.CREATED:
-            self._input = cause
-            if cause.due is None:
+            self._input = self._input or cause
+            if begins_at_once(cause):
                 self._begin()
         else:  # BEGAN, RESTARTED
             self._begin()
@@ -273,7 +273,7 @@ class Machine(Answering):
         self.conditions.look()
 
     def set_input(self, created: Entry) -> None:
-        """Tell an attempt after the first what the run was started with."""
+        """Tell what the run was started with (see `started_with`)."""
         self._input = created
 
     def _begin(self) -> None:
@@ -389,20 +389,12 @@ class Machine(Answering):
                 self._diverge(recorded, asked)
             position, text = recorded.position, recorded.detail
         else:
-            if self.length >= self.executable.options.max_entries:
-                raise too_long(self.executable.options.max_entries, self._where())
             if kind == kinds.STEP and self.executable.is_pinned:
                 self._divergence = misfit(call, self.facts, site(), self.length)
                 if self._divergence is not None:
                     raise DivergenceSignal
             text = detail(command) if detail is not None else None
-            checked_text(name, "the name")
-            checked_text(text or "", "the text")
-            entry = self.entry(
-                kind, self._now, command=command, name=name, body=body, shape=shape, due=due, detail=text
-            )
-            self._asked.append(entry)
-            position = entry.position
+            position = self.write(kind, command, name, body=body, shape=shape, due=due, detail=text).position
         future: asyncio.Future[Any] | None = None if timer else asyncio.Future(loop=self.loop)
         call = child_named(text) if kind == kinds.CHILD else call
         waiting = self.waiting[command] = Waiting(command, kind, name, position, future, call, text)
@@ -424,17 +416,15 @@ class Machine(Answering):
         self.waiting.pop(waiting.command, None)
         return waiting.detail
 
-    def mark(self, change: str, where: str) -> bool:
-        """Record that the body takes a change's new way; False on replay, where it is in the history or is not so."""
-        if self._expected is not None or self._divergence is not None:
-            return False
+    def write(self, kind: str, command: str, name: str, **fields: Any) -> Entry:
+        """Make a command a new entry, while living."""
         if self.length >= self.executable.options.max_entries:
             raise too_long(self.executable.options.max_entries, self._where())
-        detail = detail_text({}, where)
-        self._asked.append(
-            self.entry(kinds.PATCHED, self._now, command=patched_command(change), name=change, detail=detail)
-        )
-        return True
+        checked_text(name, "the name")
+        checked_text(fields.get("detail") or "", "the text")
+        entry = self.entry(kind, self._now, command=command, name=name, **fields)
+        self._asked.append(entry)
+        return entry
 
     def token(self, command: str, given: str | None) -> str:
         """The token of a hook: as given, as an earlier attempt had it (somebody outside holds it), or a new one."""

@@ -8,10 +8,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Final, Literal, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypedDict
 
 from perdure.durations import Duration, duration_us
 from perdure.errors import DefinitionError
+
+if TYPE_CHECKING:
+    from perdure.declare.registry import Definition
 
 Singleton: TypeAlias = Literal["skip", "replace", "queue"]
 
@@ -82,7 +85,8 @@ class Queue:
     singleton: Singleton | None = None
 
     def __post_init__(self) -> None:
-        check_queue_name(self.name)
+        if self.name != UNNAMED:
+            check_queue_name(self.name)
         for name in ("max_concurrent_runs", "max_concurrent_steps", "max_concurrent_runs_per_key"):
             _check_count(name, getattr(self, name), optional=True)
         for name in ("rate", "rate_per_key"):
@@ -188,6 +192,25 @@ def named(queues: Iterable[Queue]) -> dict[str, Queue]:
                 f"two queues are named {queue.name!r}, with different limits.",
                 why=f"{other!r}\n{queue!r}",
                 fix="declare it once, and use that one everywhere",
+            )
+    return found
+
+
+def named_by(definitions: Iterable[Definition], given: Iterable[Queue] = ()) -> dict[str, Queue]:
+    """The queues that a runtime is given, and those that its workflows bring with them.
+
+    Raises:
+        DefinitionError: a workflow names a queue that nobody gave, or two have one name and different limits.
+    """
+    declared = [(each, each.options.queue) for each in definitions]
+    found = named([*given, *(queue for _, queue in declared if isinstance(queue, Queue))])
+    for definition, queue in declared:
+        if isinstance(queue, str) and queue not in found:
+            raise DefinitionError(
+                f"workflow {definition.id!r} is on queue {queue!r}, which nobody gave.",
+                where=definition.site,
+                why=f"there are {', '.join(sorted(found)) or 'none'}",
+                fix=f"declare it with the workflow, or give it to the runtime: Runtime(queues=[Queue({queue!r}, …)])",
             )
     return found
 

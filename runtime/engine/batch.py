@@ -5,14 +5,27 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from perdure.core.facts import Output, RunFacts
+from perdure.declare.registry import Definition
 from perdure.engine.attempts import Attempt, Outcome, Place
 from perdure.storage.entries import DefinitionRow, Entry
+
+if TYPE_CHECKING:
+    from perdure.engine.engine import Message
 
 
 class Unsettled(Exception):
     """Something else moves the run in this very batch: ask again, the next one knows the outcome."""
+
+
+@dataclass(slots=True)
+class Queued:
+    """A run of this batch that waits on a queue, and so has no body in memory."""
+
+    definition: Definition
+    entries: list[Entry]
 
 
 @dataclass(slots=True)
@@ -28,7 +41,11 @@ class Batch:
     created: dict[str, int] = field(default_factory=dict)  # run_id → run, of this batch
     continued: dict[str, str] = field(default_factory=dict)  # run_id → who goes on with it, of this batch
     keys: dict[tuple[str, str], str] = field(default_factory=dict)  # (workflow, idempotency key) → run_id
+    queued: dict[int, Queued] = field(default_factory=dict)  # by run: created in this batch, and not begun
+    looked_at: int = 0  # entries that the queues have taken in
     stopping: set[int] = field(default_factory=set)  # runs that this batch asks to stop
+    hooks: dict[str, list[Place]] = field(default_factory=dict)  # by token, made in this batch, likewise
+    closed_hooks: set[Place] = field(default_factory=set)  # disposed in this batch
     waits: list[Entry] = field(default_factory=list)  # for events, begun in this batch: the ledger knows them not yet
     # ── only after the append ──
     perform: list[Attempt] = field(default_factory=list)
@@ -40,8 +57,10 @@ class Batch:
     follow: deque[Callable[[], None]] = field(default_factory=deque)  # moves of relatives, before the append
     acknowledge: list[Callable[[], None]] = field(default_factory=list)
     refuse: list[Callable[[BaseException], None]] = field(default_factory=list)
-    #: Outcomes that this batch records; given back to the inbox if it can't be appended.
-    outcomes: list[Outcome] = field(default_factory=list)
+    #: What steps said that this batch records; given back to the inbox, in order, if it can't be appended.
+    outcomes: list[Message] = field(default_factory=list)
+    notes: dict[int, list[tuple[str, dict[str, Any]]]] = field(default_factory=dict)  # see notes.py: kind and fields
+    streams: dict[tuple[int, str], list[int]] = field(default_factory=dict)  # (run, namespace) → as RunRow.streams
     again: list[Callable[[Batch], None]] = field(default_factory=list)  # likewise: what nobody else would ask for again
 
     def add(self, *entries: Entry) -> None:

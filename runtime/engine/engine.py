@@ -15,12 +15,13 @@ from __future__ import annotations
 import itertools
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from perdure.core.machine import Machine
+from perdure.declare.queues import Queue, named_by
 from perdure.declare.registry import Registry
 from perdure.engine.attempts import Attempt, Outcome, Performers
 from perdure.engine.batch import Batch
@@ -28,12 +29,18 @@ from perdure.engine.chains import Chains
 from perdure.engine.clock import Clock
 from perdure.engine.definitions import Code, Definitions
 from perdure.engine.families import Families
+from perdure.engine.messages import Messages
 from perdure.engine.moves import Moves
+from perdure.engine.notes import Notes
+from perdure.engine.queues import Queues
 from perdure.engine.residents import RESIDENTS_MAX, Residents
 from perdure.engine.shown import show
+from perdure.engine.slots import Slots
+from perdure.engine.streams import Streams
 from perdure.engine.timers import DueWindow
 from perdure.errors import LedgerError
 from perdure.storage import entries as kinds
+from perdure.storage.encoding import Encoded
 from perdure.storage.ledger import Ledger, RunRow
 
 logger = logging.getLogger("perdure")
@@ -45,6 +52,7 @@ class Request:
 
     call: Callable[[Engine, Batch], Any]
     future: Future[Any]
+    kept: bool = False  # a step's word: asked again, in its order, when its batch can't be appended
 
 
 Message: TypeAlias = Request | Outcome
@@ -63,6 +71,9 @@ class Engine:
         *,
         residents_max: int = RESIDENTS_MAX,
         code: Code = "pinned",
+        queues: Mapping[str, Queue] | None = None,  # those that its workflows name themselves, by default
+        max_concurrent_runs: int | None = None,
+        max_concurrent_steps: int | None = None,
     ) -> None:
         self.ledger = ledger
         self.registry = registry
@@ -76,8 +87,13 @@ class Engine:
         self.chains = Chains(self)
         self.families = Families(self)
         self.moves = Moves(self)
+        self.messages = Messages(self)
+        self.notes = Notes(self)
+        self.streams = Streams(self)
         #: Steps at work, by run. A run with none only waits, and may be parked.
         self.in_flight: defaultdict[int, dict[str, int]] = defaultdict(dict)  # command → serial of the attempt
+        self.queues = Queues(self, named_by(registry.all()) if queues is None else queues, max_concurrent_runs)
+        self.slots = Slots(self.in_flight, self.queues.queues, self.queues.queue_of, max_concurrent_steps)
         self._serials = itertools.count(1)
         self.draining = False
         self.unrecorded: list[Message] = []  # of a batch that could not be appended; taken again next turn
@@ -99,6 +115,8 @@ class Engine:
             for run in due:
                 self.moves.due(run, batch)
                 self.families.settle(batch)
+            self.queues.begin(batch)
+            self.notes.settle(batch)
             self._commit(batch)
             self._watch_next_time(due, batch.now)
         except BaseException:
@@ -107,7 +125,7 @@ class Engine:
 
     def next_time(self) -> int:
         """When the next turn is due at the latest, in microseconds since 1970."""
-        return self.timers.next_time(self.clock.now_us())
+        return self.queues.next_time(self.timers.next_time(self.clock.now_us()))
 
     def _watch_next_time(self, runs: Iterable[int], now: int) -> None:
         """Note when these runs are due again: the window holds no more than the next time of a run it took up."""
@@ -126,7 +144,7 @@ class Engine:
 
     def _serve(self, request: Request, batch: Batch) -> None:
         future = request.future
-        if not future.set_running_or_notify_cancel():
+        if not future.running() and not future.set_running_or_notify_cancel():
             return
         try:
             answer = request.call(self, batch)
@@ -134,7 +152,10 @@ class Engine:
             future.set_exception(error)
             return
         batch.acknowledge.append(lambda: future.set_result(answer))
-        batch.refuse.append(future.set_exception)
+        if request.kept:
+            batch.outcomes.append(request)
+        else:
+            batch.refuse.append(future.set_exception)
 
     def watch(self, run: int, condition: Condition, future: Future[RunRow]) -> None:
         """Answer `future` with the run's row as soon as an appended batch makes `condition` true, or at once."""
@@ -199,8 +220,9 @@ class Engine:
         attempts = [each for each in batch.perform if self._may_start(each)]
         for attempt in attempts:
             self.in_flight[attempt.run][attempt.command] = attempt.serial
-        if attempts:
-            self.performers.perform(attempts)
+        started = self.slots.admit(attempts)
+        if started:
+            self.performers.perform(started)
 
     def _may_start(self, attempt: Attempt) -> bool:
         # While draining, what may run again waits for the next start; an at-most-once step whose intent is recorded
@@ -211,9 +233,11 @@ class Engine:
         logger.error("The ledger took nothing of a batch of %d entries: %s", len(batch.entries), error)
         for run in batch.touched:
             self.residents.drop(run)
-        for outcome in batch.outcomes:
-            self.in_flight[outcome.run][outcome.command] = outcome.serial  # else nobody would want it next turn
+        for said in batch.outcomes:
+            if isinstance(said, Outcome):
+                self.in_flight[said.run][said.command] = said.serial  # else nobody would want it next turn
         self.timers.forget()
+        self.queues.forget()
         self.unrecorded_may_go = False
         self.unrecorded = [*(_asked_again(call) for call in batch.again), *batch.outcomes]
         for refuse in batch.refuse:
@@ -257,6 +281,7 @@ class Engine:
         Args:
             recorded: the ledger has the causes, so that only what the body asks for is new.
         """
+        machine.new_token = self.clock.new_token
         try:
             asked = machine.feed(*causes)
         except Exception as error:  # our bug, or the run's: only this run is set aside, and the causes are kept
@@ -280,10 +305,12 @@ class Engine:
         for entry in asked:
             self._gather(machine, entry, batch)
 
-    def attempt(self, machine: Machine, command: str, number: int) -> Attempt:
+    def attempt(
+        self, machine: Machine, command: str, number: int, heartbeat: Encoded | None = None
+    ) -> Attempt:
         """Make an attempt of a step that waits."""
-        facts = machine.facts
-        return Attempt(facts.run, facts.run_id, command, number, machine.step_call(command), next(self._serials))
+        facts, call = machine.facts, machine.step_call(command)
+        return Attempt(facts.run, facts.run_id, command, number, call, next(self._serials), heartbeat)
 
     def _gather(self, machine: Machine, entry: kinds.Entry, batch: Batch) -> None:
         facts = machine.facts
@@ -293,6 +320,8 @@ class Engine:
                 batch.perform.append(self.attempt(machine, entry.command, 1))
         elif kind == kinds.WAIT_EVENT:
             batch.waits.append(entry)
+        elif kind in (kinds.HOOK, kinds.HOOK_CLOSED):
+            self.messages.asked(machine, entry, batch)
         elif kind == kinds.DROPPED:
             batch.perform = [each for each in batch.perform if (each.run, each.command) != (facts.run, entry.command)]
             if entry.command in self.in_flight.get(facts.run, ()):

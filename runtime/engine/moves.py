@@ -441,10 +441,6 @@ class Moves:
             del batch.entries[before:]
             return False
         logger.warning("Run %s replays again and goes on.", row.run_id)
-        if row.queue is not None and not machine.began:
-            batch.lengths[row.run] = machine.length
-            self._engine.residents.drop(row.run)  # its queue begins it, in a later batch
-            return False
         return True
 
     def _diverged(self, row: RunRow, error: PerdureError, batch: Batch) -> None:
@@ -455,7 +451,6 @@ class Moves:
     def set_aside(self, machine: Machine, batch: Batch, causes: Sequence[Entry], error: Exception) -> None:
         """Keep causes that a body could not live through, as those of a diverged run."""
         self._engine.residents.drop(machine.facts.run)
-        row = self._engine.ledger.run_numbered(machine.facts.run)
         detail = report_of(error)
         position = causes[0].position
         at = causes[0].at

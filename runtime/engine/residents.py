@@ -41,6 +41,10 @@ class Residents:
                 self._busy[run] = machine
         return machine
 
+    def peek(self, run: int) -> Machine | None:
+        """The same, for somebody who only looks: it stays where it is."""
+        return self._busy.get(run) or self._idle.get(run)
+
     def add(self, machine: Machine) -> None:
         """Keep a machine that works now."""
         self._busy[machine.facts.run] = machine

@@ -14,7 +14,7 @@ from typing import Any
 
 from perdure.core.divergence import Difference, say, site_of
 from perdure.core.facts import Executable, RunFacts
-from perdure.core.history import Reused, split_attempts
+from perdure.core.history import Reused, split_attempts, started_with
 from perdure.core.machine import Machine
 from perdure.declare.pinned import PinnedDefinition
 from perdure.declare.registry import Definition
@@ -86,7 +86,7 @@ def check_run(
     for number, attempt in enumerate(attempts, start=1):
         facts = facts_of(row, entries[0], attempt=number)
         machine = machine_of(definition, facts, reused)
-        machine.set_input(entries[0])
+        machine.set_input(started_with(entries))
         try:
             machine.replay(attempt)
         except Divergence as found:
@@ -95,11 +95,11 @@ def check_run(
             difference = difference._replace(length=len(entries))
             alike = _likeness(row, definition, recorded, found.cause, difference)
             if explain:
-                walk = _Walk(facts, definition, entries[0], attempt, reused, row, recorded, ledger)
+                walk = _Walk(facts, definition, started_with(entries), attempt, reused, row, recorded, ledger)
                 found = walk.explain(difference, found)
             return Verdict(row.run_id, row.workflow, row.version, len(entries), found, alike, row.run)
         except ValueUnreadable as unreadable:
-            walk = _Walk(facts, definition, entries[0], attempt, reused, row, recorded, ledger)
+            walk = _Walk(facts, definition, started_with(entries), attempt, reused, row, recorded, ledger)
             divergence, difference = walk.explain_unreadable(len(entries), unreadable)
             alike = _likeness(row, definition, recorded, divergence.cause, difference)
             return Verdict(row.run_id, row.workflow, row.version, len(entries), divergence, alike, row.run)

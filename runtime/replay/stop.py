@@ -14,7 +14,7 @@ from typing import Any
 
 from perdure.core.context import Context
 from perdure.core.elided import shortened
-from perdure.core.history import split_attempts
+from perdure.core.history import split_attempts, started_with
 from perdure.core.loop import BodyTask
 from perdure.core.machine import Machine
 from perdure.core.places import Place
@@ -89,7 +89,7 @@ class Walk:
         attempts = split_attempts(entries)
         self.definition = definition
         self.facts = facts_of(row, entries[0], place.attempt)
-        self.created = entries[0]
+        self.created = started_with(entries)
         self.reused = reused_from(attempts[: place.attempt - 1])
         self.whole = attempts[place.attempt - 1]
         self.entries = [entry for entry in self.whole if entry.position <= place.last]

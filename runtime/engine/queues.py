@@ -1,0 +1,375 @@
+"""The queues of one engine: they follow the entries of each batch, say who begins, and what a start finds instead.
+
+What is on a queue is a function of rows, read once from the ledger, and of the entries since. A batch that could not be
+appended is forgotten with everything after it: the next look reads the ledger again.
+
+Knows tickets, starts and batches. Who is next is decided in `perdure.core.flow`. Must not append or dispatch.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from sys import intern
+from typing import TYPE_CHECKING, Any, Final
+
+from perdure.core.flow import Flow, Ticket
+from perdure.declare.queues import UNNAMED, Queue, QueueChanges
+from perdure.engine.batch import Batch, Queued
+from perdure.engine.residents import replayed
+from perdure.errors import DefinitionError
+from perdure.storage import entries as kinds
+from perdure.storage.encoding import Encoded
+from perdure.storage.entries import Entry
+from perdure.storage.fold import fold_all
+from perdure.storage.ledger import ENDED, RunRow
+from perdure.texts import checked_text, did_you_mean
+
+if TYPE_CHECKING:
+    from perdure.engine.engine import Engine
+    from perdure.engine.moves import Start
+
+logger = logging.getLogger("perdure")
+
+#: So many begin in one batch, and the rest in the next: whoever asks for something else is served in between.
+_BEGUN_PER_BATCH: Final = 200
+_OVER: Final = kinds.ENDINGS - {kinds.RETRYING}
+
+
+@dataclass(frozen=True, slots=True)
+class QueueCounts:
+    """What is on a queue now. `queue` is None when nobody gave one of that name."""
+
+    name: str
+    queue: Queue | None
+    queued: int
+    running: int
+    steps_at_work: int
+
+
+class Queues:
+    """Who waits on which queue.
+
+    Args:
+        queues: by name, with their limits now.
+        max_concurrent_runs: of all runs but children; runs without a queue wait on one of their own then.
+    """
+
+    def __init__(self, engine: Engine, queues: Mapping[str, Queue], max_concurrent_runs: int | None = None) -> None:
+        self.queues = dict(queues)
+        # Without the limit too: a runtime that had one may have left runs there.
+        self.queues.setdefault(UNNAMED, Queue(UNNAMED))
+        self._engine = engine
+        self._max_concurrent_runs = max_concurrent_runs
+        self._flow: Flow | None = None
+        self._wake_at: int | None = None
+        self._waited_for: set[str] = set()  # queues that nobody gave, told once
+
+    # ── starts ───────────────────────────────────────────────────────────────────────────────────
+
+    def place(self, wanted: Start) -> dict[str, Any] | None:
+        """Where a run is to wait, as it is recorded; None when it begins at once.
+
+        Raises:
+            DefinitionError: nobody gave that queue, or there is a key or a priority and no queue.
+            InvalidInput: the input lacks a field that the key is made of.
+        """
+        definition = wanted.definition
+        options = definition.options
+        name = wanted.queue or options.queue_name
+        if name is None:
+            if wanted.key is not None or wanted.priority is not None:
+                raise _without_queue(wanted)
+            if self._max_concurrent_runs is None or wanted.parent_run_id is not None:
+                return None
+            name = UNNAMED
+        queue = self.get(name)
+        key = wanted.key
+        if key is None and options.key is not None:
+            key = definition.queue_key(definition.validated_input(wanted.value))
+        if not key and queue.singleton is not None:
+            key = definition.id
+        checked_text(key or "", "key")
+        priority = options.priority if wanted.priority is None else wanted.priority
+        place = {"name": name, "key": key, "priority": priority}
+        return {field: value for field, value in place.items() if value}
+
+    def delay_us(self, wanted: Start, place: Mapping[str, Any]) -> int:
+        """How long a start is held back: by itself, or because another one may take its place."""
+        if wanted.parent_run_id is not None:
+            return wanted.delay_us  # its parent waits for this very run
+        return max(wanted.delay_us, self.get(place["name"]).debounce_us or 0)
+
+    def instead(self, wanted: Start, place: Mapping[str, Any], encoded: Encoded, batch: Batch) -> str | None:
+        """The run that a start gets instead of a new one; None when it gets a new one.
+
+        A child is never another run than its own: it waits for its turn.
+        """
+        queue = self.get(place["name"])
+        if wanted.parent_run_id is not None or (queue.debounce is None and queue.singleton is None):
+            return None
+        line = self._look(batch).line(queue.name)
+        alike = list(line.opened.get((wanted.definition.id, place.get("key", "")), {}).values())
+        if queue.debounce is not None:
+            for ticket in alike:
+                if ticket.state == "waiting" and not ticket.child and ticket.version == wanted.definition.version:
+                    self._debounce(ticket, wanted, queue, encoded, batch)
+                    return ticket.run_id
+        if queue.singleton == "skip" and alike:
+            return alike[0].run_id
+        if queue.singleton == "replace":
+            for ticket in alike:
+                self._engine.families.cancel_child(ticket.run_id, batch)
+            self._engine.families.settle(batch)
+        return None
+
+    def _debounce(self, ticket: Ticket, wanted: Start, queue: Queue, encoded: Encoded, batch: Batch) -> None:
+        due = batch.now + max(queue.debounce_us or 0, wanted.delay_us)
+        if queue.debounce_max_us is not None:
+            due = min(due, ticket.created_at + queue.debounce_max_us)
+        queued = batch.queued.get(ticket.run)
+        row = self._engine.ledger.run_numbered(ticket.run) if queued is None else fold_all(None, queued.entries)
+        assert row is not None  # the flow has it from the ledger, or from this batch
+        fields = {"body": encoded.body, "shape": encoded.shape, "due": due}
+        entry = self._engine.moves.bare_entry(row, batch, kinds.DEBOUNCED, **fields)
+        batch.add(entry)
+        if queued is not None:
+            queued.entries.append(entry)
+
+    def check_child(self, parent: int, wanted: Start) -> None:
+        """Refuse a child that could only begin after the parent that waits for it.
+
+        Raises:
+            DefinitionError: both are on a queue, or under a key, that lets one run at a time.
+        """
+        if self._flow is None or (ticket := self._flow.ticket(parent)) is None:
+            return
+        place = self.place(wanted)
+        if place is None or place["name"] != ticket.queue:
+            return
+        queue = self.get(ticket.queue)
+        same_key = place.get("key", "") == ticket.key
+        if queue.max_concurrent_runs == 1 or (queue.runs_per_key == 1 and same_key):
+            raise DefinitionError(
+                f"the child would wait on queue {queue.name!r} for its parent, which waits for the child.",
+                where=f"{ticket.workflow} v{ticket.version}, run {ticket.run_id}",
+                why=f"the queue lets one run at a time{'' if queue.max_concurrent_runs == 1 else ' under that key'}, "
+                "and the parent is that run until it ends",
+                fix="put the child on another queue, raise the limit, or spawn it and do not wait for it",
+            )
+
+    # ── begins ───────────────────────────────────────────────────────────────────────────────────
+
+    def begin(self, batch: Batch) -> None:
+        """Begin the runs that have room, in their order."""
+        flow = self._look(batch)
+        self._wake_at = None
+        if self._engine.draining:
+            return
+        for _ in range(_BEGUN_PER_BATCH):
+            ticket = flow.next(batch.now)
+            if ticket is None:
+                self._wake_at = flow.wake_at(batch.now)
+                return
+            if not self._begin(ticket, batch):
+                break
+            self._engine.families.settle(batch)
+            flow = self._look(batch)
+            if ticket.state == "waiting" and ticket.run in flow:  # neither begun nor diverged: nothing moves it
+                logger.error("Run %s can't begin, and is left on queue %s.", ticket.run_id, ticket.queue)
+                flow.set_aside(ticket.run)
+        self._wake_at = batch.now
+
+    def next_time(self, otherwise: int) -> int:
+        """When a turn is due at the latest because of a queue."""
+        return otherwise if self._wake_at is None else min(self._wake_at, otherwise)
+
+    @property
+    def wake_at(self) -> int | None:
+        """When time may let somebody begin."""
+        return self._wake_at
+
+    def _begin(self, ticket: Ticket, batch: Batch) -> bool:
+        """Begin one run; False when only the next batch can, because this one moves it without its body."""
+        engine, run = self._engine, ticket.run
+        queued = batch.queued.get(run)
+        moved = batch.lengths.get(run)
+        if queued is not None and moved in (None, len(queued.entries)):
+            del batch.queued[run]
+            batch.lengths.pop(run, None)
+            machine = replayed(fold_all(None, queued.entries), queued.definition, queued.entries)
+            engine.residents.add(machine)
+        elif moved is not None and engine.residents.get(run) is None:
+            return False
+        else:
+            found = engine.moves.machine(run, batch)
+            if found is None:
+                return True  # it has diverged, as its newest entry says
+            machine = found
+        detail = None
+        timeout_us = machine.executable.options.timeout_us
+        if timeout_us is not None:
+            detail = json.dumps({"timeout_at": batch.now + timeout_us})
+            batch.times.append((batch.now + timeout_us, run))
+        engine.feed(machine, batch, machine.entry(kinds.BEGAN, batch.now, detail=detail))
+        return True
+
+    # ── limits ───────────────────────────────────────────────────────────────────────────────────
+
+    def get(self, name: str) -> Queue:
+        """A queue by name.
+
+        Raises:
+            DefinitionError: nobody gave one of that name.
+        """
+        queue = self.queues.get(name)
+        if queue is None:
+            known = [each for each in self.queues if each != UNNAMED]
+            raise DefinitionError(
+                f"no queue is named {name!r}.",
+                why=f"this runtime has {', '.join(known) or 'none'}",
+                fix=f"{did_you_mean(name, known)}; or give it: Runtime(queues=[Queue({name!r}, …)])"
+                if known
+                else f"give it: Runtime(queues=[Queue({name!r}, …)])",
+            )
+        return queue
+
+    def change(self, name: str, changes: QueueChanges) -> Queue:
+        """Change the limits of a queue. Raises DefinitionError."""
+        self.queues[name] = self.get(name).changed(changes)
+        self.forget()
+        self._engine.slots.changed()
+        return self.queues[name]
+
+    def queue_of(self, run: int) -> str | None:
+        """The queue that a run is on that has not ended."""
+        ticket = None if self._flow is None else self._flow.ticket(run)
+        return None if ticket is None else ticket.queue
+
+    def counts(self, batch: Batch) -> list[QueueCounts]:
+        """What is on each queue, by name; of the one for runs without a queue only when there is something."""
+        lines = self._look(batch).lines.values()
+        at_work = self._engine.slots.at_work()
+        return [
+            QueueCounts(line.name, line.queue, line.waiting, line.running, at_work[line.name])
+            for line in sorted(lines, key=lambda line: line.name)
+            if line.name != UNNAMED or line.tickets or self._max_concurrent_runs is not None
+        ]
+
+    # ── following the ledger ─────────────────────────────────────────────────────────────────────
+
+    def forget(self) -> None:
+        """Start over from the ledger, because a batch was not appended or a limit has changed."""
+        self._flow = None
+        self._wake_at = 0
+
+    def _look(self, batch: Batch) -> Flow:
+        """Take in what has come into the batch since the last look."""
+        flow = self._flow
+        if flow is None:
+            flow = self._flow = self._from_ledger(batch.now)
+            batch.looked_at = 0
+        for entry in batch.entries[batch.looked_at :]:
+            if entry.kind == kinds.CREATED:
+                ticket = _ticket_of(entry)
+                if ticket is not None:
+                    flow.wait(ticket)
+            elif entry.run in flow:
+                _follow(flow, entry)
+            elif entry.kind == kinds.RESTARTED:
+                self._take_up_again(flow, entry)
+        batch.looked_at = len(batch.entries)
+        return flow
+
+    def _take_up_again(self, flow: Flow, restarted: Entry) -> None:
+        """Somebody retries a run that had ended: it counts, though nobody asked whether there is room."""
+        row = self._engine.ledger.run_numbered(restarted.run)
+        if row is not None and row.queue is not None:
+            ticket = _ticket_of_row(row)
+            ticket.due, ticket.successor = None, True
+            flow.wait(ticket)
+            flow.began(row.run, restarted.at)
+
+    def _from_ledger(self, now: int) -> Flow:
+        flow = Flow(self.queues, self._max_concurrent_runs)
+        looks_back = max(queue.looks_back_us for queue in self.queues.values())
+        happened: list[tuple[int, int, bool, RunRow]] = []
+        for row in self._engine.ledger.on_queues(now - looks_back):
+            happened.append((row.created_at, row.run, False, row))
+            if row.began_at is not None:
+                happened.append((row.began_at, row.run, True, row))
+        happened.sort(key=lambda each: each[:3])  # as it came, so that keys have their turns as before
+        for at, run, began, row in happened:
+            if row.status in ENDED:
+                if began and row.continued_from is None:
+                    flow.line(row.queue or "").note_begin(row.queue_key, at)
+            elif began:
+                flow.began(run, at)
+            else:
+                flow.wait(_ticket_of_row(row))
+                if row.status == "diverged" and row.began_at is None:
+                    flow.set_aside(run)
+        self._tell_unknown(flow)
+        return flow
+
+    def _tell_unknown(self, flow: Flow) -> None:
+        for name, line in flow.lines.items():
+            if line.queue is None and line.tickets and name not in self._waited_for:
+                self._waited_for.add(name)
+                logger.warning(
+                    "%d runs wait on queue %r, which this runtime does not have: give it Runtime(queues=[Queue(%r)]).",
+                    line.waiting, name, name,
+                )  # fmt: skip
+
+
+def _follow(flow: Flow, entry: Entry) -> None:
+    """Take in an entry of a run that is on a queue."""
+    kind = entry.kind
+    if kind == kinds.BEGAN:
+        flow.began(entry.run, entry.at)
+    elif kind in _OVER:
+        flow.over(entry.run)
+    elif kind == kinds.DEBOUNCED:
+        flow.put_off(entry.run, entry.due)
+    elif kind == kinds.DIVERGED:
+        flow.set_aside(entry.run)
+    elif kind == kinds.RECOVERED:
+        flow.take_back(entry.run)
+
+
+def _ticket_of(created: Entry) -> Ticket | None:
+    """The ticket of a new run; None when it is on no queue."""
+    if created.detail is None or '"queue"' not in created.detail:
+        return None  # most are not, and parsing costs more than looking
+    detail = json.loads(created.detail)
+    queue = detail.get("queue")
+    if queue is None:
+        return None
+    return Ticket(
+        created.run, detail["run_id"], intern(created.name), intern(detail["version"]), intern(queue["name"]),
+        intern(queue.get("key", "")), queue.get("priority", 0), created.at, created.due,
+        child="parent_run_id" in detail, successor="continued_from" in detail,
+    )  # fmt: skip
+
+
+def _ticket_of_row(row: RunRow) -> Ticket:
+    return Ticket(
+        row.run, row.run_id, intern(row.workflow), intern(row.version), intern(row.queue or ""), intern(row.queue_key),
+        row.priority, row.created_at, row.due if row.began_at is None else None,
+        child=row.parent_run_id is not None, successor=row.continued_from is not None,
+    )  # fmt: skip
+
+
+def _without_queue(wanted: Start) -> DefinitionError:
+    option, value = ("key", wanted.key) if wanted.key is not None else ("priority", wanted.priority)
+    return DefinitionError(
+        f"{option}={value!r} is given without a queue.",
+        where=f"workflow {wanted.definition.id!r}",
+        why="keys and priorities say who is next on a queue",
+        fix='give queue="…" too; for one run under a key use idempotency_key',
+    )
+
+
+__all__ = ["QueueCounts", "Queued", "Queues"]
