@@ -95,6 +95,28 @@ class Context:
         """The tags given at start, read only."""
         return MappingProxyType(dict(self._machine.known_as.tags))
 
+    def patched(self, change_id: str) -> bool:
+        """Whether this run takes the new way of a change to the body; the old one when it passed here before.
+
+        The answer for one id stays the same for as long as the attempt lasts, and on every replay.
+
+        Args:
+            change_id: names the change; a text, the same wherever the body asks about it.
+
+        Records: a command of kind `patched` the first time that the answer is True.
+
+        Raises:
+            DefinitionError: it is no text, or an empty one.
+
+        Example:
+            ```python
+            if ctx.patched("check-fraud-first"):
+                await step.run("check-fraud", check_fraud, input)
+            await step.run("charge", charge, input)
+            ```
+        """
+        return self._machine.patches.ask(change_id)
+
     def __repr__(self) -> str:
         return f"<ctx of run {self.run_id}>"
 

@@ -15,6 +15,7 @@ from perdure.storage import entries as kinds
 from perdure.storage.entries import Entry
 
 _NAMES_SHOWN_MAX = 20
+_NAMED = kinds.COMMANDS - {kinds.DROPPED, kinds.PATCHED}  # the one has its command's name, the other a change's
 
 
 class Place(NamedTuple):
@@ -91,4 +92,4 @@ def _unknown(names: Sequence[str], name: object, run_id: str) -> DefinitionError
 
 
 def _commands(entries: Sequence[Entry]) -> list[Entry]:
-    return [entry for entry in entries if entry.kind in kinds.COMMANDS and entry.kind != kinds.DROPPED]
+    return [entry for entry in entries if entry.kind in _NAMED]

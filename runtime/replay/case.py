@@ -51,7 +51,8 @@ class Case:
     @cached_property
     def recorded_commands(self) -> list[Entry]:
         """What the attempt recorded as asked for."""
-        return [entry for entry in self.attempt if entry.kind in kinds.COMMANDS and entry.kind != kinds.DROPPED]
+        unlike = (kinds.DROPPED, kinds.PATCHED)  # no place in a branch is theirs
+        return [entry for entry in self.attempt if entry.kind in kinds.COMMANDS and entry.kind not in unlike]
 
     @cached_property
     def branch(self) -> tuple[list[Entry], list[Entry]]:

@@ -147,6 +147,8 @@ def _facts(first: Side, second: Side) -> Iterator[Fact]:
     if end is not None and other_end is not None and end.kind == other_end.kind:
         failed = end.kind in (kinds.FAILED, kinds.RETRYING)
         yield Fact("error" if failed else "output", "", "", tuple(_changes(end, other_end)))
+    if (ways := (_changes_taken(first.entries), _changes_taken(second.entries))) != ("", ""):
+        yield Fact("patched", *ways, counts=False)
     yield Fact("code", one.definition[:12], other.definition[:12], counts=False)
     yield Fact("python", first.python, second.python, counts=False)
 
@@ -154,6 +156,11 @@ def _facts(first: Side, second: Side) -> Iterator[Fact]:
 def _ending(entries: Sequence[Entry]) -> Entry | None:
     """How the last attempt ended, if it did; notes may follow."""
     return next((entry for entry in reversed(split_attempts(entries)[-1]) if entry.kind in kinds.ENDINGS), None)
+
+
+def _changes_taken(entries: Sequence[Entry]) -> str:
+    """The changes of the code whose new way a run took."""
+    return ", ".join(sorted({entry.name for entry in entries if entry.kind == kinds.PATCHED}))
 
 
 def _pairs(first: Side, second: Side) -> Iterator[Pair]:
@@ -197,7 +204,7 @@ def _by_branch(entries: Sequence[Entry]) -> dict[str, list[Asked]]:
     for entry in entries:
         if entry.kind == kinds.DROPPED or (entry.kind in kinds.CAUSES and entry.command):
             answers[entry.command] = entry
-        elif entry.kind in kinds.COMMANDS:
+        elif entry.kind in kinds.COMMANDS and entry.kind != kinds.PATCHED:  # which has no place in a branch
             commands[entry.command] = entry
             answers.pop(entry.command, None)  # of an earlier attempt
     asked = [Asked(entry, answers.get(command)) for command, entry in commands.items()]

@@ -260,7 +260,7 @@ def target_of(place: Place) -> Entry | None:
     entry = place.entry
     if entry.kind in (kinds.FAILED, kinds.RETRYING):
         return None
-    if entry.kind in kinds.CAUSES or (entry.kind in kinds.COMMANDS and entry.kind != kinds.DROPPED):
+    if entry.kind in kinds.CAUSES | kinds.COMMANDS and entry.kind not in (kinds.DROPPED, kinds.PATCHED):
         return entry
     return place.causes[0]
 

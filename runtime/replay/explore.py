@@ -21,6 +21,7 @@ from perdure.core.facts import Executable, RunFacts
 from perdure.core.history import Reused
 from perdure.core.machine import Machine
 from perdure.core.outcomes import OUTCOMES
+from perdure.core.patches import Patches
 from perdure.core.waiting import Waiting
 from perdure.storage import entries as kinds
 from perdure.storage.entries import Entry
@@ -94,6 +95,17 @@ class _Recorded(NamedTuple):
     outcome: Entry | None
 
 
+class _RecordedPatches(Patches):
+    """The answers that an attempt's history gives; it is not known how far a body has come that differs from it."""
+
+    def __init__(self, machine: Machine, reused: Reused, attempt: Sequence[Entry]) -> None:
+        super().__init__(machine, reused)
+        self.recorded(entry.name for entry in attempt if entry.kind == kinds.PATCHED)
+
+    def is_new(self, change: str) -> bool:
+        return False
+
+
 class _Explorer(Machine):
     """A machine that looks answers up by what is asked, and only then by where."""
 
@@ -107,6 +119,7 @@ class _Explorer(Machine):
         sites: bool,
     ) -> None:
         super().__init__(executable, facts, reused)
+        self.patches = _RecordedPatches(self, reused, attempt)
         self._sites = sites
         self._gone = gone
         self.asked: list[Entry] = []
@@ -117,7 +130,7 @@ class _Explorer(Machine):
         self._recorded = _Lookup()
         outcomes = {entry.command: entry for entry in attempt if entry.kind in OUTCOMES}
         for entry in attempt:
-            if entry.kind in kinds.COMMANDS and entry.kind != kinds.DROPPED:
+            if entry.kind in kinds.COMMANDS and entry.kind not in (kinds.DROPPED, kinds.PATCHED):
                 self._recorded.add(_Recorded(entry, outcomes.get(entry.command)))
             elif entry.kind in kinds.CAUSES and entry.kind not in OUTCOMES:
                 self._answer_later(entry)
