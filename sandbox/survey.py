@@ -18,13 +18,14 @@ from dataclasses import dataclass, field
 from types import CellType, FunctionType, ModuleType
 from typing import Any, Literal, NamedTuple, cast
 
-from perdure.sandbox import asking, judgement, values
+from perdure.sandbox import asking, class_state, judgement, values
 from perdure.sandbox.checking import Members, Reference, Site
 from perdure.sandbox.expressions import attribute_chain
 from perdure.sandbox.findings import Finding, finding_at
 from perdure.sandbox.policy import Policy
 from perdure.sandbox.scopes import DEFS, FunctionNode, parameters
 from perdure.sandbox.source import Source, SourceFile, file_of, first_line
+from perdure.sandbox.swallowing import SWALLOWS, swallowing_handlers
 
 Kind = Literal["body", "helper", "native"]  # native: called by the interpreter or a library, so never a twin
 
@@ -164,6 +165,18 @@ class Survey:
             if self._pending:
                 self._examine(self._pending.pop(0))
         self.units.sort(key=lambda unit: unit.kind != "body")
+        if self.offers is not None:
+            self._examine_class_state()
+
+    def _examine_class_state(self) -> None:
+        for kind, via in self.classes.items():
+            for file, node, found in class_state.shared_containers(kind, self.mentioned):
+                self.findings.append(
+                    finding_at(
+                        node, file.lines, file=file.filename, rule=found.rule, message=found.message, fix=found.fix,
+                        certain=found.certain, function=kind.__qualname__, via=(*via, kind.__qualname__),
+                    )
+                )  # fmt: skip
 
     def _add_methods(self) -> bool:
         """Add the methods that may be called: special ones always, others once some code mentions their name."""
@@ -218,6 +231,8 @@ class Survey:
         for call, is_local in asking.dropped_calls(unit.node):
             if is_local or self._gives_awaitable(unit, call.func):
                 self.report(unit, call, asking.never_awaited(ast.unparse(call.func)))
+        for handler in swallowing_handlers(unit.node):
+            self.report(unit, handler, SWALLOWS)
 
     def _gives_awaitable(self, unit: Unit, function: ast.expr) -> bool:
         """Tell whether a call of a global name, or of an attribute of a module, does nothing until it is awaited."""
@@ -295,11 +310,25 @@ class Survey:
             self.follow_value(unit, reference, inner, chain)
         elif isinstance(value, type) and values.is_user_class(value):
             self.add_class(value, unit.via)
+            if self.offers is not None and reference.usage == "call":
+                self._examine_construction(unit, reference, value)
         elif isinstance(value, tuple):
             for item in value:
                 self.follow_value(unit, reference, item, ())
         else:
             self._judge(unit, reference, value, chain)
+
+    def _examine_construction(self, unit: Unit, reference: Reference, kind: type) -> None:
+        """Look at what the class itself calls when the body makes an instance: validators, and defaults left to it."""
+        if not reference.chain or reference.chain[0].startswith("model_validate"):
+            for validator in class_state.validators(kind):
+                self.add_function(validator, unit.via, "native")
+        call = None if reference.chain else call_at(unit.node, reference.node)
+        for name, factory in class_state.default_factories(kind, call):
+            if class_state.is_authors(factory):
+                self.add_function(cast("FunctionType", factory), unit.via, "native")
+            elif (found := class_state.native_default(kind, name, factory)) is not None:
+                self.report(unit, reference.node, found)
 
     def _follow_cells(self, unit: Unit, reference: Reference, wrapper: FunctionType) -> bool:
         """Follow the author's function inside a wrapper of a library's, such as `@contextmanager` makes."""
@@ -391,6 +420,15 @@ def is_decorated_as(node: ast.AST, word: str) -> bool:
         if name.endswith(word):
             return True
     return False
+
+
+def call_at(function: FunctionNode, called: ast.expr) -> ast.Call | None:
+    """Find the call whose function stands where `called` does, which may be of a copy of the tree."""
+    place = called.lineno, called.col_offset
+    for node in ast.walk(function):
+        if isinstance(node, ast.Call) and (node.func.lineno, node.func.col_offset) == place:
+            return node
+    return None
 
 
 def top_level(file: SourceFile, name: str) -> ast.stmt | None:
