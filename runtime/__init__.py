@@ -21,10 +21,13 @@ if TYPE_CHECKING:
     from perdure.core.context import Context as Context
     from perdure.core.step import StepContext as StepContext
     from perdure.declare.options import RetryPolicy as RetryPolicy
+    from perdure.declare.queues import Queue as Queue
+    from perdure.declare.queues import Rate as Rate
     from perdure.declare.step import step as step
     from perdure.declare.workflow import workflow as workflow
     from perdure.engine.current_step import CurrentStep as CurrentStep
     from perdure.engine.current_step import current_step as current_step
+    from perdure.engine.queues import QueueStatus as QueueStatus
     from perdure.errors import (
         BudgetExceeded as BudgetExceeded,
     )
@@ -147,6 +150,9 @@ _HOMES = {
     "Context": "perdure.core.context",
     "StepContext": "perdure.core.step",
     "RetryPolicy": "perdure.declare.options",
+    "Queue": "perdure.declare.queues",
+    "Rate": "perdure.declare.queues",
+    "QueueStatus": "perdure.engine.queues",
     "step": "perdure.declare.step",
     "workflow": "perdure.declare.workflow",
     "CurrentStep": "perdure.engine.current_step",

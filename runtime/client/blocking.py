@@ -9,13 +9,15 @@ import asyncio
 import threading
 from collections.abc import Coroutine, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from perdure.client.bulk import Progress
 from perdure.client.handle import RunHandle
 from perdure.client.status import HistoryEntry, RunStatus
+from perdure.declare.queues import Queue, QueueChanges
 from perdure.declare.registry import Definition, Registry
 from perdure.durations import Duration
+from perdure.engine.queues import QueueStatus
 from perdure.errors import PerdureError
 from perdure.misfit import fitting_methods
 from perdure.replay.check import Verdict
@@ -82,13 +84,16 @@ class BlockingRuntime:
         idempotency_key: str | None = None,
         delay: Duration | None = None,
         tags: Mapping[str, str] | None = None,
+        queue: str | None = None,
+        key: str | None = None,
+        priority: int | None = None,
     ) -> BlockingRunHandle:
         """Start a run, as `Runtime.start`."""
-        handle = self.wait_for(
-            self._runtime.start(
-                workflow, input, version=version, run_id=run_id, idempotency_key=idempotency_key, delay=delay, tags=tags
-            )
-        )
+        started = self._runtime.start(
+            workflow, input, version=version, run_id=run_id, idempotency_key=idempotency_key, delay=delay, tags=tags,
+            queue=queue, key=key, priority=priority,
+        )  # fmt: skip
+        handle = self.wait_for(started)
         return BlockingRunHandle(self, handle)
 
     def handle(self, run_id: str) -> BlockingRunHandle:
@@ -98,6 +103,10 @@ class BlockingRuntime:
     def send_event(self, type: str, payload: Any = None) -> int:
         """Send an event, as `Runtime.send_event`."""
         return self.wait_for(self._runtime.send_event(type, payload))
+
+    def resume_hook(self, token: str, payload: Any = None) -> str:
+        """Hand a payload to a hook, as `Runtime.resume_hook`."""
+        return self.wait_for(self._runtime.resume_hook(token, payload))
 
     def runs(
         self,
@@ -148,6 +157,14 @@ class BlockingRuntime:
             )
         )
 
+    def queues(self) -> list[QueueStatus]:
+        """Look at the queues, as `Runtime.queues`."""
+        return self.wait_for(self._runtime.queues())
+
+    def set_queue(self, name: str, **limits: Unpack[QueueChanges]) -> Queue:
+        """Change limits of a queue, as `Runtime.set_queue`."""
+        return self.wait_for(self._runtime.set_queue(name, **limits))
+
     def idle(self) -> None:
         """Wait until only the clock or the outside can move a run, as `Runtime.idle`."""
         self.wait_for(self._runtime.idle())
@@ -172,6 +189,14 @@ class BlockingRunHandle:
     def status(self) -> RunStatus:
         """Look at the run, as `RunHandle.status`."""
         return self._runtime.wait_for(self._handle.status())
+
+    def signal(self, name: str, payload: Any = None) -> None:
+        """Hand the run a signal, as `RunHandle.signal`."""
+        self._runtime.wait_for(self._handle.signal(name, payload))
+
+    def events(self, start: int = 0) -> BlockingRunEvents:
+        """The events that the body emits, as `RunHandle.events`: iterate over them, or call `so_far()`."""
+        return BlockingRunEvents(self._runtime, self._handle.events(start))
 
     def history(self) -> list[HistoryEntry]:
         """Read all entries, as `RunHandle.history`."""

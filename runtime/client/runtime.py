@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack
 
 from perdure.client.bulk import Progress, cancel_all, retry_all
 from perdure.client.given import check_id, checked_tags
 from perdure.client.handle import RunHandle
 from perdure.client.status import RunStatus, status_of
 from perdure.declare.discovery import find_workflows
+from perdure.declare.queues import Queue, QueueChanges, check_limit, check_priority, named_by
 from perdure.declare.registry import Definition, Registry
 from perdure.durations import Duration, duration_us, moment_us
 from perdure.engine.batch import Batch
@@ -24,6 +25,7 @@ from perdure.engine.definitions import checked_code
 from perdure.engine.engine import Condition, Engine, snapshot
 from perdure.engine.moves import Start
 from perdure.engine.performers import ThreadedPerformers
+from perdure.engine.queues import QueueStatus
 from perdure.engine.recovery import recover
 from perdure.engine.residents import RESIDENTS_MAX
 from perdure.engine.thread import EngineThread
@@ -60,6 +62,10 @@ class Runtime:
         code: "pinned" walks every run on the code that it started with, which the ledger has, also after a deploy
             changed or deleted it; steps are today's. "today" walks open runs on what is registered now, as one wants it
             in development: a run whose history does not fit stops as diverged.
+        queues: the queues that workflows and starts name; those that workflows bring themselves need not be given.
+        max_concurrent_runs: runs that have begun and not ended, on all queues and on none. Others wait. Children are
+            not counted: their parents are, and wait for them.
+        max_concurrent_steps: attempts of steps at work. Others wait; their timeouts count from their start.
 
     Raises:
         LedgerLocked, LedgerCorrupt, LedgerTooNew, LedgerReadOnly: on entering.
@@ -75,9 +81,17 @@ class Runtime:
         verify: Literal["off", "always"] | float = "off",
         residents_max: int = RESIDENTS_MAX,
         code: Literal["pinned", "today"] = "pinned",
+        queues: Iterable[Queue] = (),
+        max_concurrent_runs: int | None = None,
+        max_concurrent_steps: int | None = None,
         clock: Clock | None = None,
     ) -> None:
         self.registry = Registry(find_workflows(workflows))
+        self._queues = named_by(self.registry.all(), queues)
+        check_limit("max_concurrent_runs", max_concurrent_runs)
+        check_limit("max_concurrent_steps", max_concurrent_steps)
+        self._max_concurrent_runs = max_concurrent_runs
+        self._max_concurrent_steps = max_concurrent_steps
         if not isinstance(ledger, (str, os.PathLike)) and not hasattr(ledger, "append"):
             raise DefinitionError(
                 f"ledger={ledger!r} is neither a path nor a ledger.",
@@ -108,7 +122,8 @@ class Runtime:
             self._performers = ThreadedPerformers(loop, thread.report, thread.tell, self._clock.now_us)
             return Engine(
                 ledger, self.registry, self._clock, self._performers,
-                residents_max=self._residents_max, code=self._code,
+                residents_max=self._residents_max, code=self._code, queues=self._queues,
+                max_concurrent_runs=self._max_concurrent_runs, max_concurrent_steps=self._max_concurrent_steps,
             )  # fmt: skip
 
         self._thread = EngineThread(make)
@@ -163,6 +178,7 @@ class Runtime:
     async def _drain(self, thread: EngineThread) -> None:
         def begin(engine: Engine, batch: Batch) -> None:
             engine.draining = True
+            engine.slots.drain(engine.in_flight)
 
         def at_work(engine: Engine, batch: Batch) -> int:
             return sum(len(commands) for commands in engine.in_flight.values())
@@ -194,6 +210,9 @@ class Runtime:
         idempotency_key: str | None = None,
         delay: Duration | None = None,
         tags: Mapping[str, str] | None = None,
+        queue: str | None = None,
+        key: str | None = None,
+        priority: int | None = None,
     ) -> RunHandle:
         """Start a run; when this returns, it is recorded.
 
@@ -205,6 +224,11 @@ class Runtime:
             idempotency_key: the same key of the same workflow is the same run, also under races.
             delay: how long the run stays `queued`, a duration.
             tags: texts by which `runs(tags=…)` finds it.
+            queue: the name of the queue on which it waits for its turn; the workflow's by default.
+            key: what the queue's limits per key go by; filled from the workflow's template by default.
+            priority: smaller numbers begin first; the workflow's by default, which is 0.
+
+        A queue that debounces or is a singleton may give a run that was started before.
 
         Raises:
             UnknownWorkflow, InvalidInput, NotSerializable, DefinitionError: nothing was started.
@@ -212,6 +236,10 @@ class Runtime:
         definition = self._definition(workflow, version)
         check_id("run_id", run_id)
         check_id("idempotency_key", idempotency_key)
+        check_id("queue", queue)
+        check_id("key", key)
+        if priority is not None:
+            check_priority(priority)
         wanted = Start(
             definition,
             input,
@@ -219,6 +247,9 @@ class Runtime:
             idempotency_key=idempotency_key,
             delay_us=0 if delay is None else duration_us(delay, "delay"),
             tags=checked_tags(tags),
+            queue=queue,
+            key=key,
+            priority=priority,
         )
         return RunHandle(self, await self.ask(lambda engine, batch: engine.moves.start(wanted, batch)))
 
@@ -232,10 +263,20 @@ class Runtime:
         Raises:
             NotSerializable: the payload has no lossless encoding; nobody got it.
         """
-        if not isinstance(type, str) or not type:
-            raise DefinitionError(f"type={type!r} is no event type.", fix='give a text such as "payment.completed"')
+        check_event_type(type)
         checked_text(type, "type")
         return await self.ask(lambda engine, batch: engine.moves.event(type, payload, batch))
+
+    async def resume_hook(self, token: str, payload: Any = None) -> str:
+        """Hand a payload to the run whose open hook has this token; give its run_id once that is recorded.
+
+        Raises:
+            HookRefused: no open hook has it (it was never made, was answered or disposed, or its run has ended), or
+                the payload does not fit the hook's schema. NotSerializable: it can't be recorded.
+        """
+        check_name("token", token)
+        encoded = encode(payload)
+        return await self.settled(lambda engine, batch: engine.messages.resume_hook(token, encoded, batch))
 
     async def runs(
         self,
@@ -320,6 +361,21 @@ class Runtime:
             workflow=workflow, version=version, statuses=statuses, tags=dict(tags or {}), since=earliest, limit=limit
         )
 
+    async def queues(self) -> list[QueueStatus]:
+        """Look at the queues: those that this runtime was given, and those that the ledger has runs on."""
+        return await self.ask(lambda engine, batch: engine.queues.statuses(batch))
+
+    async def set_queue(self, name: str, **limits: Unpack[QueueChanges]) -> Queue:
+        """Change limits of a queue: `await runtime.set_queue("emails", max_concurrent_runs=20)`; give those in force.
+
+        It takes effect at once, and until the runtime closes: the next one begins with what it is given. What has
+        begun goes on when a limit becomes smaller.
+
+        Raises:
+            DefinitionError: there is no such queue or limit, or a value is out of its range.
+        """
+        return await self.ask(lambda engine, batch: engine.queues.change(name, limits))
+
     def sql(self, query: str, parameters: Sequence[Any] = ()) -> SqlResult:
         """Run one read-only query over the views `runs`, `steps`, `entries`, `events`, `definitions`. It blocks."""
         if self._ledger is None:
@@ -338,6 +394,14 @@ class Runtime:
         if self._thread is None:
             raise _closed()
         return await asyncio.wrap_future(self._thread.call(request))
+
+    async def settled(self, request: Callable[[Engine, Batch], T]) -> T:
+        """The same for what wants to know how things stand: asked again while something else moves the run."""
+        while True:
+            try:
+                return await self.ask(request)
+            except Unsettled:
+                continue
 
     def ask_blocking(self, request: Callable[[Engine, Batch], T]) -> T:
         """Have something done by the engine and block for it, a moment only: the engine waits for no loop."""

@@ -98,6 +98,7 @@ class Chains:
                 parent_run_id=before.parent_run_id,
                 parent_command=facts.get("parent_command"),
                 on_parent_close=facts.get("on_parent_close"),
+                place=facts.get("queue"),
                 continued_from={"run_id": before.run_id, "first_run_id": before.first_run_id or before.run_id},
             ),
             run_id,

@@ -125,7 +125,8 @@ class Engine:
 
     def next_time(self) -> int:
         """When the next turn is due at the latest, in microseconds since 1970."""
-        return self.queues.next_time(self.timers.next_time(self.clock.now_us()))
+        next_time, wake_at = self.timers.next_time(self.clock.now_us()), self.queues.wake_at
+        return next_time if wake_at is None else min(next_time, wake_at)
 
     def _watch_next_time(self, runs: Iterable[int], now: int) -> None:
         """Note when these runs are due again: the window holds no more than the next time of a run it took up."""

@@ -113,18 +113,17 @@ class Families:
         asked: Any = decode(entry.body or "null", entry.shape)
         engine = self._engine
         try:
-            definition = engine.registry.newest(detail["workflow"])
-            engine.moves.start(
-                Start(
-                    definition,
-                    asked["input"],
-                    run_id=detail["run_id"],
-                    parent_run_id=machine.facts.run_id,
-                    parent_command=entry.command,
-                    on_parent_close=detail["on_parent_close"],
-                ),
-                batch,
+            wanted = Start(
+                engine.registry.newest(detail["workflow"]),
+                asked["input"],
+                run_id=detail["run_id"],
+                parent_run_id=machine.facts.run_id,
+                parent_command=entry.command,
+                on_parent_close=detail["on_parent_close"],
             )
+            if detail["mode"] == "invoke":
+                engine.queues.check_child(machine.facts.run, wanted)
+            engine.moves.start(wanted, batch)
         except (UnknownWorkflow, InvalidInput, NotSerializable, DefinitionError) as error:
             # The parent hears of it like of any failed child.
             body, shape = encode_failure(error)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from perdure.core.flow import Flow, Ticket
 from perdure.declare.queues import UNNAMED, Queue, QueueChanges
-from perdure.engine.batch import Batch, Queued
+from perdure.engine.batch import Batch
 from perdure.engine.residents import replayed
 from perdure.errors import DefinitionError
 from perdure.storage import entries as kinds
@@ -39,11 +39,19 @@ _OVER: Final = kinds.ENDINGS - {kinds.RETRYING}
 
 
 @dataclass(frozen=True, slots=True)
-class QueueCounts:
-    """What is on a queue now. `queue` is None when nobody gave one of that name."""
+class QueueStatus:
+    """What is on a queue now.
+
+    Attributes:
+        name: the queue's; `:runtime` is the one of runs without a queue, when the runtime limits them.
+        limits: those in force, or None when this runtime was given no queue of that name: then nothing on it begins.
+        queued: runs that wait for their turn, delayed ones too.
+        running: runs that have begun and not ended.
+        steps_at_work: attempts of their steps.
+    """
 
     name: str
-    queue: Queue | None
+    limits: Queue | None
     queued: int
     running: int
     steps_at_work: int
@@ -182,13 +190,9 @@ class Queues:
                 flow.set_aside(ticket.run)
         self._wake_at = batch.now
 
-    def next_time(self, otherwise: int) -> int:
-        """When a turn is due at the latest because of a queue."""
-        return otherwise if self._wake_at is None else min(self._wake_at, otherwise)
-
     @property
     def wake_at(self) -> int | None:
-        """When time may let somebody begin."""
+        """When a turn is due because of a queue; None when nothing on one waits for time alone."""
         return self._wake_at
 
     def _begin(self, ticket: Ticket, batch: Batch) -> bool:
@@ -248,12 +252,12 @@ class Queues:
         ticket = None if self._flow is None else self._flow.ticket(run)
         return None if ticket is None else ticket.queue
 
-    def counts(self, batch: Batch) -> list[QueueCounts]:
+    def statuses(self, batch: Batch) -> list[QueueStatus]:
         """What is on each queue, by name; of the one for runs without a queue only when there is something."""
         lines = self._look(batch).lines.values()
         at_work = self._engine.slots.at_work()
         return [
-            QueueCounts(line.name, line.queue, line.waiting, line.running, at_work[line.name])
+            QueueStatus(line.name, line.queue, line.waiting, line.running, at_work[line.name])
             for line in sorted(lines, key=lambda line: line.name)
             if line.name != UNNAMED or line.tickets or self._max_concurrent_runs is not None
         ]
@@ -371,5 +375,3 @@ def _without_queue(wanted: Start) -> DefinitionError:
         fix='give queue="…" too; for one run under a key use idempotency_key',
     )
 
-
-__all__ = ["QueueCounts", "Queued", "Queues"]

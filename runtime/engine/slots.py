@@ -54,8 +54,8 @@ class Slots:
             else:
                 self._waiting.setdefault(queue, deque()).append((next(self._numbers), attempt))
         self._forget_finished()
-        while (attempt := self._first()) is not None:
-            started.append(attempt)
+        while (first := self._first()) is not None:
+            started.append(first)
         return started
 
     def changed(self) -> None:
@@ -128,4 +128,4 @@ class Slots:
         return {attempt.serial for waiting in self._waiting.values() for _, attempt in waiting}
 
     def _limit_of(self, queue: str | None) -> int | None:
-        return self._queues[queue].max_concurrent_steps if queue in self._queues else None
+        return self._queues[queue].max_concurrent_steps if queue is not None and queue in self._queues else None
