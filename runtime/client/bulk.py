@@ -1,12 +1,14 @@
 """Many runs at once: all that a filter finds are cancelled or retried, a few a batch, so that others have their turn.
 
+The oldest come first, so that a parent is stopped before the children that it waits for: it would fail otherwise.
+
 Knows pages of runs. Must not know what is done to each.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -24,6 +26,7 @@ Progress: TypeAlias = Callable[[int, int], object]  # called with how many were 
 Act: TypeAlias = Callable[[Engine, str, Batch], bool]  # gives whether it did anything
 
 _OPEN = tuple(status for status in STATUSES if status not in ENDED)
+_RUNS_PER_PAGE = 1000  # found at once
 _RUNS_PER_BATCH = 50  # each may have to come back by replay; a batch of them should not keep others waiting for long
 
 
@@ -42,7 +45,7 @@ async def retry_all(runtime: Runtime, wanted: RunFilter, progress: Progress | No
 
 def _narrowed(wanted: RunFilter, possible: Sequence[str], default: Sequence[str]) -> RunFilter | None:
     statuses = tuple(each for each in possible if each in wanted.statuses) if wanted.statuses else tuple(default)
-    return replace(wanted, statuses=statuses, limit=_RUNS_PER_BATCH) if statuses else None
+    return replace(wanted, statuses=statuses, limit=_RUNS_PER_PAGE) if statuses else None
 
 
 def _retry(engine: Engine, run_id: str, batch: Batch) -> bool:
@@ -56,46 +59,42 @@ def _retry(engine: Engine, run_id: str, batch: Batch) -> bool:
     return True
 
 
-@dataclass(slots=True)
-class _Page:
-    looked_at: int
-    done: int
-    unsettled: list[str]
-    last: int | None  # number of the oldest run of the page; None when there was none
-
-
 async def _all(runtime: Runtime, wanted: RunFilter | None, act: Act, progress: Progress | None) -> int:
     if wanted is None:
         return 0  # no run of these statuses can be meant
-    counted = wanted
-    total = sum((await runtime.ask(lambda engine, batch: engine.ledger.count(counted))).values())
-    looked_at = done = 0
-    while True:
-        page = await runtime.ask(partial(_page, wanted=wanted, act=act))
-        while page.unsettled:  # the next batch knows what became of them
-            rest = await runtime.ask(partial(_each, run_ids=page.unsettled, act=act))
-            page.done, page.unsettled = page.done + rest.done, rest.unsettled
-        looked_at, done = looked_at + page.looked_at, done + page.done
-        if progress is not None and page.looked_at:
-            progress(looked_at, max(total, looked_at))
-        if page.last is None:
-            return done
-        wanted = replace(wanted, before_run=page.last)
+    run_ids = await _found(runtime, wanted)
+    run_ids.reverse()
+    done = 0
+    for start in range(0, len(run_ids), _RUNS_PER_BATCH):
+        left: Sequence[str] = run_ids[start : start + _RUNS_PER_BATCH]
+        while left:
+            number, left = await runtime.ask(partial(_each, run_ids=left, act=act))
+            done += number
+        if progress is not None:
+            progress(min(start + _RUNS_PER_BATCH, len(run_ids)), len(run_ids))
+    return done
 
 
-def _page(engine: Engine, batch: Batch, wanted: RunFilter, act: Act) -> _Page:
-    rows = engine.ledger.runs(wanted)
-    page = _each(engine, batch, [row.run_id for row in rows], act)
-    page.last = rows[-1].run if rows else None
-    return page
+async def _found(runtime: Runtime, wanted: RunFilter) -> list[str]:
+    """The ids of all runs of a filter, newest first."""
+    run_ids: list[str] = []
+    while rows := await runtime.ask(partial(_page, wanted=wanted)):
+        run_ids += [run_id for _, run_id in rows]
+        wanted = replace(wanted, before_run=rows[-1][0])
+    return run_ids
 
 
-def _each(engine: Engine, batch: Batch, run_ids: Sequence[str], act: Act) -> _Page:
-    page = _Page(len(run_ids), 0, [], None)
+def _page(engine: Engine, batch: Batch, wanted: RunFilter) -> list[tuple[int, str]]:
+    return [(row.run, row.run_id) for row in engine.ledger.runs(wanted)]
+
+
+def _each(engine: Engine, batch: Batch, run_ids: Sequence[str], act: Act) -> tuple[int, list[str]]:
+    """Do it to each; give to how many, and those of which only the next batch knows what became of them."""
+    done, unsettled = 0, []
     for run_id in run_ids:
         try:
-            page.done += act(engine, run_id, batch)
+            done += act(engine, run_id, batch)
         except Unsettled:
-            page.unsettled.append(run_id)
+            unsettled.append(run_id)
         engine.families.settle(batch)
-    return page
+    return done, unsettled

@@ -38,6 +38,9 @@ from perdure.texts import checked_text
 if TYPE_CHECKING:
     from perdure.engine.engine import Engine
 
+_OF_ONE_RUN = (
+    "idempotency_key", "parent_run_id", "parent_command", "on_parent_close", "timeout_at", "tags", "continued_from",
+)  # fmt: skip
 _ENDS_OF_CHILDREN = frozenset({kinds.CHILD_COMPLETED, kinds.CHILD_FAILED, kinds.CHILD_CANCELLED})
 
 
@@ -215,7 +218,7 @@ class _Making:
             "tags": detail.get("tags"),
             "forked_from": detail.get("forked_from"),
         }
-        for name in ("idempotency_key", "parent_run_id", "parent_command", "on_parent_close", "timeout_at", "tags"):
+        for name in _OF_ONE_RUN:
             detail.pop(name, None)
         tags = self.first.tags if self.wanted.tags is None else self.wanted.tags
         detail |= {
@@ -258,6 +261,7 @@ class _Making:
             machine.last_at = max(machine.last_at, self.batch.now)
             entry = self._again(cause, machine.length, at=machine.last_at)
             machine.length += 1
+            machine.new_token = self.engine.clock.new_token
             answer = machine.feed(entry)
             new += [entry, *answer]
             asked += answer

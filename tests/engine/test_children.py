@@ -109,3 +109,49 @@ async def test_a_parent_waits_for_its_child_across_a_restart(open_runtime):
     async with open_runtime(invoker, child) as runtime:
         assert await runtime.send_event("w") == 1
         assert await runtime.handle("p").result(timeout="10s") == {"parent": "p", "got": 1}
+
+
+async def test_a_failed_parent_stops_its_children_but_not_abandoned_ones(open_runtime):
+    @workflow(id="parent")
+    async def parent(input: None, step, ctx):
+        await step.spawn("kept", child, {"n": 1, "wait": "w"}, on_parent_close="abandon")
+        await step.spawn("spawned", child, {"n": 2, "wait": "w"})
+        await step.wait_for_event("fail", type="fail")
+        raise ValueError("the parent fails")
+
+    async with open_runtime(parent, child) as runtime:
+        run = await runtime.start("parent", None, run_id="p")
+        for name in ("p", "p-0-0", "p-0-1"):
+            await runtime.handle(name).wait("waiting_event", timeout="5s")
+        await runtime.send_event("fail")
+        assert await run.wait(timeout="10s") == "failed"
+        assert await runtime.handle("p-0-1").wait(timeout="5s") == "cancelled"
+        assert await runtime.handle("p-0-0").status() == "waiting_event"
+
+
+async def test_a_child_spawned_in_the_breath_in_which_its_parent_fails_is_stopped(open_runtime):
+    @workflow(id="parent")
+    async def parent(input: None, step, ctx):
+        await step.spawn("spawned", child, {"n": 2, "wait": "w"})
+        raise ValueError("the parent fails")
+
+    async with open_runtime(parent, child) as runtime:
+        run = await runtime.start("parent", None, run_id="p")
+        assert await run.wait(timeout="10s") == "failed"
+        assert await runtime.handle("p-0-0").wait(timeout="5s") == "cancelled"
+
+
+async def test_a_parent_that_will_be_tried_again_or_completes_lets_its_children_go_on(open_runtime):
+    @workflow(id="parent", retries=1)
+    async def parent(input: None, step, ctx):
+        spawned = await step.spawn("spawned", child, {"n": 2, "wait": "w"})
+        if ctx.attempt == 1:
+            raise ValueError("the first attempt fails")
+        return spawned.run_id
+
+    async with open_runtime(parent, child) as runtime:
+        run = await runtime.start("parent", None, run_id="p")
+        assert await run.result(timeout="30s") == "p-0-0"
+        assert await runtime.handle("p-0-0").status() == "waiting_event"
+        assert [each.run_id for each in await run.children()] == ["p-0-0"]
+        assert await run.parent() is None
