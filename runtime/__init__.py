@@ -14,12 +14,18 @@ from perdure.version import __version__
 if TYPE_CHECKING:
     from perdure.client.blocking import BlockingRunHandle as BlockingRunHandle
     from perdure.client.blocking import BlockingRuntime as BlockingRuntime
+    from perdure.client.events import BlockingRunEvents as BlockingRunEvents
+    from perdure.client.events import RunEvent as RunEvent
+    from perdure.client.events import RunEvents as RunEvents
     from perdure.client.handle import RunHandle as RunHandle
     from perdure.client.runtime import Runtime as Runtime
     from perdure.client.status import HistoryEntry as HistoryEntry
     from perdure.client.status import RunStatus as RunStatus
     from perdure.core.context import Context as Context
+    from perdure.core.hook import Hook as Hook
+    from perdure.core.state import RunState as RunState
     from perdure.core.step import StepContext as StepContext
+    from perdure.core.stream import Stream as Stream
     from perdure.declare.options import RetryPolicy as RetryPolicy
     from perdure.declare.queues import Queue as Queue
     from perdure.declare.queues import Rate as Rate
@@ -107,6 +113,9 @@ if TYPE_CHECKING:
         SandboxViolation as SandboxViolation,
     )
     from perdure.errors import (
+        SignalRefused as SignalRefused,
+    )
+    from perdure.errors import (
         StepFailed as StepFailed,
     )
     from perdure.errors import (
@@ -135,20 +144,26 @@ _ERRORS = (
     "BudgetExceeded", "ChildCancelled", "ChildFailed", "DefinitionError", "DeterminismWarning", "Divergence",
     "DuplicateStepName", "FatalError", "HookRefused", "InternalError", "InvalidInput", "LedgerCorrupt", "LedgerError",
     "LedgerFull", "LedgerLocked", "LedgerReadOnly", "LedgerTooNew", "NeverAwaited", "NotSerializable", "PerdureError",
-    "PolicyViolation", "RetryableError", "RunCancelled", "RunFailed", "RunTimeout", "SandboxViolation", "StepFailed",
-    "StepInterrupted", "StepTimeout", "UnknownRun", "UnknownWorkflow", "ValueUnreadable",
+    "PolicyViolation", "RetryableError", "RunCancelled", "RunFailed", "RunTimeout", "SandboxViolation",
+    "SignalRefused", "StepFailed", "StepInterrupted", "StepTimeout", "UnknownRun", "UnknownWorkflow", "ValueUnreadable",
     "WorkflowError",
 )  # fmt: skip
 
 _HOMES = {
     "BlockingRunHandle": "perdure.client.blocking",
     "BlockingRuntime": "perdure.client.blocking",
+    "BlockingRunEvents": "perdure.client.events",
+    "RunEvent": "perdure.client.events",
+    "RunEvents": "perdure.client.events",
     "RunHandle": "perdure.client.handle",
     "Runtime": "perdure.client.runtime",
     "HistoryEntry": "perdure.client.status",
     "RunStatus": "perdure.client.status",
     "Context": "perdure.core.context",
+    "Hook": "perdure.core.hook",
+    "RunState": "perdure.core.state",
     "StepContext": "perdure.core.step",
+    "Stream": "perdure.core.stream",
     "RetryPolicy": "perdure.declare.options",
     "Queue": "perdure.declare.queues",
     "Rate": "perdure.declare.queues",

@@ -92,6 +92,11 @@ def earliest_us(text: str, now_us: int) -> int:
     return now_us - duration_us(text, "since")
 
 
+def moment(micros: int) -> datetime:
+    """Turn ledger time into an aware datetime in UTC."""
+    return _EPOCH + timedelta(microseconds=micros)
+
+
 def moment_text(micros: int) -> str:
     """Show microseconds since 1970 UTC as ISO 8601 in UTC."""
     return (_EPOCH + timedelta(microseconds=micros)).isoformat().replace("+00:00", "Z")

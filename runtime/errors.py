@@ -9,6 +9,7 @@
     │   ├── UnknownWorkflow      RUN101   nobody registered that id or version
     │   ├── InvalidInput         RUN102   the input does not fit the workflow's annotation
     │   ├── UnknownRun           RUN103   the ledger has no such run
+    │   ├── SignalRefused        RUN104   the run has ended, or the payload does not fit what it waits for
     │   ├── NotSerializable      VAL101   a value without a lossless encoding, with its path
     │   ├── ValueUnreadable      VAL102   a recorded value whose class is gone or has changed too much
     │   ├── DuplicateStepName    STEP101  step.run used one name twice in a run
@@ -160,6 +161,12 @@ class UnknownRun(WorkflowError):
     """The ledger has no run with that `run_id`."""
 
     code = "RUN103"
+
+
+class SignalRefused(WorkflowError):
+    """A signal was sent to a run that has ended, or its payload does not fit what the run waits for."""
+
+    code = "RUN104"
 
 
 class NotSerializable(WorkflowError):

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from perdure.client.bulk import Progress
+from perdure.client.events import BlockingRunEvents
 from perdure.client.handle import RunHandle
 from perdure.client.status import HistoryEntry, RunStatus
 from perdure.declare.queues import Queue, QueueChanges

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from perdure.errors import DefinitionError
+from perdure.texts import checked_text
 
 _CHARACTERS_MAX = 500
 
@@ -18,6 +19,13 @@ def check_id(what: str, value: str | None) -> None:
         raise DefinitionError(
             f"{what}={value!r} can't be used.", fix=f"give a text of 1 to {_CHARACTERS_MAX} characters"
         )
+
+
+def check_name(what: str, value: object) -> None:
+    """Refuse what is no text, is empty, or can't be kept."""
+    if not isinstance(value, str) or not value:
+        raise DefinitionError(f"{what}={value!r} can't be used.", fix="give a text")
+    checked_text(value, what)
 
 
 def checked_tags(tags: Mapping[str, str] | None) -> dict[str, str]:

@@ -7,11 +7,12 @@ import json
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from perdure.client.given import check_id, checked_tags
+from perdure.client.events import RunEvents
+from perdure.client.given import check_id, check_name, checked_tags
 from perdure.client.status import HistoryEntry, RunStatus, history_entry, status_of, waiting_text
 from perdure.declare.registry import Registry
 from perdure.durations import Duration, duration_text, duration_us
-from perdure.engine.batch import Batch, Unsettled
+from perdure.engine.batch import Batch
 from perdure.engine.engine import Engine, snapshot
 from perdure.engine.forks import Fork, fork
 from perdure.engine.retrying import retry
@@ -21,7 +22,7 @@ from perdure.misfit import fitting_methods
 from perdure.replay.check import Verdict, check_run
 from perdure.replay.history_file import History, history_of
 from perdure.storage import entries as kinds
-from perdure.storage.encoding import decode
+from perdure.storage.encoding import decode, encode
 from perdure.storage.entries import Entry
 from perdure.storage.failures import decode_failure
 from perdure.storage.ledger import ENDED, STATUSES, RunRow, ending
@@ -92,6 +93,34 @@ class RunHandle:
         A run that continued as another one hands it on to the newest of the chain.
         """
         return await self._settled(lambda engine, batch: cancel(engine, self.run_id, batch))
+
+    def events(self, start: int = 0) -> RunEvents:
+        """The events that the body emits with `step.emit`: `await run.events()` lists those so far.
+
+        `async for event in run.events()` gives all from the `start`-th on, as they come, until the run ends.
+
+        Raises:
+            DefinitionError: `start` is no whole number from 0 on. UnknownRun: once it is awaited or iterated.
+        """
+        return RunEvents(self._runtime, self.run_id, start)
+
+    async def signal(self, name: str, payload: Any = None) -> None:
+        """Hand the run a signal; when this returns, it is recorded, and the run takes it in its turn.
+
+        A run that continued as another one hands it on to the newest of the chain. A run that waits on a queue, or for
+        its next attempt, keeps it.
+
+        Args:
+            name: what the body waits for: `await step.wait_for_signal(name)`.
+            payload: anything that can be recorded.
+
+        Raises:
+            SignalRefused: the run has ended, or the payload does not fit the schema of what it waits for.
+            UnknownRun, NotSerializable, DefinitionError: no such run, a payload that can't be recorded, no name.
+        """
+        check_name("name", name)
+        encoded = encode(payload)
+        await self._settled(lambda engine, batch: engine.messages.signal(self.run_id, name, encoded, batch))
 
     async def retry(self) -> None:
         """Try a run again that failed or was cancelled: completed steps are kept, the others run again.
@@ -181,11 +210,7 @@ class RunHandle:
         return row, entries
 
     async def _settled(self, request: Callable[[Engine, Batch], T]) -> T:
-        while True:
-            try:
-                return await self._runtime.ask(request)
-            except Unsettled:
-                continue
+        return await self._runtime.settled(request)
 
     async def _until(self, statuses: frozenset[str], timeout: Duration | None, *, follow: bool) -> RunRow:
         limit_us = None if timeout is None else duration_us(timeout, "timeout")

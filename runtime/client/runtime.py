@@ -12,14 +12,15 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack
 
 from perdure.client.bulk import Progress, cancel_all, retry_all
-from perdure.client.given import check_id, checked_tags
+from perdure.client.given import check_id, check_name, checked_tags
 from perdure.client.handle import RunHandle
 from perdure.client.status import RunStatus, status_of
+from perdure.core.receiving import check_event_type
 from perdure.declare.discovery import find_workflows
 from perdure.declare.queues import Queue, QueueChanges, check_limit, check_priority, named_by
 from perdure.declare.registry import Definition, Registry
 from perdure.durations import Duration, duration_us, moment_us
-from perdure.engine.batch import Batch
+from perdure.engine.batch import Batch, Unsettled
 from perdure.engine.clock import Clock, SystemClock
 from perdure.engine.definitions import checked_code
 from perdure.engine.engine import Condition, Engine, snapshot
@@ -33,6 +34,7 @@ from perdure.errors import DefinitionError, PerdureError
 from perdure.misfit import fitting_methods
 from perdure.replay.live import LiveVerifier, share_of
 from perdure.storage.duckdb_ledger import DuckDBLedger
+from perdure.storage.encoding import encode
 from perdure.storage.ledger import STATUSES, Ledger, RunFilter, RunRow, SqlResult
 from perdure.texts import checked_text
 

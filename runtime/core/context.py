@@ -11,6 +11,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from perdure.core.lacking import lacking
+from perdure.core.sites import site
+from perdure.core.state import RunState, record_state
 from perdure.errors import SandboxViolation
 
 if TYPE_CHECKING:
@@ -116,6 +118,13 @@ class Context:
             ```
         """
         return self._machine.patches.ask(change_id)
+
+    async def state(self) -> RunState:
+        """Look at the run itself: its status, times, tags, how many entries it has, what other tasks wait for.
+
+        Records: what it gives, so that a replay sees the same.
+        """
+        return record_state(self._machine, site())
 
     def __repr__(self) -> str:
         return f"<ctx of run {self.run_id}>"

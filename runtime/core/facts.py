@@ -37,6 +37,7 @@ class RunFacts:
     seed: str = ""  # of its random numbers; empty is the run_id, a fork has that of the run it comes from
     origin: Origin | None = None  # of a fork
     first_run_id: str = ""  # of a run that goes on with another one: the first of the chain
+    timeout_at: int | None = None  # the run's deadline, as its row has it
 
     def at(self, position: int) -> RunFacts:
         """The facts as the body learned them at an entry: what a fork took over, it learned as another run."""

@@ -35,6 +35,7 @@ from perdure.core.patches import Patches
 from perdure.core.promised import Promised, neglected
 from perdure.core.refusals import name_used_twice, no_entropy, outside_of_body, too_long
 from perdure.core.sites import site
+from perdure.core.state import deadline_of
 from perdure.core.step import StepContext
 from perdure.core.waiting import Waiting
 from perdure.errors import (
@@ -66,6 +67,7 @@ class Machine(Answering):
         self.output: list[Output] = []
         self.deferred: list[Entry] = []  # causes that came while the run was diverged; feed them once it replays
         self.ending: Entry | None = None
+        self.timeout_at = facts.timeout_at
         self.length = 0  # entries so far: the next position
         self.last_at = 0
         self._reused = reused if reused is not None else Reused()
@@ -268,9 +270,15 @@ class Machine(Answering):
             if begins_at_once(cause):
                 self._begin()
         else:  # BEGAN, RESTARTED
+            self.timeout_at = deadline_of(cause, self.timeout_at)
             self._begin()
         self.loop.run_ready()
         self.conditions.look()
+
+    @property
+    def created(self) -> Entry:
+        """The run's first entry."""
+        return cast("Entry", self._input)
 
     def set_input(self, created: Entry) -> None:
         """Tell what the run was started with (see `started_with`)."""

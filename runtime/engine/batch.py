@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from perdure.core.facts import Output, RunFacts
 from perdure.declare.registry import Definition
-from perdure.engine.attempts import Attempt, Outcome, Place
+from perdure.engine.attempts import Attempt, Place
 from perdure.storage.entries import DefinitionRow, Entry
 
 if TYPE_CHECKING:

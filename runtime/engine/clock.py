@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import time
 from typing import Protocol
@@ -20,6 +21,10 @@ class Clock(Protocol):
         """An id that nobody had before."""
         ...
 
+    def new_token(self) -> str:
+        """A token of a hook, which nobody can guess."""
+        ...
+
 
 class SystemClock:
     """This machine's clock, and ids that sort by time of creation."""
@@ -36,3 +41,7 @@ class SystemClock:
             characters.append(_CROCKFORD[number & 31])
             number >>= 5
         return "".join(reversed(characters))
+
+    def new_token(self) -> str:
+        """A text of 22 characters for addresses, from 128 random bits."""
+        return base64.urlsafe_b64encode(os.urandom(16)).rstrip(b"=").decode("ascii")

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 
 from perdure.core.facts import Executable, RunFacts, first_run_id_of, seed_and_origin
-from perdure.core.history import Reused, split_attempts, started_with
+from perdure.core.history import Reused, attempts_of, started_with
 from perdure.core.machine import Machine
 from perdure.engine.attempts import Place
 from perdure.errors import Divergence
@@ -92,14 +92,14 @@ class Residents:
             machine = replayed(row, definition, self._ledger.walk(row))
         except Divergence:
             # Only what diverges is worth reading whole; and only what diverges then has diverged.
-            machine = replayed(row, definition, self._ledger.entries(row.run))
+            machine = replayed(row, definition, self._ledger.walk_many([row], whole=True)[0])
         self._busy[row.run] = machine
         return machine
 
 
 def replayed(row: RunRow, definition: Executable, entries: Sequence[Entry]) -> Machine:
     """Replay the last attempt in `entries`; earlier ones only lend it what they completed."""
-    *earlier, current = split_attempts(entries)
+    *earlier, current = attempts_of(row.attempt, entries)
     machine = Machine(definition, facts_of(row, entries[0]), reused_from(earlier))
     machine.set_input(started_with(entries))
     try:
@@ -113,7 +113,7 @@ def replayed(row: RunRow, definition: Executable, entries: Sequence[Entry]) -> M
 def next_attempt(row: RunRow, definition: Executable, entries: Sequence[Entry]) -> Machine:
     """Make the machine of a run's next attempt, which has not begun."""
     facts = facts_of(row, entries[0], attempt=row.attempt + 1)
-    machine = Machine(definition, facts, reused_from(split_attempts(entries)))
+    machine = Machine(definition, facts, reused_from(attempts_of(row.attempt, entries)))
     machine.set_input(started_with(entries))
     machine.length = row.length
     machine.last_at = row.updated_at
@@ -142,4 +142,5 @@ def facts_of(row: RunRow, created: Entry, attempt: int | None = None) -> RunFact
         seed,
         origin,
         first_run_id_of(created),
+        row.timeout_at,
     )

@@ -35,6 +35,7 @@ class SimulatedClock:
         self._now_us = moment_us(start)
         self._seed = seed
         self._numbers = itertools.count(1)
+        self._tokens = itertools.count(1)
         self._listeners: list[Callable[[], None]] = []
 
     def __repr__(self) -> str:
@@ -56,6 +57,10 @@ class SimulatedClock:
         # The count stands before the hash, so that ids of one moment sort in the order in which they were given out.
         value = (self._now_us // 1000) << 80 | (number & 0xFF_FFFF_FFFF) << 40 | int.from_bytes(tail)
         return "".join(_CROCKFORD[value >> shift & 31] for shift in range(125, -1, -5))
+
+    def new_token(self) -> str:
+        """A token in the form of real ones, from the seed and a count."""
+        return blake2b(f"{self._seed}/token/{next(self._tokens)}".encode(), digest_size=11).hexdigest()
 
     def advance(self, duration: Duration) -> None:
         """Let time pass."""

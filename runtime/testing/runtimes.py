@@ -66,6 +66,10 @@ class RuntimeClock:
         """A run id, the same ones in every run of the test."""
         return self._clock.new_run_id()
 
+    def new_token(self) -> str:
+        """A token of a hook, the same ones in every run of the test."""
+        return self._clock.new_token()
+
     def advance(self, duration: Duration) -> Awaitable[None]:
         """Let time pass, stopping wherever something is due: a week of daily reminders sends seven.
 
