@@ -22,6 +22,7 @@ from perdure.core.outcomes import value_of
 from perdure.core.promised import noting
 from perdure.core.receiving import Receiving
 from perdure.core.sites import site
+from perdure.core.stream import Stream, checked_namespace
 from perdure.declare.options import Delivery, Retries, StepOptions
 from perdure.declare.step import StepDefinition
 from perdure.durations import Duration, duration_us, moment_text, moment_us
@@ -59,14 +60,14 @@ class StepContext(Receiving):
     def run(
         self, name: str, fn: Callable[..., Coroutine[Any, Any, T]], *args: object,
         retries: Retries | None = None, timeout: Duration | None = None, delivery: Delivery | None = None,
-        on_error: Callable[[BaseException], object] | None = None,
+        on_error: Callable[[BaseException], object] | None = None, heartbeat_timeout: Duration | None = None,
     ) -> Coroutine[Any, Any, T]: ...  # fmt: skip
 
     @overload
     def run(
         self, name: str, fn: Callable[..., T], *args: object,
         retries: Retries | None = None, timeout: Duration | None = None, delivery: Delivery | None = None,
-        on_error: Callable[[BaseException], object] | None = None,
+        on_error: Callable[[BaseException], object] | None = None, heartbeat_timeout: Duration | None = None,
     ) -> Coroutine[Any, Any, T]: ...  # fmt: skip
 
     def run(
@@ -78,6 +79,7 @@ class StepContext(Receiving):
         timeout: Duration | None = None,
         delivery: Delivery | None = None,
         on_error: Callable[[BaseException], object] | None = None,
+        heartbeat_timeout: Duration | None = None,
     ) -> Coroutine[Any, Any, Any]:
         """Run `fn(*args)` once, outside the sandbox, and record its result; a replay gets the recorded one.
 
@@ -91,6 +93,8 @@ class StepContext(Receiving):
             delivery: `"at_least_once"` (default: after a crash in the middle it runs again, with the same idempotency
                 key) or `"at_most_once"` (then `StepInterrupted` is raised instead, and `retries` is 0 by default).
             on_error: called, as part of the step, with the exception of the last attempt.
+            heartbeat_timeout: how long an attempt may go without `current_step().heartbeat()` or a chunk, a duration;
+                none by default.
 
         Records: the intent with name and arguments before `fn` starts, each failed attempt, and the result.
 
@@ -99,10 +103,10 @@ class StepContext(Receiving):
             NotSerializable: an argument or the result has no lossless encoding.
             StepTimeout, StepInterrupted, StepFailed: as said; else what `fn` raised, as its own class.
         """
-        if retries is None and timeout is None and delivery is None and on_error is None:
+        if retries is None and timeout is None and delivery is None and on_error is None and heartbeat_timeout is None:
             options = _DEFAULTS
         else:
-            options = _DEFAULTS.overridden(retries, timeout, delivery, on_error)
+            options = _DEFAULTS.overridden(retries, timeout, delivery, on_error, heartbeat_timeout)
         where = site() if self._machine.living else ""  # _here(), without one more call
         return self._machine.promised.note(self._run(name, fn, args, NO_FACTS, options, where, True))
 
@@ -178,6 +182,7 @@ class StepContext(Receiving):
         timeout: Duration | None = None,
         delivery: Delivery | None = None,
         on_error: Callable[[BaseException], object] | None = None,
+        heartbeat_timeout: Duration | None = None,
     ) -> list[Any]:
         """Run `fn(item)` for every item, each as a step `name[0]`, `name[1]`, …; give the results in order.
 
@@ -191,7 +196,7 @@ class StepContext(Receiving):
             raise DefinitionError(
                 f"concurrency={concurrency!r} can't be used.", fix="give a whole number of at least 1"
             )
-        options = _DEFAULTS.overridden(retries, timeout, delivery, on_error)
+        options = _DEFAULTS.overridden(retries, timeout, delivery, on_error, heartbeat_timeout)
         where = self._here()
         room = None if concurrency is None else asyncio.Semaphore(concurrency)
 
@@ -213,6 +218,17 @@ class StepContext(Receiving):
             for task in tasks:
                 task.cancel()
             raise
+
+    def stream(self, namespace: str = "default") -> Stream:
+        """Give one of the run's streams, for a step to write to: `await step.run("talk", talk, step.stream("logs"))`.
+
+        Steps of child runs may write to it too. Nothing is recorded for it; `run.stream(namespace)` reads it.
+
+        Raises:
+            SandboxViolation: the body writes to it, closes it or reads it itself.
+        """
+        self._machine.branch()  # refuses whoever is not the body
+        return Stream(self._machine.known_as.run_id, checked_namespace(namespace))
 
     # ── time ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -384,11 +400,14 @@ def _step_detail(call: StepCall, where: str) -> str:
     function = getattr(call.function, "func", call.function)
     qualname = getattr(function, "__qualname__", None)
     name = "" if qualname is None else f"{getattr(function, '__module__', '')}:{qualname}"
-    return _detail_of_step(name, call.options.delivery, call.options.timeout_us, where or site())
+    options = call.options
+    return _detail_of_step(name, options.delivery, options.timeout_us, options.heartbeat_timeout_us, where or site())
 
 
 @functools.lru_cache(maxsize=4096)  # the same few lines ask for most steps
-def _detail_of_step(function: str, delivery: Delivery, timeout_us: int | None, where: str) -> str:
+def _detail_of_step(
+    function: str, delivery: Delivery, timeout_us: int | None, heartbeat_timeout_us: int | None, where: str
+) -> str:
     detail: dict[str, object] = {}
     if function:
         detail["function"] = function
@@ -396,4 +415,6 @@ def _detail_of_step(function: str, delivery: Delivery, timeout_us: int | None, w
         detail["delivery"] = delivery
     if timeout_us is not None:
         detail["timeout_us"] = timeout_us
+    if heartbeat_timeout_us is not None:
+        detail["heartbeat_timeout_us"] = heartbeat_timeout_us
     return detail_text(detail, where)

@@ -85,12 +85,18 @@ def retry_policy(retries: Retries) -> RetryPolicy:
 
 @dataclass(frozen=True)
 class StepOptions:
-    """How one step is run. `timeout_us` limits one attempt; None is no limit."""
+    """How one step is run. `timeout_us` limits one attempt, `heartbeat_timeout_us` its silence; None is no limit."""
 
     policy: RetryPolicy = field(default_factory=lambda: retry_policy(STEP_RETRIES))
     timeout_us: int | None = None
     delivery: Delivery = "at_least_once"
     on_error: Callable[[BaseException], object] | None = None
+    heartbeat_timeout_us: int | None = None
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether time may end an attempt."""
+        return self.timeout_us is not None or self.heartbeat_timeout_us is not None
 
     def overridden(
         self,
@@ -98,9 +104,10 @@ class StepOptions:
         timeout: Duration | None,
         delivery: Delivery | None,
         on_error: Callable[[BaseException], object] | None,
+        heartbeat_timeout: Duration | None = None,
     ) -> StepOptions:
         """The same options but for those that are given."""
-        if retries is None and timeout is None and delivery is None and on_error is None:
+        if (retries, timeout, delivery, on_error, heartbeat_timeout) == (None,) * 5:
             return self
         policy = self.policy if retries is None else retry_policy(retries)
         if delivery == "at_most_once" and retries is None and self.delivery == "at_least_once":
@@ -111,6 +118,9 @@ class StepOptions:
             timeout_us=self.timeout_us if timeout is None else _positive_us(timeout),
             delivery=self.delivery if delivery is None else _delivery(delivery),
             on_error=self.on_error if on_error is None else on_error,
+            heartbeat_timeout_us=self.heartbeat_timeout_us
+            if heartbeat_timeout is None
+            else _positive_us(heartbeat_timeout, "heartbeat_timeout"),
         )
 
 
@@ -188,10 +198,10 @@ def _check_queue(queue: str | Queue | None, key: str | None, priority: int) -> N
         )
 
 
-def _positive_us(timeout: Duration) -> int:
-    micros = duration_us(timeout, "timeout")
+def _positive_us(timeout: Duration, name: str = "timeout") -> int:
+    micros = duration_us(timeout, name)
     if micros == 0:
-        raise _bad("timeout", timeout, "longer than zero; leave it out for no limit")
+        raise _bad(name, timeout, "longer than zero; leave it out for no limit")
     return micros
 
 

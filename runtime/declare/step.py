@@ -86,12 +86,13 @@ class StepDefinition(Generic[P, R]):
         timeout: Duration | None = None,
         delivery: Delivery | None = None,
         on_error: Callable[[BaseException], object] | None = None,
+        heartbeat_timeout: Duration | None = None,
     ) -> StepDefinition[P, R]:
         """Make the same step with other options: `charge_card.options(name="charge-again", timeout="5s")(order)`.
 
         A `name` given here must be unique within the run, as with `step.run`.
         """
-        overridden = self.step_options.overridden(retries, timeout, delivery, on_error)
+        overridden = self.step_options.overridden(retries, timeout, delivery, on_error, heartbeat_timeout)
         return StepDefinition(self.function, overridden, name if name is not None else self.given_name)
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
@@ -115,6 +116,7 @@ def step(
     timeout: Duration | None = None,
     delivery: Delivery | None = None,
     on_error: Callable[[BaseException], object] | None = None,
+    heartbeat_timeout: Duration | None = None,
 ) -> Callable[[Callable[P, R]], StepDefinition[P, R]]: ...
 
 
@@ -127,6 +129,7 @@ def step(
     timeout: Duration | None = None,
     delivery: Delivery | None = None,
     on_error: Callable[[BaseException], object] | None = None,
+    heartbeat_timeout: Duration | None = None,
 ) -> Any:
     """Make a function a step: `@step` or `@step(retries=3, timeout="30s")`.
 
@@ -136,7 +139,7 @@ def step(
     Raises:
         DefinitionError: what is decorated is no function, or an option can't be used.
     """
-    options = StepOptions().overridden(retries, timeout, delivery, on_error)
+    options = StepOptions().overridden(retries, timeout, delivery, on_error, heartbeat_timeout)
 
     def declare(decorated: Callable[..., Any]) -> StepDefinition[..., Any]:
         if not inspect.isroutine(decorated) or inspect.isgeneratorfunction(decorated):

@@ -10,8 +10,9 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 from perdure.core.calls import StepCall
 from perdure.core.lifecycle import retry_delay_us
+from perdure.core.stream import Stream
 from perdure.durations import duration_text
-from perdure.engine.current_step import CurrentStep
+from perdure.engine.current_step import CurrentStep, Voice
 from perdure.errors import StepTimeout
 from perdure.storage.encoding import Encoded, encode
 from perdure.storage.failures import encode_failure
@@ -26,19 +27,21 @@ class Attempt(NamedTuple):
     number: int  # 1 is the first
     call: StepCall
     serial: int  # of this attempt in this process: an abandoned one that reports late must not be taken for another
+    heartbeat: Encoded | None = None  # the newest details that an earlier attempt, or one that was cut off, recorded
 
     @property
     def idempotency_key(self) -> str:
         """Stable across attempts, restarts of the run and of the process."""
         return f"{self.run_id}:{self.command}"
 
-    def seen_from_inside(self, now_us: int) -> CurrentStep:
+    def seen_from_inside(self, now_us: int, voice: Voice) -> CurrentStep:
         """What the step may know about itself."""
         limit_us = self.call.options.timeout_us
         deadline = None
         if limit_us is not None:
             deadline = datetime.fromtimestamp(0, UTC) + timedelta(microseconds=now_us + limit_us)
-        return CurrentStep(self.run_id, self.command, self.call.name, self.number, self.idempotency_key, deadline)
+        name, key = self.call.name, self.idempotency_key
+        return CurrentStep(self.run_id, self.command, name, self.number, key, deadline, voice, self.heartbeat)
 
     def completed(self, result: object) -> Outcome:
         """Say that it gave a result. Raises `NotSerializable`."""
@@ -64,12 +67,21 @@ class Attempt(NamedTuple):
             fix="raise timeout=, or find what it waits for",
         )
 
+    def fell_silent(self) -> StepTimeout:
+        """The error of an attempt that gave no sign of life for too long."""
+        limit = duration_text(self.call.options.heartbeat_timeout_us or 0)
+        return StepTimeout(
+            f"step {self.call.name!r} gave no heartbeat for longer than its heartbeat_timeout of {limit}.",
+            where=f"run {self.run_id}, attempt {self.number}",
+            fix="call current_step().heartbeat() more often, raise heartbeat_timeout=, or find what it waits for",
+        )
+
 
 class Outcome(NamedTuple):
     """How an attempt went.
 
     `value` is the encoded result of a completed one, else the encoded failure; `delay_us` is set only when the step is
-    to be tried again.
+    to be tried again. `closes` names the streams that a completed one closes.
     """
 
     run: int
@@ -79,6 +91,7 @@ class Outcome(NamedTuple):
     kind: Literal["completed", "failed", "retrying"]
     value: Encoded
     delay_us: int = 0
+    closes: tuple[Stream, ...] = ()
 
 
 Place: TypeAlias = tuple[int, str]  # (run, command): where an attempt belongs

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any, Protocol
 
+from perdure.core.stream import Stream, Writer, checked_namespace, writers
 from perdure.errors import WorkflowError
+from perdure.storage.encoding import Encoded, decode
+
+
+class Voice(Writer, Protocol):
+    """What a step at work may say to the engine."""
+
+    def heartbeat(self, details: object) -> None:
+        """Take a sign of life."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +37,31 @@ class CurrentStep:
     attempt: int
     idempotency_key: str
     deadline: datetime | None
+    _voice: Voice = field(repr=False, compare=False)
+    _heartbeat: Encoded | None = field(default=None, repr=False, compare=False)
+
+    def stream(self, namespace: str = "default") -> Stream:
+        """Give a stream of this run, to write chunks to: `current_step().stream("logs").write(line)`."""
+        return Stream(self.run_id, checked_namespace(namespace))
+
+    def heartbeat(self, details: Any = None) -> None:
+        """Say that the step is alive, and how far it has come. It does not wait, and any thread may call it.
+
+        Args:
+            details: shown as `heartbeat` in `status().waits_for`, and given to the next attempt as `last_heartbeat`;
+                any value that has a lossless encoding.
+
+        Records: at most once a second; the newest details of a second when it is over, or with the outcome.
+
+        Raises:
+            NotSerializable: `details` has no lossless encoding.
+        """
+        self._voice.heartbeat(details)
+
+    @property
+    def last_heartbeat(self) -> Any:
+        """The newest details that an earlier attempt, or this one before a crash, gave; None when there are none."""
+        return None if self._heartbeat is None else decode(*self._heartbeat)
 
 
 _current: ContextVar[CurrentStep | None] = ContextVar("perdure_current_step", default=None)
@@ -45,3 +81,9 @@ def current_step() -> CurrentStep:
             fix='call it in the function that a body runs: await step.run("…", fn)',
         )
     return step
+
+
+def begin(step: CurrentStep) -> None:
+    """Say that this task or thread works on a step now."""
+    _current.set(step)
+    writers.set(step._voice)

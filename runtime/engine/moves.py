@@ -275,6 +275,7 @@ class Moves:
             return
         machine = next_attempt(row, definition, self._engine.ledger.entries(row.run))
         self._engine.residents.add(machine)
+        self._engine.notes.come_first(machine, batch)
         self._engine.feed(machine, batch, machine.entry(kinds.RESTARTED, batch.now, attempt=machine.facts.attempt))
 
     def _fire(self, row: RunRow, pending: Pending, batch: Batch) -> None:

@@ -14,7 +14,9 @@ from contextvars import copy_context
 from typing import Any
 
 from perdure.engine.attempts import Attempt, Outcome, Place, is_async
-from perdure.engine.current_step import _current
+from perdure.engine.channel import Channel, Tell
+from perdure.engine.current_step import begin
+from perdure.engine.limits import limited
 
 logger = logging.getLogger("perdure")
 
@@ -27,6 +29,7 @@ class ThreadedPerformers:
     Args:
         loop: where asynchronous steps run; it must be running in another thread than the engine's.
         report: takes each outcome, from any thread.
+        tell: takes what a step says while it works, from any thread, in one order with the outcomes.
         now_us: the clock by which deadlines are told.
         workers_max: synchronous steps at a time.
     """
@@ -35,11 +38,13 @@ class ThreadedPerformers:
         self,
         loop: asyncio.AbstractEventLoop,
         report: Callable[[Outcome], None],
+        tell: Tell,
         now_us: Callable[[], int],
         workers_max: int = WORKERS_MAX,
     ) -> None:
         self._loop = loop
         self._report = report
+        self._tell = tell
         self._now_us = now_us
         self._pool = ThreadPoolExecutor(workers_max, thread_name_prefix="perdure-step")
         self._tasks: dict[Place, asyncio.Task[None]] = {}
@@ -50,7 +55,7 @@ class ThreadedPerformers:
         for_loop: list[Attempt] = []
         for attempt in attempts:
             call = attempt.call
-            if call.options.timeout_us is None and not is_async(call.function):
+            if not call.options.is_limited and not is_async(call.function):
                 self._pool.submit(self._in_thread, attempt)
             else:
                 for_loop.append(attempt)
@@ -93,78 +98,75 @@ class ThreadedPerformers:
 
     # ── one attempt ──────────────────────────────────────────────────────────────────────────────
 
+    def _enter(self, attempt: Attempt) -> Channel:
+        """Let this task or thread be the attempt's."""
+        channel = Channel(attempt, self._tell, self._loop, blocks=True)
+        begin(attempt.seen_from_inside(self._now_us(), channel))
+        return channel
+
     async def _on_loop(self, attempt: Attempt) -> None:
-        _current.set(attempt.seen_from_inside(self._now_us()))
-        call = attempt.call
-        limit_us = call.options.timeout_us
+        channel = self._enter(attempt)
+        await self._follow_through(attempt, channel, self._result(attempt, channel))
+
+    async def _result(self, attempt: Attempt, channel: Channel) -> Any:
+        args, kwargs = attempt.call.values()
+        if not attempt.call.options.is_limited:
+            return await attempt.call.function(*args, **kwargs)
+        async with limited(attempt, channel):
+            function = attempt.call.function
+            if is_async(function):
+                return await function(*args, **kwargs)
+            context = copy_context()
+            result = await self._loop.run_in_executor(self._pool, lambda: context.run(function, *args, **kwargs))
+            return await result if inspect.isawaitable(result) else result
+
+    async def _follow_through(self, attempt: Attempt, channel: Channel, result: Awaitable[Any]) -> None:
+        """Await an attempt's result, and report its outcome."""
         try:
-            args, kwargs = call.values()
-            if limit_us is None:
-                result = await call.function(*args, **kwargs)
-            else:
-                result = await self._limited(attempt, limit_us, args, kwargs)
-            outcome = attempt.completed(result)
+            outcome = attempt.completed(await result)
+            if not channel.is_settled:
+                await channel.settled()
         except asyncio.CancelledError:
             if self._unwanted():
+                channel.end()
                 return
             outcome = await self._failed(attempt, RuntimeError("the step cancelled itself (CancelledError)"))
         except BaseException as error:  # noqa: BLE001  # recorded as the step's failure, and raised in the body
             outcome = await self._failed(attempt, error)
-        self._report(outcome)
+        self._report(channel.concluded(outcome))
 
     def _unwanted(self) -> bool:
         """Whether nobody wants the current task's outcome: the body dropped the step, or the runtime closes."""
         return self._closed or asyncio.current_task().cancelling() > 0  # type: ignore[union-attr]  # it is a task
 
-    async def _limited(self, attempt: Attempt, limit_us: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        function = attempt.call.function
-        scope = asyncio.timeout(limit_us / 1_000_000)
-        try:
-            async with scope:
-                if is_async(function):
-                    return await function(*args, **kwargs)
-                context = copy_context()
-                result = await self._loop.run_in_executor(self._pool, lambda: context.run(function, *args, **kwargs))
-                return await result if inspect.isawaitable(result) else result
-        except TimeoutError:
-            if not scope.expired():
-                raise
-            raise attempt.timed_out() from None
-
     def _in_thread(self, attempt: Attempt) -> None:
         copy_context().run(self._in_context, attempt)
 
     def _in_context(self, attempt: Attempt) -> None:
-        _current.set(attempt.seen_from_inside(self._now_us()))
+        channel = self._enter(attempt)
         try:
             args, kwargs = attempt.call.values()
             result = attempt.call.function(*args, **kwargs)
             if inspect.isawaitable(result):
                 # A lambda over an async function: the loop finishes what the thread began.
-                self._loop.call_soon_threadsafe(self._follow, attempt, self._finish(attempt, result))
+                self._loop.call_soon_threadsafe(self._follow, attempt, self._finish(attempt, channel, result))
                 return
             outcome = attempt.completed(result)
+            if not channel.is_settled:
+                channel.settle()
         except BaseException as error:  # noqa: BLE001  # recorded as the step's failure, and raised in the body
             if attempt.call.options.on_error is not None and attempt.delay_us(error) is None:
-                self._loop.call_soon_threadsafe(self._follow, attempt, self._finish_failed(attempt, error))
+                self._loop.call_soon_threadsafe(self._follow, attempt, self._finish_failed(attempt, channel, error))
                 return
             outcome = attempt.failed(error)
-        self._report(outcome)
+        self._report(channel.concluded(outcome))
 
-    async def _finish(self, attempt: Attempt, result: Awaitable[Any]) -> None:
-        _current.set(attempt.seen_from_inside(self._now_us()))
-        try:
-            outcome = attempt.completed(await result)
-        except asyncio.CancelledError:
-            if self._unwanted():
-                return
-            outcome = await self._failed(attempt, RuntimeError("the step cancelled itself (CancelledError)"))
-        except BaseException as error:  # noqa: BLE001  # recorded as the step's failure, and raised in the body
-            outcome = await self._failed(attempt, error)
-        self._report(outcome)
+    async def _finish(self, attempt: Attempt, channel: Channel, result: Awaitable[Any]) -> None:
+        begin(attempt.seen_from_inside(self._now_us(), channel))
+        await self._follow_through(attempt, channel, result)
 
-    async def _finish_failed(self, attempt: Attempt, error: BaseException) -> None:
-        self._report(await self._failed(attempt, error))
+    async def _finish_failed(self, attempt: Attempt, channel: Channel, error: BaseException) -> None:
+        self._report(channel.concluded(await self._failed(attempt, error)))
 
     async def _failed(self, attempt: Attempt, error: BaseException) -> Outcome:
         outcome = attempt.failed(error)

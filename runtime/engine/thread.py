@@ -41,13 +41,17 @@ class EngineThread:
         """Begin to take turns."""
         self._thread.start()
 
-    def call(self, request: Callable[[Engine, Batch], T]) -> Future[T]:
+    def tell(self, word: Callable[[Engine, Batch], T]) -> Future[T]:
+        """Take what a step says while it works: as `call`, but a full disk does not refuse it, it waits for room."""
+        return self.call(word, kept=True)
+
+    def call(self, request: Callable[[Engine, Batch], T], *, kept: bool = False) -> Future[T]:
         """Have `request` done in the next batch; the future is answered after the append."""
         future: Future[T] = Future()
         with self._lock:
             closed = self._stopping or self._failure is not None
             if not closed:
-                self._inbox.put(Request(request, future))
+                self._inbox.put(Request(request, future, kept))
         if closed:
             future.set_exception(self._why_closed())
         return future

@@ -20,7 +20,9 @@ from typing import Any
 
 from perdure.durations import duration_us
 from perdure.engine.attempts import Attempt, Outcome, Place, is_async
-from perdure.engine.current_step import _current
+from perdure.engine.channel import Channel, Tell
+from perdure.engine.current_step import begin
+from perdure.engine.limits import limited
 from perdure.errors import DefinitionError
 from perdure.testing.clock import SimulatedClock
 from perdure.testing.fakes import Fakes
@@ -108,15 +110,20 @@ class SimulatedPerformers:
 
     Args:
         commits: gives the number of the newest commit.
+        tell: takes what a step says while it works.
     """
 
-    def __init__(self, world: World, clock: SimulatedClock, story: Story, commits: Callable[[], int]) -> None:
+    def __init__(
+        self, world: World, clock: SimulatedClock, story: Story, commits: Callable[[], int], tell: Tell
+    ) -> None:
         self.ready: list[Attempt] = []
         self.outcomes: list[Outcome] = []
         self._world = world
         self._clock = clock
         self._story = story
         self._commits = commits
+        self._tell_engine = tell
+        self._channels: dict[int, Channel] = {}  # by serial: of attempts at work
         self._loop = StepLoop(clock.now_us)  # type: ignore[abstract]  # it has a refusal for each method it lacks
         self._tasks: dict[Place, asyncio.Task[None]] = {}
         self._late: list[tuple[int, int, Outcome]] = []
@@ -178,11 +185,13 @@ class SimulatedPerformers:
             return
         began = self._commits()
         context = copy_context()
-        context.run(_current.set, attempt.seen_from_inside(self._clock.now_us()))
+        channel = Channel(attempt, self._tell_engine, self._loop, blocks=False)
+        self._channels[attempt.serial] = channel
+        context.run(begin, attempt.seen_from_inside(self._clock.now_us(), channel))
         function = self._world.fakes.stand_in(name, attempt.call.function)
         if isinstance(function, Idempotent) and function.knows(attempt.idempotency_key):
             self._repeated.add(attempt.serial)
-        if is_async(function) or attempt.call.options.timeout_us is not None:
+        if is_async(function) or attempt.call.options.is_limited:
             self._start(attempt, self._finish(attempt, function, fault, began), context)
             return
         try:
@@ -195,7 +204,11 @@ class SimulatedPerformers:
         if _is_awaitable(result):
             self._start(attempt, self._finish(attempt, lambda *_, **__: result, fault, began), context)
             return
-        self._complete(attempt, result, fault, began)
+        self._effect(attempt, began, result)
+        if channel.is_settled:
+            self._complete(attempt, result, fault)
+        else:
+            self._start(attempt, self._settle(attempt, result, fault), context)
 
     def close(self) -> None:
         """End with the process: what is at work never comes back."""
@@ -223,34 +236,35 @@ class SimulatedPerformers:
             del self._tasks[place]
 
     async def _finish(self, attempt: Attempt, function: Any, fault: CallFault | None, began: int) -> None:
-        limit_us = attempt.call.options.timeout_us
         try:
             args, kwargs = attempt.call.values()
-            if limit_us is None:
+            async with limited(attempt, self._channels[attempt.serial]):
                 result = function(*args, **kwargs)
                 if _is_awaitable(result):
                     result = await result
-            else:
-                async with asyncio.timeout(limit_us / 1_000_000) as scope:
-                    result = function(*args, **kwargs)
-                    if _is_awaitable(result):
-                        result = await result
-        except TimeoutError as error:
-            timed_out = limit_us is not None and scope.expired()
-            failure: BaseException = attempt.timed_out() if timed_out else error
         except asyncio.CancelledError:
             self._effect(attempt, began)
+            self._channels.pop(attempt.serial).end()
             return
         except BaseException as error:  # noqa: BLE001  # recorded as the step's failure, and raised in the body
-            failure = error
-        else:
-            self._complete(attempt, result, fault, began)
+            self._effect(attempt, began, error=error)
+            self._fail(attempt, error)
             return
-        self._effect(attempt, began, error=failure)
-        self._fail(attempt, failure)
-
-    def _complete(self, attempt: Attempt, result: Any, fault: CallFault | None, began: int) -> None:
         self._effect(attempt, began, result)
+        await self._settle(attempt, result, fault)
+
+    async def _settle(self, attempt: Attempt, result: Any, fault: CallFault | None) -> None:
+        """Wait until what the step wrote is durable; then it is complete."""
+        try:
+            await self._channels[attempt.serial].settled()
+        except asyncio.CancelledError:
+            self._channels.pop(attempt.serial).end()
+        except Exception as error:  # noqa: BLE001  # a write that was refused fails the step, as in production
+            self._fail(attempt, error)
+        else:
+            self._complete(attempt, result, fault)
+
+    def _complete(self, attempt: Attempt, result: Any, fault: CallFault | None) -> None:
         try:
             self._world.fakes.check_result(attempt.call.name, attempt.call.function, result)
         except DefinitionError as error:  # not the step's failure: `call` and `pump` raise it to the test
@@ -267,16 +281,17 @@ class SimulatedPerformers:
         if isinstance(fault, SlowStep):
             self._answer_late(attempt, outcome, duration_us(fault.takes))
             return
-        self._tell(attempt, outcome, result)
+        outcome = self._tell(attempt, outcome, result)
         if isinstance(fault, DuplicateOutcome):
             self._later(outcome, 1)
 
     def _answer_late(self, attempt: Attempt, outcome: Outcome, takes_us: int) -> None:
-        limit_us = attempt.call.options.timeout_us
-        if limit_us is not None and takes_us > limit_us:  # it was done, and nobody hears of it
-            self._later(attempt.failed(attempt.timed_out()), limit_us)
-        else:
-            self._later(outcome, takes_us)
+        options = attempt.call.options
+        limits = {options.timeout_us: attempt.timed_out, options.heartbeat_timeout_us: attempt.fell_silent}
+        limit_us = min((each for each in limits if each is not None), default=takes_us)
+        if limit_us < takes_us:  # it was done, and nobody hears of it
+            outcome, takes_us = attempt.failed(limits[limit_us]()), limit_us
+        self._later(self._concluded(attempt, outcome), takes_us)
 
     def _later(self, outcome: Outcome, delay_us: int) -> None:
         heapq.heappush(self._late, (self._clock.now_us() + delay_us, next(self._numbers), outcome))
@@ -288,10 +303,16 @@ class SimulatedPerformers:
             self._start(attempt, _told(on_error, error), copy_context())
         self._tell(attempt, outcome, None)
 
-    def _tell(self, attempt: Attempt, outcome: Outcome, result: Any) -> None:
+    def _concluded(self, attempt: Attempt, outcome: Outcome) -> Outcome:
+        channel = self._channels.pop(attempt.serial, None)
+        return outcome if channel is None else channel.concluded(outcome)
+
+    def _tell(self, attempt: Attempt, outcome: Outcome, result: Any) -> Outcome:
+        outcome = self._concluded(attempt, outcome)
         self.outcomes.append(outcome)
         again = self._world.done[attempt.idempotency_key] > 1 and attempt.serial not in self._repeated
         self._story.add("step", _step_text, attempt, outcome, result, again)
+        return outcome
 
     def _refusal(self, attempt: Attempt) -> SimulatedError:
         return SimulatedError(f"simulated failure of {attempt.call.name}")

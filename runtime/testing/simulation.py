@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any, Literal, TypeVar
 
 from perdure.declare.discovery import find_workflows
+from perdure.declare.queues import Queue, named_by
 from perdure.declare.registry import Definition, Registry
 from perdure.durations import Duration, duration_us
 from perdure.engine.attempts import Attempt
@@ -55,6 +56,7 @@ from perdure.testing.seeding import again, chosen_seed
 from perdure.testing.simulated_ledger import Disk, SimulatedCrash, SimulatedLedger
 from perdure.testing.simulated_run import SimulatedRun
 from perdure.testing.story import Story, call_text, plain
+from perdure.testing.struck import asked_by
 
 T = TypeVar("T")
 
@@ -90,6 +92,7 @@ class Simulation:
         choices: who chooses instead of the seed.
         fates: asked at every call of a step for the fault that strikes it, in addition to the schedule's.
         code: what open runs are walked on after a restart with other workflows, as `Runtime(code=…)` takes it.
+        queues, max_concurrent_runs, max_concurrent_steps: as `Runtime` takes them.
 
     Attributes:
         clock: the virtual clock. ledger: the present life's ledger. commits: how many there were, over all lives.
@@ -108,8 +111,13 @@ class Simulation:
         choices: Choices | None = None,
         fates: Callable[[Attempt], CallFault | None] | None = None,
         code: Literal["pinned", "today"] = "pinned",
+        queues: Iterable[Queue] = (),
+        max_concurrent_runs: int | None = None,
+        max_concurrent_steps: int | None = None,
     ) -> None:
         self._code = checked_code(code)
+        self._given_queues = tuple(queues)
+        self._limits = {"max_concurrent_runs": max_concurrent_runs, "max_concurrent_steps": max_concurrent_steps}
         self.seed = (chosen_seed() or 0) if seed is None else seed
         self.choices: Choices = choices if choices is not None else Seeded(self.seed)
         self.clock = SimulatedClock(start_at, seed=self.seed)
@@ -160,6 +168,9 @@ class Simulation:
         idempotency_key: str | None = None,
         delay: Duration | None = None,
         tags: Mapping[str, str] | None = None,
+        queue: str | None = None,
+        key: str | None = None,
+        priority: int | None = None,
     ) -> SimulatedRun:
         """Start a run as `Runtime.start` does; it has begun when this returns, and goes on in `run`.
 
@@ -179,7 +190,7 @@ class Simulation:
             definition = registry.newest(wanted_id) if version is None else registry.get(wanted_id, version)
             wanted = Start(
                 definition, input, run_id=run_id, idempotency_key=idempotency_key, delay_us=delay_us,
-                tags=dict(tags or {}),
+                tags=dict(tags or {}), queue=queue, key=key, priority=priority,
             )  # fmt: skip
             return engine.moves.start(wanted, batch)
 
@@ -323,6 +334,12 @@ class Simulation:
         self._requests.append(Request(request, future))
         return future
 
+    def _tell(self, word: Callable[[Engine, Batch], T]) -> Future[T]:
+        """Take what a step says while it works, as the engine's thread does."""
+        future: Future[T] = Future()
+        self._requests.append(Request(word, future, kept=True))
+        return future
+
     def ask(self, request: Callable[[Engine, Batch], T]) -> T:
         """Have something done now, and again after a crash, as a client would."""
         while True:
@@ -341,11 +358,14 @@ class Simulation:
         self.lives += 1
         self.ledger = SimulatedLedger(self._disk, commits)
         self._requests = []
-        self._performers = SimulatedPerformers(self._world, self.clock, self.story, lambda: self.ledger.commit)
+        self._performers = SimulatedPerformers(
+            self._world, self.clock, self.story, lambda: self.ledger.commit, self._tell
+        )
         residents_max = (RESIDENTS_MAX, 0, 1)[self.choices.choose(3)]
         self._engine = Engine(
-            self.ledger, self._registry, self.clock, self._performers, residents_max=residents_max, code=self._code
-        )
+            self.ledger, self._registry, self.clock, self._performers, residents_max=residents_max, code=self._code,
+            queues=named_by(self._registry.all(), self._given_queues), **self._limits,
+        )  # fmt: skip
         self._engine.show = lambda facts, output: self.story.add("body", plain, f"{facts.run_id}  {output.text}")
         self._recovered = recover(self)
 
@@ -374,7 +394,8 @@ class Simulation:
             self._let_pass(now + _PAUSE_US)
             self._take_turn([])
             return True
-        due = self.ledger.next_due()
+        times = [each for each in (self.ledger.next_due(), engine.queues.wake_at) if each is not None]
+        due = min(times, default=None)
         if due is not None and due <= now:
             self._take_turn([])
             return True
@@ -437,7 +458,7 @@ class Simulation:
                 if isinstance(fault, ClockJump):
                     self.clock.jump(fault.seconds)
                 else:
-                    messages.extend(self._storm(fault) if isinstance(fault, EventStorm) else [_cancel(fault)])
+                    messages.extend(asked_by(fault))
             elif self.ledger.fault is None and fault.commit == coming:
                 self.ledger.fault = fault
                 self.ledger.on_strike = self._struck
@@ -457,26 +478,8 @@ class Simulation:
             self._know(fault.workflows)
         self._tell_fault(fault)
 
-    def _storm(self, fault: EventStorm) -> list[Message]:
-        def send(engine: Engine, batch: Batch) -> int:
-            return engine.moves.event(fault.type, fault.payload, batch)
-
-        return [Request(send, Future()) for _ in range(fault.count)]
-
     def _tell_fault(self, fault: CommitFault) -> None:
         self.story.add("fault", lambda: f"commit {fault.commit}: {describe(fault)}")
-
-
-def _cancel(fault: CancelRun) -> Message:
-    def cancel(engine: Engine, batch: Batch) -> bool:
-        if fault.run_id is None:
-            rows = [each for each in engine.ledger.runs(_ALL) if each.status not in ENDED]
-            row = rows[-1] if rows else None
-        else:
-            row = engine.ledger.run(fault.run_id)
-        return row is not None and engine.moves.cancel(row, batch)
-
-    return Request(cancel, Future())
 
 
 _ALL = RunFilter(limit=None)
