@@ -378,10 +378,10 @@ async def test_a_version_that_today_s_code_has_no_more_replays_on_its_recorded_c
     assert "has no version '3'" in finding.error.message
 
 
-async def test_a_workflow_that_today_s_code_has_no_more_is_not_checked(recorder: Any) -> None:
+async def test_a_workflow_that_today_s_code_has_no_more_replays_on_its_recorded_code(recorder: Any) -> None:
     await recorder.record(BODY)
-    finding = unchecked(recorder, recorder.module(BODY.replace('id="checkout"', 'id="sale"')))
-    assert finding.error.code == "RUN101"
+    today = BODY.replace('id="checkout"', 'id="sale"').replace("charge_card", "reserve_stock")
+    assert recorder.check(today, code="pinned").ok
 
 
 async def test_code_whose_surroundings_are_gone_is_not_checked_and_says_why(recorder: Any) -> None:
@@ -410,12 +410,32 @@ async def test_code_whose_surroundings_are_gone_is_not_checked_and_says_why(reco
     assert "orders.py:" in finding.error.where
 
 
-async def test_a_step_that_is_gone_is_found_when_the_recorded_code_asks_for_it(recorder: Any) -> None:
+async def test_a_step_that_is_gone_replays_because_nobody_calls_it(recorder: Any) -> None:
     await recorder.record(BODY)
     head = recorder.head.replace("charge_card", "settle_card")
-    verdict = recorder.check(BODY.replace("charge_card", "settle_card"), head=head, code="pinned")
-    assert not verdict.ok
-    assert "NameError" in str(verdict.divergence) or "charge_card" in str(verdict.divergence)
+    assert recorder.check(BODY.replace("charge_card", "settle_card"), head=head, code="pinned").ok
+
+
+async def test_code_that_misses_more_than_steps_is_not_checked_and_says_all_that_it_misses(recorder: Any) -> None:
+    body = """
+    LIMITS = {"eu": 5}
+
+    class Refused(Exception):
+        pass
+
+    @workflow(id="checkout", version="3")
+    async def checkout(input: str, step) -> str:
+        try:
+            return await charge_card(5)
+        except Refused:
+            return REFUSED
+    """
+    head = recorder.head + "import datetime\nREFUSED = datetime.date(2030, 1, 1).isoformat().upper()\n"
+    await recorder.record(body, head=head)
+    finding = unchecked(recorder, recorder.module(body.replace("Refused", "Denied").replace("REFUSED", "input")))
+    assert "needs REFUSED of module orders, Refused of module orders, which today's code has no more" in (
+        finding.error.message
+    )
 
 
 async def test_code_that_the_ledger_does_not_have_is_not_checked(recorder: Any) -> None:
@@ -425,12 +445,14 @@ async def test_code_that_the_ledger_does_not_have_is_not_checked(recorder: Any) 
     assert "does not have the code" in finding.error.message
 
 
-async def test_text_that_is_no_code_is_not_checked(recorder: Any) -> None:
+@pytest.mark.parametrize(("old", "new"), [("return", "retrun"), ("charge_card(", "charge_card(1 + "), ("{", "[")])
+async def test_text_that_was_altered_is_not_checked(old: str, new: str, recorder: Any) -> None:
     await recorder.record(BODY)
     for digest, row in recorder.ledger._definitions.items():
-        recorder.ledger._definitions[digest] = row._replace(source=row.source.replace("return", "retrun"))
-    finding = unchecked(recorder, recorder.module(BODY.replace("charge_card(", "charge_card(1 + ")))
-    assert "can't be loaded: SyntaxError" in finding.error.message
+        recorder.ledger._definitions[digest] = row._replace(source=row.source.replace(old, new))
+    finding = unchecked(recorder, recorder.module(BODY.replace("charge_card(", "charge_card(2 + ")))
+    assert finding.error.code == "LEDGER102"
+    assert "is not the code that ran" in finding.error.message
 
 
 async def test_recorded_code_is_loaded_once_and_so_is_what_it_can_not_be(recorder: Any) -> None:

@@ -193,7 +193,7 @@ async def once_slowly(input: None, step: Any, ctx: Any) -> str:
 
 def test_the_outcome_of_a_step_that_was_at_work_when_its_run_diverged_is_kept() -> None:
     """It was dropped, and the body was told that the step had been interrupted, though it was known to be done."""
-    with Simulation(once_slowly) as simulation:
+    with Simulation(once_slowly, code="today") as simulation:
         run = simulation.start("once-slowly")
         simulation.advance("1s")
         engine = simulation._engine
@@ -215,7 +215,7 @@ async def naps(input: None, step: Any, ctx: Any) -> float:
 
 def test_a_run_that_recovers_does_at_once_what_fell_due_while_it_was_diverged() -> None:
     """Its timers waited for the next look at the ledger."""
-    with Simulation(naps) as simulation:
+    with Simulation(naps, code="today") as simulation:
         run = simulation.start("naps")
         simulation._engine.registry = Registry([])
         simulation._engine.residents.clear()

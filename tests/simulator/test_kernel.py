@@ -205,7 +205,7 @@ def test_a_storm_of_the_event_that_is_waited_for_is_heard_once() -> None:
 
 
 def test_a_run_that_diverges_on_other_code_stops_and_goes_on_when_the_old_code_is_back() -> None:
-    with Simulation(sums) as simulation:
+    with Simulation(sums, code="today") as simulation:
         run = simulation.start("sums", 0)
         simulation.advance("8h30m")  # it waits for the event
         simulation.restart(other_sums)
@@ -218,8 +218,17 @@ def test_a_run_that_diverges_on_other_code_stops_and_goes_on_when_the_old_code_i
         assert run.result() == 16
 
 
+def test_a_run_that_other_code_finds_open_goes_on_with_its_own() -> None:
+    with Simulation(sums) as simulation:
+        run = simulation.start("sums", 0)
+        simulation.advance("8h30m")
+        simulation.restart(other_sums)
+        simulation.send_event("paid", {"amount": 5})
+        assert run.result() == 16
+
+
 def test_a_restart_fault_brings_the_other_code() -> None:
-    with Simulation(sums, choices=Plain(), faults=[Restart(2, (other_sums,))]) as simulation:
+    with Simulation(sums, choices=Plain(), faults=[Restart(2, (other_sums,))], code="today") as simulation:
         assert simulation.start("sums", 0).result() == 7  # nothing of it had been recorded behind the night
         assert "comes back with other code" in simulation.tell()
 

@@ -71,7 +71,7 @@ def test_a_row_that_says_otherwise_than_its_entries_is_seen() -> None:
 
 
 def test_a_diverged_run_is_seen() -> None:
-    simulation = Simulation(order, faults=[SlowStep(1, takes="1h")])
+    simulation = Simulation(order, faults=[SlowStep(1, takes="1h")], code="today")
     simulation.start("order", 5)
     simulation.advance("1s")
     simulation.restart(renamed_order)

@@ -216,7 +216,7 @@ async def test_a_divergence_is_recorded_and_logged_and_leaves_the_run_as_it_ende
     async with Runtime(ledger, workflows=[doubles]) as runtime:
         await (await runtime.start("doubles", 3, run_id="r")).result()
     with caplog.at_level(logging.ERROR, "perdure"):
-        async with Runtime(ledger, workflows=[other_doubles], verify="always") as runtime:
+        async with Runtime(ledger, workflows=[other_doubles], verify="always", code="today") as runtime:
             assert await verdict_of(runtime, "r") is False
             status = await runtime.handle("r").status()
             assert (status, status.error) == ("completed", None)
@@ -244,7 +244,7 @@ async def test_a_long_run_that_diverges_is_recorded_without_a_search_for_its_cau
     ledger = MemoryLedger()
     async with Runtime(ledger, workflows=[doubles]) as runtime:
         await (await runtime.start("doubles", 3, run_id="r")).result()
-    async with Runtime(ledger, workflows=[other_doubles], verify="always") as runtime:
+    async with Runtime(ledger, workflows=[other_doubles], verify="always", code="today") as runtime:
         assert await verdict_of(runtime, "r") is False
     assert ledger.sql("SELECT ok, diverged_at FROM verdicts").rows == ((False, 1),)
 
@@ -356,12 +356,30 @@ async def test_what_did_not_fit_into_the_queue_is_found_in_the_ledger(monkeypatc
         assert {await verdict_of(runtime, run.run_id) for run in runs} == {True}
 
 
-async def test_runs_of_workflows_that_are_not_registered_are_left_alone() -> None:
+async def test_a_run_is_verified_on_the_code_that_it_was_walked_on() -> None:
+    ledger = MemoryLedger()
+    async with Runtime(ledger, workflows=[doubles]) as runtime:
+        await (await runtime.start("doubles", 3, run_id="r")).result()
+    async with Runtime(ledger, workflows=[other_doubles], verify="always") as runtime:
+        assert await verdict_of(runtime, "r") is True
+    assert ledger.sql("SELECT definition FROM verdicts").rows == ((doubles.digest,),)
+    assert doubles.digest != other_doubles.digest
+
+
+async def test_runs_of_workflows_that_are_not_registered_are_verified_on_their_recorded_code() -> None:
+    ledger = MemoryLedger()
+    async with Runtime(ledger, workflows=ALL) as runtime:
+        await (await runtime.start("together", 2, run_id="a")).result()
+    async with Runtime(ledger, workflows=[doubles], verify="always") as runtime:
+        assert await verdict_of(runtime, "a") is True
+
+
+async def test_runs_of_workflows_that_are_not_registered_are_left_alone_on_today_s_code() -> None:
     ledger = MemoryLedger()
     async with Runtime(ledger, workflows=ALL) as runtime:
         await (await runtime.start("together", 2, run_id="a")).result()
         await (await runtime.start("doubles", 2, run_id="b")).result()
-    async with Runtime(ledger, workflows=[doubles], verify="always") as runtime:
+    async with Runtime(ledger, workflows=[doubles], verify="always", code="today") as runtime:
         assert await verdict_of(runtime, "b") is True
     assert ledger.sql("SELECT run_id FROM verdicts").rows == (("b",),)
 
@@ -417,7 +435,7 @@ async def test_resting_changes_no_verdict(strides: int, monkeypatch: pytest.Monk
     async with Runtime(ledger, workflows=ALL) as runtime:
         for id, input in (("doubles", 7), ("together", 4), ("fails", None), ("spins", None)):
             await (await runtime.start(id, input, run_id=id)).wait()
-    async with Runtime(ledger, workflows=[other_doubles, *ALL[1:]], verify="always") as runtime:
+    async with Runtime(ledger, workflows=[other_doubles, *ALL[1:]], verify="always", code="today") as runtime:
         found = {id: await verdict_of(runtime, id) for id in ("doubles", "together", "fails", "spins")}
     assert found == {"doubles": False, "together": True, "fails": True, "spins": True}
     assert rests.count(strides) > 4
