@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from perdure.client.runtime import Runtime as Runtime
     from perdure.client.status import HistoryEntry as HistoryEntry
     from perdure.client.status import RunStatus as RunStatus
+    from perdure.client.streams import BlockingRunStream as BlockingRunStream
+    from perdure.client.streams import Chunk as Chunk
+    from perdure.client.streams import RunStream as RunStream
     from perdure.core.context import Context as Context
     from perdure.core.hook import Hook as Hook
     from perdure.core.state import RunState as RunState
@@ -159,6 +162,9 @@ _HOMES = {
     "Runtime": "perdure.client.runtime",
     "HistoryEntry": "perdure.client.status",
     "RunStatus": "perdure.client.status",
+    "BlockingRunStream": "perdure.client.streams",
+    "Chunk": "perdure.client.streams",
+    "RunStream": "perdure.client.streams",
     "Context": "perdure.core.context",
     "Hook": "perdure.core.hook",
     "RunState": "perdure.core.state",

@@ -40,6 +40,8 @@ SomeWorkflows = Annotated[
 ]
 
 _VALUE_CHARACTERS_MAX = 100
+#: Commands whose arguments say what another column says.
+_PLAIN_ARGUMENTS = frozenset({kinds.SLEEP, kinds.CHILD_RESULT, kinds.CHILD_CANCEL, kinds.WAIT_HOOK, kinds.HOOK_CLOSED})
 _FAILURES = frozenset({kinds.STEP_FAILED, kinds.STEP_RETRYING, kinds.FAILED, kinds.RETRYING, kinds.CHILD_FAILED})
 
 
@@ -113,7 +115,12 @@ def _show_status(status: RunStatus) -> None:
         until = f", until {moment_text(each.until)}" if each.until is not None else ""
         what = f" {each.event_type}{each.child_run_id}".rstrip()
         attempt = f", attempt {each.attempt}" if each.attempt > 1 else ""
-        facts.append(("waits for", f"{each.kind} {each.name}{what}{attempt}{until}"))
+        facts.append(("waits for", f"{each.kind} {each.site or each.name}{what}{attempt}{until}"))
+        if each.heartbeat_at is not None:
+            beat = shortened(json.dumps(each.heartbeat, ensure_ascii=False), _VALUE_CHARACTERS_MAX)
+            facts.append(("heartbeat", f"{beat}, at {moment_text(each.heartbeat_at)}"))
+    facts += [("hook", token) for token in status.hooks]
+    facts += [("stream", f"{name}, {count:,} chunks") for name, count in status.streams.items()]
     for name, value in facts:
         if value not in ("", None):
             shown.print(Text(f"  {name:<9} {value}"), soft_wrap=True)
@@ -229,8 +236,10 @@ def _value(entry: Entry) -> str:
             parts.append(f"{failure.get('type', '')}: {failure.get('message', '')}".partition("\n")[0])
         elif entry.kind == kinds.STEP:
             parts.append(f"({entry.body[1:-1]})" if entry.body.startswith("[") else entry.body)
-        elif entry.kind not in (kinds.SLEEP, kinds.CHILD_RESULT, kinds.CHILD_CANCEL):
+        elif entry.kind not in _PLAIN_ARGUMENTS:
             parts.append(entry.body)
+    elif entry.kind == kinds.HOOK and not entry.name:
+        parts.append(str(_detail(entry).get("token", "")))
     elif entry.kind == kinds.DIVERGED:
         parts.append(str(_detail(entry).get("message", "")))
     elif entry.kind == kinds.VERIFIED:

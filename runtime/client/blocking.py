@@ -15,9 +15,11 @@ from perdure.client.bulk import Progress
 from perdure.client.events import BlockingRunEvents
 from perdure.client.handle import RunHandle
 from perdure.client.status import HistoryEntry, RunStatus
+from perdure.client.streams import BlockingRunStream
 from perdure.declare.queues import Queue, QueueChanges
 from perdure.declare.registry import Definition, Registry
 from perdure.durations import Duration
+from perdure.engine.changes import UNCHANGED
 from perdure.engine.queues import QueueStatus
 from perdure.errors import PerdureError
 from perdure.misfit import fitting_methods
@@ -199,6 +201,10 @@ class BlockingRunHandle:
         """The events that the body emits, as `RunHandle.events`: iterate over them, or call `so_far()`."""
         return BlockingRunEvents(self._runtime, self._handle.events(start))
 
+    def stream(self, namespace: str = "default", start: int = 0) -> BlockingRunStream:
+        """Read a stream, as `RunHandle.stream`; iterating blocks until the next chunk is there."""
+        return BlockingRunStream(self._runtime, self._handle.stream(namespace, start))
+
     def history(self) -> list[HistoryEntry]:
         """Read all entries, as `RunHandle.history`."""
         return self._runtime.wait_for(self._handle.history())
@@ -239,10 +245,16 @@ class BlockingRunHandle:
         return self._handle.registry
 
     def fork(
-        self, at: str | int, *, run_id: str | None = None, tags: Mapping[str, str] | None = None
+        self,
+        at: str | int,
+        *,
+        input: object = UNCHANGED,
+        results: Mapping[str, object] | None = None,
+        run_id: str | None = None,
+        tags: Mapping[str, str] | None = None,
     ) -> BlockingRunHandle:
         """Start a new run that lives on from a place of this one, as `RunHandle.fork`."""
-        forked = self._runtime.wait_for(self._handle.fork(at, run_id=run_id, tags=tags))
+        forked = self._runtime.wait_for(self._handle.fork(at, input=input, results=results, run_id=run_id, tags=tags))
         return BlockingRunHandle(self._runtime, forked)
 
     def replay(self) -> Verdict:

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from perdure.client.events import RunEvents
 from perdure.client.given import check_id, check_name, checked_tags
 from perdure.client.status import HistoryEntry, RunStatus, history_entry, status_of, waiting_text
+from perdure.client.streams import RunStream
 from perdure.declare.registry import Registry
 from perdure.durations import Duration, duration_text, duration_us
 from perdure.engine.batch import Batch
+from perdure.engine.changes import UNCHANGED, Changes
 from perdure.engine.engine import Engine, snapshot
 from perdure.engine.forks import Fork, fork
 from perdure.engine.retrying import retry
@@ -81,10 +83,7 @@ class RunHandle:
         Raises:
             RunTimeout: `timeout` passed first. DefinitionError: there is no such status. UnknownRun.
         """
-        wanted = (status,) if isinstance(status, str) else tuple(status or sorted(ENDED))
-        for each in wanted:
-            if each not in STATUSES:
-                raise DefinitionError(f"{each!r} is no status.", fix=f"one of {', '.join(STATUSES)}")
+        wanted = checked_statuses(status) or sorted(ENDED)
         return status_of(await self._until(frozenset(wanted), timeout, follow=status is None))
 
     async def cancel(self) -> bool:
@@ -103,6 +102,18 @@ class RunHandle:
             DefinitionError: `start` is no whole number from 0 on. UnknownRun: once it is awaited or iterated.
         """
         return RunEvents(self._runtime, self.run_id, start)
+
+    def stream(self, namespace: str = "default", start: int = 0) -> RunStream:
+        """Read what steps write to one of the run's streams: `async for chunk in run.stream("logs")`.
+
+        It gives the values from the `start`-th on, as they come, and ends when the stream is closed or the run has
+        ended. A reader that comes back with `start=` the number of chunks it has seen misses and repeats nothing;
+        `.chunks()` gives each with its offset, step, attempt and time. `await run.stream("logs")` lists those so far.
+
+        Raises:
+            DefinitionError: `start` is no whole number from 0 on. UnknownRun: once it is awaited or iterated.
+        """
+        return RunStream(self._runtime, self.run_id, namespace, start)
 
     async def signal(self, name: str, payload: Any = None) -> None:
         """Hand the run a signal; when this returns, it is recorded, and the run takes it in its turn.
@@ -148,7 +159,13 @@ class RunHandle:
         return None if row.parent_run_id is None else RunHandle(self._runtime, row.parent_run_id)
 
     async def fork(
-        self, at: str | int, *, run_id: str | None = None, tags: Mapping[str, str] | None = None
+        self,
+        at: str | int,
+        *,
+        input: object = UNCHANGED,
+        results: Mapping[str, object] | None = None,
+        run_id: str | None = None,
+        tags: Mapping[str, str] | None = None,
     ) -> RunHandle:
         """Start a new run that takes over what this one recorded before a place, and lives on from there.
 
@@ -157,15 +174,21 @@ class RunHandle:
 
         Args:
             at: the name of a step, sleep, wait or child (`name#2` for the second), or an entry's position.
+            input: another input, at entry 0 only, where the whole run begins anew; by default it stays as it was.
+            results: by name, results of steps that are asked for at the place: they are recorded as given, and the
+                steps don't run.
             run_id: an id of your own; the same id and place give the same fork, also under races.
             tags: those of this run by default.
 
         Raises:
-            UnknownRun, UnknownWorkflow, DefinitionError: no such run, version or place, or the run_id is taken.
+            UnknownRun, UnknownWorkflow, DefinitionError: no such run, version or place, the run_id is taken, or what is
+                to be changed can't be changed there.
+            InvalidInput, NotSerializable: the input, or a result, can't be used.
             Divergence: today's code does not replay what comes before. In all cases nothing was started.
         """
         check_id("run_id", run_id)
-        wanted = Fork(self.run_id, at, run_id, None if tags is None else checked_tags(tags))
+        changes = Changes(input, dict(results or {}))
+        wanted = Fork(self.run_id, at, run_id, None if tags is None else checked_tags(tags), changes)
         return RunHandle(self._runtime, await self._runtime.ask(lambda engine, batch: fork(engine, wanted, batch)))
 
     async def replay(self) -> Verdict:

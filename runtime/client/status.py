@@ -20,14 +20,17 @@ _FAILURES = frozenset({kinds.STEP_FAILED, kinds.STEP_RETRYING, kinds.FAILED, kin
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """One thing that a run waits for: a step at work or between two attempts, a timer, an event, a child."""
+    """One thing that a run waits for: a step at work or between two attempts, a timer, a message, a child."""
 
-    kind: str  # step, sleep, wait_event, child, child_result
-    name: str
+    kind: str  # step, sleep, wait_event, wait_signal, wait_hook, wait_until, child, child_result
+    name: str  # as the body gave it; of wait_signal the signal's, of wait_hook the token
     until: datetime | None = None  # when the clock ends it
     attempt: int = 0  # of a step
     event_type: str = ""
     child_run_id: str = ""
+    site: str = ""  # of wait_until: the line of its condition
+    heartbeat: Any = None  # of a step: the newest details that it gave, as plain JSON values
+    heartbeat_at: datetime | None = None
 
 
 class RunStatus(str):
@@ -40,6 +43,8 @@ class RunStatus(str):
         due: when a queued run begins or the next attempt of a run is due, else None.
         error: the first line of the latest error, None when there is none.
         waits_for: what it waits for, in the order in which it was asked.
+        hooks: tokens of its hooks that take payloads now.
+        streams: by namespace, how many chunks were written.
         verdict: once the run was verified after its end, whether it replayed; else None.
         tags, idempotency_key, parent_run_id, entries: as recorded; `entries` counts them.
         forked_from: the run_id of the run that this one was forked from, or None.
@@ -49,8 +54,8 @@ class RunStatus(str):
 
     __slots__ = (
         "attempt", "cancel_requested", "continued_as", "continued_from", "created_at", "definition", "due", "entries",
-        "error", "finished_at", "forked_from", "idempotency_key", "parent_run_id", "run_id", "tags", "updated_at",
-        "verdict", "version", "waits_for", "workflow",
+        "error", "finished_at", "forked_from", "hooks", "idempotency_key", "parent_run_id", "run_id", "streams", "tags",
+        "updated_at", "verdict", "version", "waits_for", "workflow",
     )  # fmt: skip
 
     run_id: str
@@ -65,6 +70,8 @@ class RunStatus(str):
     error: str | None
     verdict: bool | None
     waits_for: tuple[Waits, ...]
+    hooks: tuple[str, ...]
+    streams: Mapping[str, int]
     tags: Mapping[str, str]
     idempotency_key: str | None
     parent_run_id: str | None
@@ -95,11 +102,16 @@ class RunStatus(str):
                         "attempt": each.attempt,
                         "event_type": each.event_type,
                         "child_run_id": each.child_run_id,
+                        "site": each.site,
+                        "heartbeat": each.heartbeat,
+                        "heartbeat_at": each.heartbeat_at.isoformat() if each.heartbeat_at else None,
                     }
                     for each in self.waits_for
                 ]
-            elif name == "tags":
-                value = dict(self.tags)
+            elif name == "hooks":
+                value = list(self.hooks)
+            elif name in ("tags", "streams"):
+                value = dict(value)
             shown[name] = value
         return shown
 
@@ -107,7 +119,8 @@ class RunStatus(str):
 def waiting_text(status: RunStatus) -> str:
     """Say in a few words what a run does: `sleeping (grace until 2030-01-02 00:00:00Z)`."""
     waits = [
-        (each.name or each.kind) + (f" until {each.until:%Y-%m-%d %H:%M:%SZ}" if each.until is not None else "")
+        (each.site or each.name or each.kind)
+        + (f" until {each.until:%Y-%m-%d %H:%M:%SZ}" if each.until is not None else "")
         for each in status.waits_for
     ]
     return status.status + (f" ({', '.join(waits)})" if waits else "")
@@ -135,17 +148,25 @@ def status_of(row: RunRow) -> RunStatus:
     status.continued_from = row.continued_from
     status.cancel_requested = row.cancel_requested
     status.entries = row.length
+    status.streams = {name: written for name, (written, _) in row.streams.items()}
+    pending = sorted(row.pending.values(), key=lambda each: each.position)
     status.waits_for = tuple(
         Waits(
-            pending.kind,
-            pending.name,
-            None if pending.due is None else moment(pending.due),
-            pending.attempt,
-            pending.event_type,
-            pending.child_run_id,
+            each.kind,
+            each.name,
+            None if each.due is None else moment(each.due),
+            each.attempt,
+            each.event_type,
+            each.child_run_id,
+            each.site,
+            None if each.heartbeat is None else json.loads(each.heartbeat),
+            None if each.heartbeat_at is None else moment(each.heartbeat_at),
         )
-        for pending in sorted(row.pending.values(), key=lambda each: each.position)
+        for each in pending
+        if each.kind != kinds.HOOK  # nothing waits because of it
     )
+    tokens = (json.loads(each.match)["token"] for each in pending if each.kind == kinds.HOOK and not each.closed)
+    status.hooks = tuple(tokens)
     return status
 
 
