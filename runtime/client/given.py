@@ -1,13 +1,15 @@
-"""What callers give with a run: ids, keys and tags, checked.
+"""What callers give: ids, keys, tags, statuses, counts and clocks, checked before anything is asked of the engine.
 
-Knows texts. Must not know what they are for.
+Knows values. Must not know what they are for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Collection, Mapping
 
 from perdure.errors import DefinitionError
+from perdure.storage.ledger import STATUSES
 from perdure.texts import checked_text
 
 _CHARACTERS_MAX = 500
@@ -30,8 +32,49 @@ def check_name(what: str, value: object) -> None:
 
 def checked_tags(tags: Mapping[str, str] | None) -> dict[str, str]:
     """Copy tags, all of them texts."""
+    if tags is not None and not isinstance(tags, Mapping):
+        raise DefinitionError(f"tags={tags!r} can't be used.", fix='give texts by name: tags={"tenant": "42"}')
     checked = dict(tags or {})
     for name, value in checked.items():
         if not isinstance(name, str) or not isinstance(value, str):
             raise DefinitionError(f"the tag {name!r}: {value!r} is not text.", fix='give texts: tags={"tenant": "42"}')
     return checked
+
+
+def checked_statuses(status: str | Collection[str] | None) -> tuple[str, ...]:
+    """Take one status or several; none is all of them."""
+    if status is not None and not isinstance(status, (str, Collection)):
+        raise _no_status(status)
+    statuses = (status,) if isinstance(status, str) else tuple(status or ())
+    for each in statuses:
+        if each not in STATUSES:
+            raise _no_status(each)
+    return statuses
+
+
+def _no_status(status: object) -> DefinitionError:
+    close = difflib.get_close_matches(str(status), STATUSES, n=1)
+    meant = f"did you mean {close[0]!r}? " if close else ""
+    return DefinitionError(f"{status!r} is no status.", fix=f"{meant}one of {', '.join(STATUSES)}")
+
+
+def checked_filter_name(what: str, value: object) -> str | None:
+    """Take the text by which runs are looked for, or None."""
+    if value is None or isinstance(value, str):
+        return value
+    raise DefinitionError(f"{what}={value!r} can't be used.", fix="give a text, as the run was started with")
+
+
+def checked_count(what: str, value: int | None, least: int = 0) -> int | None:
+    """Take a whole number of at least `least`, or None."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
+        raise DefinitionError(f"{what}={value!r} can't be used.", fix=f"give a whole number of at least {least}")
+    return value
+
+
+def check_clock(clock: object) -> None:
+    """Refuse what is no clock."""
+    if clock is not None and not hasattr(clock, "now_us"):
+        raise DefinitionError(
+            f"clock={clock!r} is no clock.", fix="leave it out, or give RuntimeClock() of perdure.testing"
+        )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from perdure.client.events import RunEvents
-from perdure.client.given import check_id, check_name, checked_tags
+from perdure.client.given import check_id, check_name, checked_statuses, checked_tags
 from perdure.client.status import HistoryEntry, RunStatus, history_entry, status_of, waiting_text
 from perdure.client.streams import RunStream
 from perdure.declare.registry import Registry
@@ -19,7 +19,7 @@ from perdure.engine.engine import Engine, snapshot
 from perdure.engine.forks import Fork, fork
 from perdure.engine.retrying import retry
 from perdure.engine.stopping import cancel
-from perdure.errors import DefinitionError, Divergence, PerdureError, RunCancelled, RunFailed, RunTimeout, UnknownRun
+from perdure.errors import Divergence, PerdureError, RunCancelled, RunFailed, RunTimeout, UnknownRun
 from perdure.misfit import fitting_methods
 from perdure.replay.check import Verdict, check_run
 from perdure.replay.history_file import History, history_of
@@ -27,7 +27,7 @@ from perdure.storage import entries as kinds
 from perdure.storage.encoding import decode, encode
 from perdure.storage.entries import Entry
 from perdure.storage.failures import decode_failure
-from perdure.storage.ledger import ENDED, STATUSES, RunRow, ending
+from perdure.storage.ledger import ENDED, RunRow, ending
 
 if TYPE_CHECKING:
     from perdure.client.runtime import Runtime

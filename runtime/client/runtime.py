@@ -12,13 +12,22 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack
 
 from perdure.client.bulk import Progress, cancel_all, retry_all
-from perdure.client.given import check_id, check_name, checked_tags
+from perdure.client.given import (
+    check_clock,
+    check_id,
+    check_name,
+    checked_count,
+    checked_filter_name,
+    checked_statuses,
+    checked_tags,
+)
 from perdure.client.handle import RunHandle
 from perdure.client.status import RunStatus, status_of
 from perdure.core.receiving import check_event_type
 from perdure.declare.discovery import find_workflows
 from perdure.declare.queues import Queue, QueueChanges, check_limit, check_priority, named_by
 from perdure.declare.registry import Definition, Registry
+from perdure.declare.workflow import WorkflowDefinition
 from perdure.durations import Duration, duration_us, moment_us
 from perdure.engine.batch import Batch, Unsettled
 from perdure.engine.clock import Clock, SystemClock
@@ -35,7 +44,7 @@ from perdure.misfit import fitting_methods
 from perdure.replay.live import LiveVerifier, share_of
 from perdure.storage.duckdb_ledger import DuckDBLedger
 from perdure.storage.encoding import encode
-from perdure.storage.ledger import STATUSES, Ledger, RunFilter, RunRow, SqlResult
+from perdure.storage.ledger import Ledger, RunFilter, RunRow, SqlResult
 from perdure.texts import checked_text
 
 if TYPE_CHECKING:
@@ -89,6 +98,7 @@ class Runtime:
         clock: Clock | None = None,
     ) -> None:
         self.registry = Registry(find_workflows(workflows))
+        self.registry.log_missing()
         self._queues = named_by(self.registry.all(), queues)
         check_limit("max_concurrent_runs", max_concurrent_runs)
         check_limit("max_concurrent_steps", max_concurrent_steps)
@@ -103,8 +113,10 @@ class Runtime:
         self._source = ledger
         self._drain_us = duration_us(drain, "drain")
         self._verified_share = share_of(verify)
-        self._residents_max = residents_max
+        count = checked_count("residents_max", residents_max)
+        self._residents_max = RESIDENTS_MAX if count is None else count
         self._code = checked_code(code)
+        check_clock(clock)
         self._clock = clock if clock is not None else SystemClock()
         self._ledger: Ledger | None = None
         self._thread: EngineThread | None = None
@@ -350,17 +362,18 @@ class Runtime:
         since: datetime | timedelta | Duration | None,
         limit: int | None,
     ) -> RunFilter:
-        statuses = (status,) if isinstance(status, str) else tuple(status or ())
-        for each in statuses:
-            if each not in STATUSES:
-                raise DefinitionError(f"{each!r} is no status.", fix=f"one of {', '.join(STATUSES)}")
         earliest: int | None = None
         if isinstance(since, datetime):
             earliest = moment_us(since)
         elif since is not None:
             earliest = self._clock.now_us() - duration_us(since, "since")
         return RunFilter(
-            workflow=workflow, version=version, statuses=statuses, tags=dict(tags or {}), since=earliest, limit=limit
+            workflow=checked_filter_name("workflow", workflow),
+            version=checked_filter_name("version", version),
+            statuses=checked_statuses(status),
+            tags=checked_tags(tags),
+            since=earliest,
+            limit=checked_count("limit", limit),
         )
 
     async def queues(self) -> list[QueueStatus]:
@@ -448,6 +461,10 @@ class Runtime:
         return answer
 
     def _definition(self, workflow: str | Definition, version: str | None) -> Definition:
+        if not isinstance(workflow, (str, WorkflowDefinition)):
+            raise DefinitionError(
+                f"{workflow!r} is no workflow.", fix='pass a function decorated with @workflow, or its id: "shipping"'
+            )
         if not isinstance(workflow, str):
             wanted, version = workflow.id, version or workflow.version
         else:

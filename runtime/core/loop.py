@@ -42,10 +42,10 @@ class BodyTask(asyncio.Task[T]):
     heard = False  # whether anybody ever waited for it
     made_at = ""  # the line that created it
 
-    def add_done_callback(self, fn: Callable[[BodyTask[T]], object], /, *, context: Any = None) -> None:  # type: ignore[override]  # a task of ours, which is one of asyncio's
+    def add_done_callback(self, fn: Callable[[BodyTask[T]], object], /, *, context: Any = None) -> None:
         """Call back when it is done; `await`, `gather`, `wait` and groups all come here."""
         self.heard = True
-        super().add_done_callback(fn, context=context)  # type: ignore[arg-type]
+        super().add_done_callback(fn, context=context)
 
     def discard(self) -> None:
         """Close the coroutine without asyncio complaining that it was pending: the run is evicted, not forgotten."""

@@ -325,8 +325,7 @@ class Machine(Answering):
     def _conclude(self, root: BodyTask[Any], recorded: Entry | None = None) -> Entry:
         """Make the entry of how the body ended; what is recorded as completed may have neglected something."""
         self._state = "ended"
-        lenient = recorded is not None and recorded.kind == kinds.COMPLETED
-        lost = None if lenient else neglected(self.promised, self.loop.tasks, self.waiting, self._where())
+        lost = neglected(self, recorded, self._where())
         with activation.suspended():  # validation and tracebacks are ours, not the body's
             kind, value, delay_us, detail = ending_of(root, self.executable, self.facts, self._cancel, lost)
         body, shape = value if value is not None else (None, None)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
-from perdure.errors import ChildCancelled, ChildFailed, StepFailed, StepTimeout
+from perdure.errors import ChildCancelled, ChildFailed, InvalidInput, StepFailed, StepTimeout, UnknownWorkflow
 from perdure.sandbox import activation
 from perdure.sandbox.sets import OrderedFrozenSet, OrderedSet
 from perdure.storage import entries as kinds
@@ -80,14 +80,17 @@ def time_out(future: asyncio.Future[Any], cause: Entry) -> None:
 def raise_child_failed(future: asyncio.Future[Any], cause: Entry) -> None:
     """A child run failed; its own exception is the cause where it can be rebuilt."""
     failure = decode_failure(cause.body or "null", cause.shape, sets=SETS)
+    reason = failure.exception()
+    refused = isinstance(reason, UnknownWorkflow | InvalidInput)  # it never started, so there is no run to look into
     error = ChildFailed(
         f"child {cause.name!r} failed: {failure.first_line}",
-        where=f"child run {cause.detail}",
-        fix="look into the child run, or catch ChildFailed",
+        where=getattr(reason, "where", "") if refused else f"child run {cause.detail}",
+        why=getattr(reason, "why", "") if refused else "",
+        fix=getattr(reason, "fix", "") if refused else "look into the child run, or catch ChildFailed",
     )
     error.child_run_id = cause.detail or ""
     error.error_type = failure.error_type
-    error.__cause__ = failure.exception()
+    error.__cause__ = reason
     future.set_exception(error)
 
 

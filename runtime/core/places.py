@@ -32,11 +32,13 @@ def find_place(entries: Sequence[Entry], at: int | str, run_id: str) -> Place:
 
     Args:
         at: an entry's position, or the name of a step, sleep, wait or child. A name that was asked for several times
-            means the first of the latest attempt of the run; `name#2` is the second.
+            means the first of the latest attempt of the run; `name#2` is the second. `created` is entry 0.
 
     Raises:
         DefinitionError: there is no such entry or name; it lists what there is.
     """
+    if not isinstance(at, (int, str)):
+        raise DefinitionError(f"at={at!r} is no place.", fix="give the name of a step, or the number of an entry")
     entry = _numbered(entries, at, run_id) if isinstance(at, int) else _named(entries, at, run_id)
     found: Place | None = None
     deferred: list[Entry] = []
@@ -76,6 +78,8 @@ def _named(entries: Sequence[Entry], name: str, run_id: str) -> Entry:
             alike = [command for command in commands if command.name == plain]
             if 0 < int(number) <= len(alike):
                 return alike[int(number) - 1]
+    if name == kinds.CREATED:
+        return entries[0]
     raise _unknown(asked_names(entries), name, run_id)
 
 

@@ -10,14 +10,18 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from perdure.core.loop import BodyTask
 from perdure.core.waiting import Waiting
 from perdure.declare.offered import gives_awaitable
 from perdure.errors import NeverAwaited
 from perdure.storage import entries as kinds
+from perdure.storage.entries import Entry
+
+if TYPE_CHECKING:
+    from perdure.core.machine import Machine
 
 C = TypeVar("C", bound=Coroutine[Any, Any, Any])
 _Kind = TypeVar("_Kind", bound=type)
@@ -80,15 +84,20 @@ def _noted(method: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def neglected(
-    promised: Promised, tasks: list[BodyTask[Any]], waiting: Mapping[str, Waiting], run: str
-) -> NeverAwaited | None:
-    """What a body that has returned should have awaited, as the error of the run; None when there is nothing."""
-    for coroutine in promised.never_awaited():
+def neglected(machine: Machine, recorded: Entry | None, run: str) -> NeverAwaited | None:
+    """What a body that has returned should have awaited, as the error of the run; None when there is nothing.
+
+    Args:
+        recorded: how the run ended, on replay. What was recorded as completed did, whatever it neglected.
+        run: what the error says of the run.
+    """
+    if recorded is not None and recorded.kind == kinds.COMPLETED:
+        return None
+    for coroutine in machine.promised.never_awaited():
         return _not_awaited(coroutine, run)
-    for task in tasks:
+    for task in machine.loop.tasks:
         if not task.done() and not task.heard and not task.cancelling():
-            at_work = [each.name for each in waiting.values() if each.kind in _WORK and _is_of(each, task)]
+            at_work = [each.name for each in machine.waiting.values() if each.kind in _WORK and _is_of(each, task)]
             if at_work:
                 return _left_behind(task, at_work, run)
     return None

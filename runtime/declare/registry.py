@@ -5,12 +5,16 @@ Knows definitions. Must not know runs.
 
 from __future__ import annotations
 
+import difflib
+import logging
 from collections.abc import Iterable
 from types import ModuleType
 from typing import Any, TypeAlias
 
 from perdure.declare.workflow import WorkflowDefinition
 from perdure.errors import DefinitionError, UnknownWorkflow
+
+logger = logging.getLogger("perdure")
 
 Definition: TypeAlias = WorkflowDefinition[Any]
 
@@ -47,17 +51,17 @@ class Registry:
         """Find what `start` uses: the version registered last."""
         versions = self._by_id.get(id)
         if not versions:
-            raise self._unknown(f"no workflow has the id {id!r}.")
+            raise self.unknown(id)
         return next(reversed(versions.values()))
 
     def get(self, id: str, version: str) -> Definition:
         """Find one version."""
         versions = self._by_id.get(id)
         if not versions:
-            raise self._unknown(f"no workflow has the id {id!r}.")
+            raise self.unknown(id)
         definition = versions.get(version)
         if definition is None:
-            raise self._unknown(f"workflow {id!r} has no version {version!r}; it has {', '.join(versions)}.")
+            raise self._unknown(f"workflow {id!r} has no version {version!r}; it has {', '.join(map(repr, versions))}.")
         return definition
 
     def knows(self, id: str, version: str) -> bool:
@@ -68,10 +72,25 @@ class Registry:
         """List every definition, in order of registration within each id."""
         return [definition for versions in self._by_id.values() for definition in versions.values()]
 
-    def _unknown(self, message: str) -> UnknownWorkflow:
+    def log_missing(self) -> None:
+        """Log the places of bodies that start a workflow by an id that is not registered: it would fail there."""
+        for definition in self.all():
+            for started in definition.restricted.started:
+                if started.id not in self._by_id:
+                    error = self.unknown(started.id)
+                    error.where = f"{started.file}:{started.line}, in workflow {definition.id} v{definition.version}"
+                    logger.warning("%s", error)
+
+    def unknown(self, id: str) -> UnknownWorkflow:
+        """Make the error for an id that is not registered."""
+        return self._unknown(f"no workflow has the id {id!r}.", id)
+
+    def _unknown(self, message: str, id: str | None = None) -> UnknownWorkflow:
         known = ", ".join(sorted(self._by_id)) or "none"
+        close = difflib.get_close_matches(id or "", self._by_id, n=1)
+        fix = f"did you mean {close[0]!r}? Else pass" if close else "pass"
         return UnknownWorkflow(
-            message, why=f"registered are: {known}", fix="pass it to Runtime(workflows=[…]), or mend the name"
+            message, why=f"registered are: {known}", fix=f"{fix} it to Runtime(workflows=[…]), or mend the name"
         )
 
 

@@ -125,7 +125,8 @@ class Families:
                 engine.queues.check_child(machine.facts.run, wanted)
             engine.moves.start(wanted, batch)
         except (UnknownWorkflow, InvalidInput, NotSerializable, DefinitionError) as error:
-            # The parent hears of it like of any failed child.
+            # The parent hears of it like of any failed child, and at which line of its own.
+            error.where = error.where or f"{detail.get('site', '')}, run {machine.facts.run_id}"
             body, shape = encode_failure(error)
             fields = {"command": entry.command, "name": entry.name, "body": body, "shape": shape}
             cause = machine.entry(kinds.CHILD_FAILED, batch.now, detail=detail["run_id"], **fields)
