@@ -51,6 +51,7 @@ _COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
     ("fork", fork_run, examples(
         "perdure fork orders.duckdb order-1 --at charge_card -w orders.py",
         "perdure fork orders.duckdb order-1 --at 7 -w orders.py --run-id order-1-again --wait",
+        "perdure fork orders.duckdb order-1 --at charge_card -w orders.py --result 'charge_card=\"ch_1\"'",
     )),
     ("start", start_run, examples(
         """perdure start orders.duckdb fulfill-order -w orders.py --input '{"order_id": "o1", "cents": 4200}' --wait""",

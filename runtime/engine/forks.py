@@ -25,11 +25,12 @@ from perdure.core.machine import Machine
 from perdure.core.places import Place, find_place
 from perdure.declare.registry import Definition
 from perdure.engine.batch import Batch
+from perdure.engine.changes import Changes
 from perdure.engine.moves import PYTHON
 from perdure.engine.residents import facts_of, next_attempt, replayed
 from perdure.errors import DefinitionError, UnknownRun
 from perdure.storage import entries as kinds
-from perdure.storage.encoding import decode
+from perdure.storage.encoding import Encoded, decode
 from perdure.storage.entries import Entry
 from perdure.storage.fold import fold_all
 from perdure.storage.ledger import RunRow
@@ -52,13 +53,15 @@ class Fork:
     at: int | str
     run_id: str | None = None
     tags: Mapping[str, str] | None = None  # None: those of the run it comes from
+    changes: Changes = field(default_factory=Changes)
 
 
 def fork(engine: Engine, wanted: Fork, batch: Batch) -> str:
     """Fork a run; give the new run's id. The same `run_id`, run and place give the same fork.
 
     Raises:
-        UnknownRun, UnknownWorkflow, DefinitionError: no such run, version or place, or the run_id is taken.
+        UnknownRun, UnknownWorkflow, DefinitionError: no such run, version or place, or the run_id is taken, or what is
+            to be changed can't be changed there.
         Divergence: today's code does not replay what comes before the place. Nothing was started.
     """
     first = engine.ledger.run(wanted.of)
@@ -71,7 +74,8 @@ def fork(engine: Engine, wanted: Fork, batch: Batch) -> str:
     if wanted.run_id is not None and _exists(engine, wanted, len(before), batch):
         return wanted.run_id
     definition = engine.registry.get(first.workflow, first.version)
-    return _Making(engine, wanted, batch, first, before, place, definition).make()
+    other_input = wanted.changes.encoded_input(definition, len(before))
+    return _Making(engine, wanted, batch, first, before, place, definition, other_input).make()
 
 
 def _before(history: Sequence[Entry], place: Place) -> Sequence[Entry]:
@@ -112,6 +116,7 @@ class _Making:
     before: Sequence[Entry]
     place: Place
     definition: Definition
+    other_input: Encoded | None
     run_id: str = ""
     run: int = 0
     own_children: dict[str, Entry] = field(default_factory=dict)  # by run_id: the command that asked for it
@@ -265,6 +270,9 @@ class _Making:
             answer = machine.feed(entry)
             new += [entry, *answer]
             asked += answer
+        given, asked_then = self.wanted.changes.give(machine, machine.last_at)
+        new += given
+        asked += asked_then
         if not new or (machine.ended and machine.ending is None):
             raise DefinitionError(
                 f"run {self.first.run_id} can't be forked at entry {self.place.entry.position}.",
@@ -277,6 +285,8 @@ class _Making:
         detail = cause.detail
         if cause.kind == kinds.CREATED:
             detail, changed["due"] = self._created_detail(cause), None
+            if self.other_input is not None:
+                changed |= self.other_input._asdict()
         elif cause.kind == kinds.RESTARTED:
             detail = None
         return cause._replace(run=self.run, position=position, detail=detail, digest=b"", **changed)
