@@ -307,8 +307,8 @@ class Moves:
         if row.run in batch.stopping:
             return True
         machine = engine.residents.get(row.run)
-        waits = row.due is not None or row.queue is not None
-        idle = machine is None and row.status in ("queued", "awaiting_retry") and waits
+        waits = row.status == "queued" or (row.status == "awaiting_retry" and row.due is not None)
+        idle = machine is None and waits
         if machine is not None and machine.ended:  # in this very batch
             idle = machine.ending is not None and machine.ending.kind == kinds.RETRYING
             if not idle:

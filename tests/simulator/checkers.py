@@ -9,8 +9,12 @@ from __future__ import annotations
 import itertools
 import json
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from traffic import check_traffic
+
+from perdure import Queue
 from perdure.storage import payload
 from perdure.storage.entries import Entry
 from perdure.storage.ledger import RunFilter
@@ -66,8 +70,10 @@ class Observer:
     Give `watch` as a simulation's `always`, and `check` as its `invariants`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, queues: Sequence[Queue] = (), max_concurrent_runs: int | None = None) -> None:
         self.acknowledged: dict[int, tuple[int, bytes]] = {}
+        self.queues = list(queues)
+        self.max_concurrent_runs = max_concurrent_runs
 
     def watch(self, simulation: Simulation) -> None:
         """Note what is acknowledged now; what was acknowledged before must be there still."""
@@ -94,6 +100,7 @@ class Observer:
             in_order(history)
             answers_what_was_asked(history)
             nothing_after_the_end(history)
+        check_traffic({run: list(history) for run, history in found.items()}, self.queues, self.max_concurrent_runs)
         one_run_a_key(by_id)
         families(by_id)
         if not simulation.lied:

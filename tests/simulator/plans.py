@@ -20,6 +20,24 @@ Node = list[Any]
 LATE, INTERRUPTED, REFUSED = "late", "interrupted", "refused"
 
 
+class AtWork:
+    """Counts the slow steps that are at work at once, from inside of them."""
+
+    now = most = 0
+
+    def __enter__(self) -> None:
+        AtWork.now += 1
+        AtWork.most = max(AtWork.most, AtWork.now)
+
+    def __exit__(self, *_: object) -> None:
+        AtWork.now -= 1
+
+    @staticmethod
+    def forget() -> None:
+        """Begin to count anew."""
+        AtWork.now = AtWork.most = 0
+
+
 class Refused(Exception):
     """What a planned failure raises, in steps and in bodies."""
 
@@ -36,7 +54,8 @@ def act(name: str, fails: int, run_attempts: int, run_attempt: int) -> str:
 
 async def act_slowly(name: str, seconds: float) -> str:
     """Give the name after some time."""
-    await asyncio.sleep(seconds)
+    with AtWork():
+        await asyncio.sleep(seconds)
     return name
 
 
@@ -270,18 +289,19 @@ def agrees(one: Any, other: Any) -> bool:
 class Draw:
     """Draws plans from a seed."""
 
-    def __init__(self, seed: object, *, families: bool = False, budget: int = 9) -> None:
+    def __init__(self, seed: object, *, families: bool = False, budget: int = 9, names: str = "") -> None:
         self.random = random.Random(f"plan {seed}")
         self.families = families  # whether plans have many children that live long
         self.budget = budget  # nodes that may still be drawn
         self.names = 0
+        self.kind = names  # with which its names begin
         self.events: list[str] = []  # that a run waits for until they come
         self.maybes: list[str] = []  # that a run waits for a while
 
     def name(self, kind: str) -> str:
         """A name that no other node has."""
         self.names += 1
-        return f"{kind}{self.names}"
+        return f"{self.kind}{kind}{self.names}"
 
     def plan(self) -> tuple[str, Node]:
         """Which workflow, and its input."""

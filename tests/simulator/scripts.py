@@ -9,7 +9,8 @@ import random
 from typing import Any
 
 from checkers import Observer
-from plans import WORKFLOWS, Draw, Node, agrees
+from plans import WORKFLOWS, AtWork, Draw, Node, agrees
+from traffic import Traffic
 
 from perdure.testing import (
     EventStorm,
@@ -35,6 +36,13 @@ class Script:
         self.cancels = self.random.random() < 0.2
         self.draw = Draw(seed, families=self.cancels)
         self.roots = [self.draw.plan() for _ in range(self.random.choice([1, 1, 2]))]
+        self.traffic = Traffic(seed)
+        if self.traffic.queues:  # a crowd of small plans, so that somebody has to wait
+            crowd = Draw(f"{seed} crowd", names="crowd", budget=0)
+            self.roots += [crowd.plan() for _ in range(self.traffic.random.randrange(4))]
+            self.draw.events += crowd.events
+            self.draw.maybes += crowd.maybes
+        self.tickets = [self.traffic.ticket() for _ in self.roots]
         self.faults = (*random_faults(seed, lying=lying), *self._more_faults())
 
     def _more_faults(self) -> list[Any]:
@@ -67,16 +75,20 @@ class Script:
 
     def live(self, expected: list[Outcome]) -> Simulation:
         """Live it as the seed has it, and check everything."""
-        observer = Observer()
+        observer = Observer(self.traffic.queues, self.traffic.max_concurrent_runs)
+        AtWork.forget()
         with Simulation(
-            *WORKFLOWS, seed=self.seed, faults=self.faults, always=[observer.watch], invariants=[observer.check]
-        ) as simulation:
+            *WORKFLOWS, seed=self.seed, faults=self.faults, always=[observer.watch], invariants=[observer.check],
+            **self.traffic.limits(),
+        ) as simulation:  # fmt: skip
             runs = self.begin(simulation)
             self.disturb(simulation, runs)
             self.finish(simulation)
             for run, root, wanted in zip(runs, self.roots, expected, strict=True):
                 if not simulation.lied or simulation.ledger.run(run.run_id) is not None:
                     self.compare(root, wanted, run.outcome())
+        most = self.traffic.max_concurrent_steps
+        assert most is None or AtWork.most <= most, f"{AtWork.most} steps were at work, and {most} may be"
         return simulation
 
     def begin(self, simulation: Simulation) -> list[SimulatedRun]:
@@ -84,7 +96,8 @@ class Script:
         runs = []
         for number, (workflow, plan) in enumerate(self.roots):
             key = f"key-{number}"
-            runs.append(simulation.start(workflow, plan, run_id=f"root-{number}", idempotency_key=key))
+            ticket = self.tickets[number]
+            runs.append(simulation.start(workflow, plan, run_id=f"root-{number}", idempotency_key=key, **ticket))
             if self.random.random() < 0.3:
                 again = simulation.start(workflow, plan, run_id=f"again-{number}", idempotency_key=key)
                 self.same(simulation, again, runs[-1])
