@@ -39,7 +39,7 @@ SIGNAL_RECEIVED: Final = (
 )
 HOOK_RECEIVED: Final = "hook_received"  # command: the HOOK's; name: the token; body: the payload. Likewise
 HOOK_REFUSED: Final = "hook_refused"  # command: the HOOK's; its token was taken; body: the failure
-WAIT_TIMED_OUT: Final = "wait_timed_out"  # of a wait for an event, a signal or a child
+WAIT_TIMED_OUT: Final = "wait_timed_out"  # of a wait for an event, a signal, a condition or a child
 CHILD_STARTED: Final = "child_started"  # answers `spawn`
 CHILD_COMPLETED: Final = "child_completed"  # body: the child's output
 CHILD_FAILED: Final = "child_failed"  # body: the failure
@@ -56,7 +56,8 @@ WAIT_SIGNAL: Final = "wait_signal"
 HOOK: Final = "hook"
 WAIT_HOOK: Final = "wait_hook"  # detail: hook (the HOOK's identity), once (whether its answer closes the hook)
 HOOK_CLOSED: Final = "hook_closed"  # detail: hook; its token is free again. Nothing answers it
-WAIT_UNTIL: Final = "wait_until"  # a condition over the body's own state; DROPPED says that it holds
+# a condition over the body's own state; due: its timeout; detail: site, its line. DROPPED says that it holds
+WAIT_UNTIL: Final = "wait_until"
 EMIT: Final = "emit"  # name: the type; body: the payload. Nothing answers it
 PATCHED: Final = "patched"  # name: the change; command: "patched/<change>". The body takes the new way
 STATE: Final = "state"  # detail: state, what `ctx.state()` gave. Nothing answers it

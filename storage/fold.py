@@ -227,7 +227,9 @@ def _child(row: RunRow, entry: Entry) -> None:
 
 
 def _wait_until(row: RunRow, entry: Entry) -> None:
-    row.pending[entry.command] = Pending(entry.command, kinds.WAIT_UNTIL, entry.name, entry.position)
+    row.pending[entry.command] = Pending(
+        entry.command, kinds.WAIT_UNTIL, entry.name, entry.position, entry.due, site=str(_facts(entry).get("site", ""))
+    )
 
 
 def _unanswered(row: RunRow, entry: Entry) -> None:

@@ -44,6 +44,7 @@ class Pending:
     closed: bool = False  # of HOOK: a payload has answered it, and it takes no other
     heartbeat: str | None = None  # of STEP: the newest details that it recorded, as JSON text
     heartbeat_at: int | None = None
+    site: str = ""  # of WAIT_UNTIL: the line of its condition
 
 
 #: The event type under which hooks are found by their token. A user's type does not begin with a colon.
@@ -212,17 +213,18 @@ class Ledger(Protocol):
         """
         ...
 
-    def walk(self, row: RunRow) -> list[Entry]:
+    def walk(self, row: RunRow) -> Sequence[Entry]:
         """Read a run's entries as a replay needs them, which may be quicker than `entries`.
 
-        Digests may be missing, and of steps that just ran and completed the attempt and the detail.
+        Digests may be missing, and of steps that just ran and completed the attempt and the detail. A long history
+        is read while one goes through it, a window at a time (see windows.py).
         """
         ...
 
-    def walk_many(self, rows: Sequence[RunRow], *, whole: bool = False) -> list[list[Entry]]:
+    def walk_many(self, rows: Sequence[RunRow], *, whole: bool = False) -> Sequence[Sequence[Entry]]:
         """Read several runs' entries at once, in the order of `rows`, each as `walk` gives it.
 
-        They are held in memory together: the caller sees to it that the sum of `length` stays bounded.
+        All but a long one are held in memory together: the caller sees to it that the sum of `length` stays bounded.
 
         Args:
             whole: give them as `entries` does, with nothing left out.

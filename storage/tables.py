@@ -176,7 +176,8 @@ def run_row(row: RunRow) -> SqlRow:
     """A run's row as it is loaded."""
     pending = [
         [p.command, p.kind, p.name, p.position, p.due, p.attempt, p.retrying, p.event_type, p.match, p.child_run_id,
-         p.hook, p.once, p.closed, p.heartbeat, p.heartbeat_at]
+         p.hook, p.once, p.closed, p.heartbeat, p.heartbeat_at,
+         p.site]
         for p in row.pending.values()
     ]  # fmt: skip
     return (

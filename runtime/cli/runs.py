@@ -82,5 +82,5 @@ def what_of(status: RunStatus) -> str:
         until = f" until {moment_text(first.until)}" if first.until is not None else ""
         more = f" and {len(status.waits_for) - 1} more" if len(status.waits_for) > 1 else ""
         event = f" {first.event_type}" if first.event_type else ""
-        return f"{first.kind} {first.name}{event}{until}{more}"
+        return f"{first.kind} {first.site or first.name}{event}{until}{more}"
     return f"begins {moment_text(status.due)}" if status.due is not None else ""

@@ -15,10 +15,10 @@ from perdure.cli.opening import need_run, reading, registry_of
 from perdure.cli.output import cells, console, elapsed_text, moment_text, print_json, print_table, status_text, table
 from perdure.cli.stack import numbered_lines, show_stop, stop_json
 from perdure.client.status import RunStatus, status_of
-from perdure.durations import moment
 from perdure.core.divergence import site_of
 from perdure.core.elided import shortened
 from perdure.core.places import Place, find_place, parse_place
+from perdure.durations import moment
 from perdure.errors import DefinitionError
 from perdure.replay.closures import Closure
 from perdure.replay.stop import Walk, stop_at
