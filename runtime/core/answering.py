@@ -31,7 +31,14 @@ class Answering:
         """The branch of the task that runs now."""
         raise NotImplementedError
 
+    _read_at = -1  # the moment at which the body looked at the clock last
+    reads = 0  # how often it did at that moment
+    stopped_at = ""  # the line at which the body waited when somebody asked it to stop
+
     def now_us(self) -> int:
+        if self._read_at != self._now:
+            self._read_at, self.reads = self._now, 0
+        self.reads += 1
         return self._now
 
     def random(self) -> random.Random:

@@ -34,7 +34,7 @@ from perdure.core.outcomes import OUTCOMES, Outcome
 from perdure.core.patches import Patches
 from perdure.core.promised import Promised, neglected
 from perdure.core.refusals import name_used_twice, no_entropy, outside_of_body, too_long
-from perdure.core.sites import site
+from perdure.core.sites import site, waiting_site
 from perdure.core.state import deadline_of
 from perdure.core.step import StepContext
 from perdure.core.waiting import Waiting
@@ -315,6 +315,7 @@ class Machine(Answering):
     def _request_cancel(self, reason: str) -> None:
         self._cancel = reason
         if self._state == "running" and self._root is not None:
+            self.stopped_at = waiting_site(self._root.get_coro())
             self._root.cancel()
         elif self._state == "waiting to begin":
             # Nothing to compensate: the body never ran. The engine writes the ending.
@@ -325,7 +326,7 @@ class Machine(Answering):
     def _conclude(self, root: BodyTask[Any], recorded: Entry | None = None) -> Entry:
         """Make the entry of how the body ended; what is recorded as completed may have neglected something."""
         self._state = "ended"
-        lost = neglected(self, recorded, self._where())
+        lost = neglected(self, root, recorded, self._where())
         with activation.suspended():  # validation and tracebacks are ours, not the body's
             kind, value, delay_us, detail = ending_of(root, self.executable, self.facts, self._cancel, lost)
         body, shape = value if value is not None else (None, None)

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import functools
 import inspect
+import logging
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from perdure.core.loop import BodyTask
+from perdure.core.refusals import explain
 from perdure.core.waiting import Waiting
 from perdure.declare.offered import gives_awaitable
 from perdure.errors import NeverAwaited
@@ -84,8 +86,11 @@ def _noted(method: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def neglected(machine: Machine, recorded: Entry | None, run: str) -> NeverAwaited | None:
+def neglected(machine: Machine, root: BodyTask[Any], recorded: Entry | None, run: str) -> NeverAwaited | None:
     """What a body that has returned should have awaited, as the error of the run; None when there is nothing.
+
+    That it swallowed its cancellation is only logged: some mean it, and what it returned is its output. A body that
+    ran out of its budget has not returned; what it was busy with is added to its error.
 
     Args:
         recorded: how the run ended, on replay. What was recorded as completed did, whatever it neglected.
@@ -93,6 +98,11 @@ def neglected(machine: Machine, recorded: Entry | None, run: str) -> NeverAwaite
     """
     if recorded is not None and recorded.kind == kinds.COMPLETED:
         return None
+    if root.cancelled() or root.exception() is not None:
+        explain(None if root.cancelled() else root.exception(), machine.reads, machine.max_ops)
+        return None
+    if machine.cancel_requested:
+        machine.put_out(logging.WARNING, _swallowed(machine.stopped_at, run), {})
     for coroutine in machine.promised.never_awaited():
         return _not_awaited(coroutine, run)
     for task in machine.loop.tasks:
@@ -101,6 +111,14 @@ def neglected(machine: Machine, recorded: Entry | None, run: str) -> NeverAwaite
             if at_work:
                 return _left_behind(task, at_work, run)
     return None
+
+
+def _swallowed(stopped_at: str, run: str) -> str:
+    place = f" at {stopped_at}" if stopped_at else ""
+    return (
+        f"the body was asked to stop{place}, caught the CancelledError and returned: the run counts as completed. "
+        f"End the handler with `raise` if it should be cancelled ({run})"
+    )
 
 
 def _is_of(waiting: Waiting, task: BodyTask[Any]) -> bool:

@@ -37,3 +37,19 @@ def too_long(limit: int, where: str) -> BudgetExceeded:
 def no_entropy() -> str:
     """Stand where a live body's maker of tokens stands: a replay reads its tokens from the ledger."""
     raise InternalError("a body that only replays asked for a new token.", fix="send us this traceback")
+
+
+#: A body that spends more than one operation in so many on looking at the clock is waiting for it to move.
+_OPERATIONS_PER_READ = 20
+
+
+def explain(violation: BaseException | None, reads: int, max_ops: int) -> None:
+    """Say of a budget that went into looking at the clock, over and over, that it never moves."""
+    if isinstance(violation, BudgetExceeded) and reads > max_ops // _OPERATIONS_PER_READ:
+        violation.why = (
+            f"it looked at the clock {reads:,} times, and time stands still in a body until the next wait: "
+            "a loop that waits for a moment never ends"
+        )
+        violation.fix = (
+            "await step.sleep_until(moment), or give the wait a timeout; what takes long belongs into a step"
+        )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import os
 import sys
+from types import CoroutineType
+from typing import Any
 
 _OURS = ("perdure.", "asyncio")
 _LOOP = "perdure.core.loop"
@@ -36,3 +38,15 @@ def line_of(function: object) -> str:
     """Name the line on which a function of the body begins; empty when it has none."""
     code = getattr(getattr(function, "__func__", function), "__code__", None)
     return "" if code is None else f"{_file(code.co_filename)}:{code.co_firstlineno}"
+
+
+def waiting_site(coroutine: Any) -> str:
+    """Name the innermost line of the user's at which a coroutine waits; empty when there is none."""
+    found = ""
+    while isinstance(coroutine, CoroutineType) and coroutine.cr_frame is not None:
+        frame = coroutine.cr_frame
+        if str(frame.f_globals.get("__name__", "")).startswith(_OURS):
+            break
+        found = f"{_file(frame.f_code.co_filename)}:{frame.f_lineno}"
+        coroutine = coroutine.cr_await
+    return found
