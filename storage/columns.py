@@ -188,12 +188,12 @@ class Columns:
         """List the runs on queues that have not ended, and those that began at or after `since`."""
         return self.rows("queue IS NOT NULL AND (finished_us IS NULL OR began_us >= ?) ORDER BY run", [since])
 
-    def walk(self, run: int) -> list[Entry]:
-        """Read a run's entries as a replay needs them (see packed.py)."""
-        of_run = "SELECT * FROM _ledger.entries WHERE run = ?"
-        (row,) = self._all(f'SELECT {packed.SELECTION} FROM ({of_run} ORDER BY "position")', [run])
-        found = packed.unpack(run, row)
-        return self.entries(run, 0, None) if found is None else found
+    def walk(self, run: int, start: int, stop: int) -> list[Entry]:
+        """Read a run's entries from `start` up to `stop`, which is left out, as a replay needs them (see packed.py)."""
+        of_run = 'SELECT * FROM _ledger.entries WHERE run = ? AND "position" BETWEEN ? AND ?'
+        (row,) = self._all(f'SELECT {packed.SELECTION} FROM ({of_run} ORDER BY "position")', [run, start, stop - 1])
+        found = packed.unpack(run, start, row)
+        return self.entries(run, start, stop) if found is None else found
 
     def entries_of(self, runs: Sequence[int]) -> list[Entry]:
         """Read all entries of several runs, by run and position."""

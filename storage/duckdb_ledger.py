@@ -39,6 +39,7 @@ from perdure.storage.recent import Recent
 from perdure.storage.resumption import is_interrupted
 from perdure.storage.segments import JournalScan
 from perdure.storage.waits import waiters_of
+from perdure.storage.windows import WINDOW_ENTRIES, Windows
 
 #: A gathered size at which the absorber begins at once, and one at which batches wait for it: memory is bounded.
 _HASTE_BYTES: Final = 4 << 20
@@ -349,21 +350,33 @@ class DuckDBLedger:
         longer = [run for run in unknown if run not in self._fetched]
         self._recent.warm([*rows, *(self._columns.numbered(longer) if longer else ())])
 
-    def walk(self, row: RunRow) -> list[Entry]:
+    def walk(self, row: RunRow) -> Sequence[Entry]:
         """Read a run's entries as a replay needs them."""
         fetched = self._fetched.get(row.run, ())
         if fetched and len(fetched) == row.length:
             return list(fetched)
-        if row.length < _WORTH_PACKING or any(overlay.entries(row.run) for overlay in self._recent.overlays()):
+        if row.length < _WORTH_PACKING:
             return self.entries(row.run)
-        return self._columns.walk(row.run)
+        if row.length <= WINDOW_ENTRIES:
+            return self._walk_between(row.run, 0, row.length)
+        return Windows(lambda start, stop: self._walk_between(row.run, start, stop), 0, row.length)
 
-    def walk_many(self, rows: Sequence[RunRow], *, whole: bool = False) -> list[list[Entry]]:
+    def _walk_between(self, run: int, start: int, stop: int) -> list[Entry]:
+        if any(overlay.entries(run) for overlay in self._recent.overlays()):
+            return self.entries(run, start, stop - start)
+        return self._columns.walk(run, start, stop)
+
+    def _whole(self, row: RunRow) -> Sequence[Entry]:
+        if row.length <= WINDOW_ENTRIES:
+            return self.entries(row.run)
+        return Windows(lambda start, stop: self.entries(row.run, start, stop - start), 0, row.length)
+
+    def walk_many(self, rows: Sequence[RunRow], *, whole: bool = False) -> Sequence[Sequence[Entry]]:
         """Read several runs' entries as a replay needs them, in one query where nothing of them is new."""
         ordered = {row.run: row.length for row in sorted(rows, key=lambda row: row.run)}
         overlays = self._recent.overlays()
         if len(ordered) < 2 or any(overlay.entries(run) for overlay in overlays for run in ordered):
-            return [self.entries(row.run) if whole else self.walk(row) for row in rows]
+            return [self._whole(row) if whole else self.walk(row) for row in rows]
         if whole:
             found: dict[int, list[Entry]] = {run: [] for run in ordered}
             for entry in self._columns.entries_of(list(ordered)):

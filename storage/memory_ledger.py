@@ -18,6 +18,7 @@ from perdure.storage.entries import DefinitionRow, Entry
 from perdure.storage.ledger import RunFilter, RunRow, SqlResult, Waiter, is_on_queue
 from perdure.storage.resumption import is_interrupted
 from perdure.storage.waits import KeySets, WaitIndex, waiters_of
+from perdure.storage.windows import WINDOW_ENTRIES, Windows
 
 
 class MemoryLedger:
@@ -120,13 +121,15 @@ class MemoryLedger:
         """List the runs on queues that have not ended, and those that began at or after `since`."""
         return [row for _, row in sorted(self._rows.items()) if is_on_queue(row, since)]
 
-    def walk(self, row: RunRow) -> list[Entry]:
+    def walk(self, row: RunRow) -> Sequence[Entry]:
         """Read a run's entries as a replay needs them."""
-        return self.entries(row.run)
+        if row.length <= WINDOW_ENTRIES:
+            return self.entries(row.run)
+        return Windows(lambda start, stop: self.entries(row.run, start, stop - start), 0, row.length)
 
-    def walk_many(self, rows: Sequence[RunRow], *, whole: bool = False) -> list[list[Entry]]:
+    def walk_many(self, rows: Sequence[RunRow], *, whole: bool = False) -> Sequence[Sequence[Entry]]:
         """Read several runs' entries as a replay needs them."""
-        return [self.entries(row.run) for row in rows]
+        return [self.walk(row) for row in rows]
 
     def interrupted(self) -> Iterator[RunRow]:
         """Go through the runs that a restart has to resume, oldest first."""

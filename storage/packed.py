@@ -45,21 +45,24 @@ TEXTS: Final = ", ".join(
 SELECTION: Final = f'max("position"), list(struct_pack({_WHOLE})) FILTER (WHERE {IS_WHOLE}), {TEXTS}'
 
 
-def unpack(run: int, row: Sequence[Any]) -> list[Entry] | None:
-    """Make a run's entries of one row of SELECTION; None when it can't be taken apart without guessing."""
+def unpack(run: int, start: int, row: Sequence[Any]) -> list[Entry] | None:
+    """Make a run's entries from position `start` on of one row of SELECTION; None when that would be guessing."""
     last, whole, *texts = row
     if last is None:
         return []
-    found = unpack_many({run: last + 1}, texts, [Entry(**fields) for fields in whole or ()])
+    found = unpack_many({run: last + 1 - start}, texts, [Entry(**fields) for fields in whole or ()], start)
     return None if found is None else found[0]
 
 
-def unpack_many(lengths: Mapping[int, int], row: Sequence[Any], whole: Iterable[Entry]) -> list[list[Entry]] | None:
+def unpack_many(
+    lengths: Mapping[int, int], row: Sequence[Any], whole: Iterable[Entry], start: int = 0
+) -> list[list[Entry]] | None:
     """Make the entries of several runs of one row of TEXTS; None when it can't be taken apart without guessing.
 
     Args:
-        lengths: how many entries each run has, by its number, in increasing order.
+        lengths: how many entries of each run there are, by its number, in increasing order.
         whole: those of their entries that IS_WHOLE selects.
+        start: the position of each run's first one.
     """
     count, letters, *texts, shapes, times = row
     if count == 0 or count != sum(lengths.values()):
@@ -70,7 +73,7 @@ def unpack_many(lengths: Mapping[int, int], row: Sequence[Any], whole: Iterable[
         return None
     columns = (
         chain.from_iterable(repeat(run, length) for run, length in lengths.items()),
-        chain.from_iterable(map(range, lengths.values())),
+        chain.from_iterable(range(start, start + length) for length in lengths.values()),
         map(_BRIEF.get, letters), json.loads(f"[{times}]"), command, name, repeat(0),
         repeat(None), body, shape, repeat(None), repeat(b""),
     )  # fmt: skip
@@ -87,8 +90,8 @@ def unpack_many(lengths: Mapping[int, int], row: Sequence[Any], whole: Iterable[
     begins = dict(zip(lengths, bounds, strict=False))
     left = letters.count("-")
     for entry in whole:
-        if entry.run not in begins or entry.position >= lengths[entry.run]:
+        if entry.run not in begins or not 0 <= entry.position - start < lengths[entry.run]:
             return None
-        entries[begins[entry.run] + entry.position] = entry
+        entries[begins[entry.run] + entry.position - start] = entry
         left -= 1
-    return [entries[start:stop] for start, stop in pairwise(bounds)] if left == 0 else None
+    return [entries[first:last] for first, last in pairwise(bounds)] if left == 0 else None

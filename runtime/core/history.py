@@ -81,7 +81,7 @@ def begins_at_once(created: Entry) -> bool:
 def started_with(entries: Sequence[Entry]) -> Entry:
     """A run's first entry, with the input of the newest start that took its place before it began."""
     created = entries[0]
-    for entry in entries[1:]:
+    for entry in itertools.islice(entries, 1, None):
         if entry.kind == kinds.DEBOUNCED:
             created = created._replace(body=entry.body, shape=entry.shape)
         elif entry.kind in _COMMANDS or entry.kind == kinds.BEGAN:
@@ -100,6 +100,11 @@ def split_attempts(entries: Sequence[Entry]) -> list[Sequence[Entry]]:
     cuts = [cut - 1 if entries[cut - 1].kind == kinds.DIVERGED else cut for cut in cuts]
     bounds = [0, *cuts, len(entries)]
     return [entries[start:stop] for start, stop in itertools.pairwise(bounds)]
+
+
+def attempts_of(attempt: int, entries: Sequence[Entry]) -> list[Sequence[Entry]]:
+    """Cut the history of a run that is in its `attempt`-th attempt; one in its first has no RESTARTED to look for."""
+    return [entries] if attempt == 1 else split_attempts(entries)
 
 
 class Stride:

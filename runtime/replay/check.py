@@ -14,7 +14,7 @@ from typing import Any
 
 from perdure.core.divergence import Difference, say, site_of
 from perdure.core.facts import Executable, RunFacts
-from perdure.core.history import Reused, split_attempts, started_with
+from perdure.core.history import Reused, attempts_of, started_with
 from perdure.core.machine import Machine
 from perdure.declare.pinned import PinnedDefinition
 from perdure.declare.registry import Definition
@@ -82,7 +82,7 @@ def check_run(
         machine_of: makes what walks an attempt.
     """
     reused = Reused()
-    attempts = split_attempts(entries)
+    attempts = attempts_of(row.attempt, entries)
     for number, attempt in enumerate(attempts, start=1):
         facts = facts_of(row, entries[0], attempt=number)
         machine = machine_of(definition, facts, reused)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from operator import eq
 from typing import Literal, TypeAlias
 
 from perdure.declare.pinned import PinnedCode, PinnedDefinition
@@ -73,7 +74,7 @@ class Survey:
         for stop in range(last, wanted.from_run or 1, -_PAGE_RUNS):
             start = max(stop - _PAGE_RUNS, wanted.from_run or 1)
             rows = self._ledger.runs(replace(wanted, from_run=start, before_run=stop, limit=None))
-            yield from self._check_page([row for row in rows if selection.takes(row.run_id)])
+            yield from self._check_page(self._listed([row for row in rows if selection.takes(row.run_id)]))
 
     def check(self, row: RunRow) -> Finding:
         """Check one run, and find the likely cause when it diverges."""
@@ -83,7 +84,8 @@ class Survey:
             verdict = check_run(row, definition, walked, explain=False)
             if verdict.ok:
                 return verdict
-            return self._confirmed(verdict, row, walked, self._ledger.entries(row.run), explain=True)
+            (entries,) = self._ledger.walk_many([row], whole=True)
+            return self._confirmed(verdict, row, walked, entries, explain=True)
         except Exception as error:  # noqa: BLE001  # one run must not keep the others from being checked; the report shows it
             return _unchecked(row, error)
 
@@ -112,7 +114,7 @@ class Survey:
         except PerdureError:
             yield from map(self.check, rows)  # one by one, to see which of them can't be read
             return
-        suspects: list[tuple[Verdict, RunRow, list[Entry]]] = []
+        suspects: list[tuple[Verdict, RunRow, Sequence[Entry]]] = []
         for row, walked in zip(rows, walks, strict=True):
             try:
                 verdict = check_run(row, self._code_of(row), walked, explain=False)
@@ -137,11 +139,15 @@ class Survey:
         """Check a run that diverged again, with its entries read whole."""
         definition, recorded = self._code_of(row), self._definition(row.definition)
         verdict = check_run(row, definition, entries, recorded=recorded, ledger=self._name, explain=explain)
-        if verdict.ok and _as_replayed(walked) == _as_replayed(entries):
+        if verdict.ok and all(map(eq, _as_replayed(walked), _as_replayed(entries))):
             # The same entries, once this way and once that way: it is the body that differs.
             assert suspect.divergence is not None
             return replace(suspect, divergence=blame_the_body(suspect.divergence, self._name))
         return verdict
+
+    def _listed(self, rows: Sequence[RunRow]) -> Sequence[RunRow]:
+        """The rows of a page that are to be checked, as their bodies are to know them."""
+        return rows
 
     def _code_of(self, row: RunRow) -> Definition | PinnedDefinition:
         if self._pinned is not None:
@@ -154,9 +160,9 @@ class Survey:
         return self._definitions[digest]
 
 
-def _as_replayed(entries: Sequence[Entry]) -> list[tuple[object, ...]]:
+def _as_replayed(entries: Sequence[Entry]) -> Iterator[tuple[object, ...]]:
     """What a replay compares and feeds, which is the same however the entries were read."""
-    return [(entry.kind, entry.at, entry.command, entry.name, entry.body, entry.shape) for entry in entries]
+    return ((entry.kind, entry.at, entry.command, entry.name, entry.body, entry.shape) for entry in entries)
 
 
 def _unchecked(row: RunRow, error: Exception) -> Unchecked:
