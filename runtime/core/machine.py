@@ -38,12 +38,7 @@ from perdure.core.sites import site, waiting_site
 from perdure.core.state import deadline_of
 from perdure.core.step import StepContext
 from perdure.core.waiting import Waiting
-from perdure.errors import (
-    BudgetExceeded,
-    Divergence,
-    InternalError,
-    SandboxViolation,
-)
+from perdure.errors import BudgetExceeded, Divergence, InternalError, SandboxViolation
 from perdure.sandbox import activation, fuel
 from perdure.sandbox.sets import OrderedFrozenSet, OrderedSet
 from perdure.storage import entries as kinds
