@@ -20,7 +20,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from perdure.core.children import child_named, child_run_id
-from perdure.core.history import split_attempts
+from perdure.core.history import begins_at_once, split_attempts, started_with
 from perdure.core.machine import Machine
 from perdure.core.places import Place, find_place
 from perdure.declare.registry import Definition
@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     from perdure.engine.engine import Engine
 
 _OF_ONE_RUN = (
-    "idempotency_key", "parent_run_id", "parent_command", "on_parent_close", "timeout_at", "tags", "continued_from",
+    "idempotency_key", "parent_run_id", "parent_command", "on_parent_close", "timeout_at", "tags", "queue",
+    "continued_from",
 )  # fmt: skip
 _ENDS_OF_CHILDREN = frozenset({kinds.CHILD_COMPLETED, kinds.CHILD_FAILED, kinds.CHILD_CANCELLED})
 
@@ -69,6 +70,8 @@ def fork(engine: Engine, wanted: Fork, batch: Batch) -> str:
         raise UnknownRun(f"the ledger has no run {wanted.of!r}.", fix="see the ids: perdure runs LEDGER")
     history = engine.ledger.entries(first.run)
     place = find_place(history, wanted.at, first.run_id)
+    if place.causes[0].kind == kinds.CREATED:
+        place = place._replace(causes=(started_with(history), *place.causes[1:]))
     checked_text(wanted.run_id or "", "run_id")
     before = _before(history, place)
     if wanted.run_id is not None and _exists(engine, wanted, len(before), batch):
@@ -155,17 +158,19 @@ class _Making:
         renamed = self._children_to_start()
         taken = []
         for entry in self.before:
-            detail, body = entry.detail, entry.body
+            detail, body, due = entry.detail, entry.body, entry.due
             if entry.kind == kinds.CREATED:
                 detail = self._created_detail(entry)
-            elif entry.kind == kinds.RESTARTED:
+                if not begins_at_once(entry):
+                    due = due or entry.at  # so that BEGAN begins it, though it is on no queue
+            elif entry.kind in (kinds.RESTARTED, kinds.BEGAN):
                 detail = None  # it could only say when the first run's time was up
             elif entry.kind in (kinds.CHILD, kinds.CHILD_RESULT, kinds.CHILD_CANCEL):
                 child = renamed.get(child_named(detail))
                 if child is not None:
                     detail = json.dumps({**json.loads(detail or "{}"), "run_id": child}, ensure_ascii=False)
                     body = body if entry.kind == kinds.CHILD else json.dumps(child)
-            copy = entry._replace(run=self.run, detail=detail, body=body, digest=b"")
+            copy = entry._replace(run=self.run, detail=detail, body=body, due=due, digest=b"")
             if copy.kind == kinds.CHILD and copy.detail != entry.detail:
                 self._check_child(copy)
                 self.own_children[child_named(detail)] = copy
@@ -287,7 +292,7 @@ class _Making:
             detail, changed["due"] = self._created_detail(cause), None
             if self.other_input is not None:
                 changed |= self.other_input._asdict()
-        elif cause.kind == kinds.RESTARTED:
+        elif cause.kind in (kinds.RESTARTED, kinds.BEGAN):
             detail = None
         return cause._replace(run=self.run, position=position, detail=detail, digest=b"", **changed)
 
