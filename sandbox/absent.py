@@ -21,7 +21,7 @@ from perdure.sandbox import judgement, values
 from perdure.sandbox.checking import Members
 from perdure.sandbox.reach import HANDED, Realm, global_names
 from perdure.sandbox.source import Source
-from perdure.sandbox.survey import Survey, checked
+from perdure.sandbox.survey import Survey, Unit, checked
 
 _ALWAYS_THERE = frozenset({"__name__", "__builtins__", "__package__"})
 
@@ -79,9 +79,14 @@ def _globals(realm: Realm, survey: Survey) -> Iterator[Absent]:
             name = text.removeprefix(HANDED)
             if name in pinned or name in unit.namespace or hasattr(builtins, name) or name in _ALWAYS_THERE:
                 continue
-            others = (each for each in survey.units if each.module == unit.module)
-            is_step = text != name or all(_only_awaited(each.node, name) for each in others)
-            yield Absent(unit.module, name, is_step)
+            others = (each for each in survey.units if each.module == unit.module and _is_read(each, name))
+            yield Absent(unit.module, name, text != name or all(_only_awaited(each.node, name) for each in others))
+
+
+def _is_read(unit: Unit, name: str) -> bool:
+    """Whether a function itself reads a name, and does not just hand it, or a lambda over it, to steps."""
+    policy, _ = checked(unit, Members())
+    return any(each.name == name and each.usage != "step" for each in policy.references)
 
 
 def _only_awaited(node: ast.AST, name: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import json
 import sys
 import textwrap
 from collections.abc import AsyncIterator
@@ -108,6 +109,8 @@ class Deploys:
 
 
 async def report(run: RunHandle) -> str:
-    """The newest report of a run that has diverged."""
-    notes = [entry for entry in await run.history() if entry.kind == "diverged"]
-    return str(notes[-1].detail["report"])
+    """The newest report of a run that has diverged; read as it is kept, because classes may be gone."""
+    row = await run._row()
+    entries = await run._runtime.ask(lambda engine, batch: engine.ledger.entries(row.run))
+    notes = [entry for entry in entries if entry.kind == "diverged"]
+    return str(json.loads(notes[-1].detail or "")["report"])

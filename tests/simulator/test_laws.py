@@ -90,7 +90,7 @@ def test_an_ended_run_that_does_not_replay_is_seen(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_run_that_ended_before_its_code_changed_keeps_the_law() -> None:
-    with Simulation(order, faults=[Restart(4, (other_order,))]) as simulation:
+    with Simulation(order, faults=[Restart(4, (other_order,))], code="today") as simulation:
         simulation.start("order", 5).result()
         assert simulation.start("order", 6).result() == "charged 6"
         assert simulation.lives == 2
