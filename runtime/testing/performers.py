@@ -27,6 +27,7 @@ from perdure.errors import DefinitionError
 from perdure.testing.clock import SimulatedClock
 from perdure.testing.fakes import Fakes
 from perdure.testing.faults import CallFault, DuplicateOutcome, SlowStep, StepError, describe
+from perdure.testing.mutation import tell_mutation
 from perdure.testing.outside import Idempotent
 from perdure.testing.step_loop import StepLoop
 from perdure.testing.story import Story, call_text
@@ -197,6 +198,8 @@ class SimulatedPerformers:
         try:
             args, kwargs = attempt.call.values()
             result = context.run(function, *args, **kwargs)
+            if not _is_awaitable(result):
+                tell_mutation(attempt.call, args, kwargs)
         except BaseException as error:  # noqa: BLE001  # recorded as the step's failure, and raised in the body
             self._effect(attempt, began, error=error)
             self._fail(attempt, error)
@@ -242,6 +245,7 @@ class SimulatedPerformers:
                 result = function(*args, **kwargs)
                 if _is_awaitable(result):
                     result = await result
+                tell_mutation(attempt.call, args, kwargs)
         except asyncio.CancelledError:
             self._effect(attempt, began)
             self._channels.pop(attempt.serial).end()
