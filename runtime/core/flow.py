@@ -104,16 +104,15 @@ class Line:
             ticket.state = "running"
             self.running += 1
             self._key(ticket.key).running += 1
-        if not taken_over:
-            self.note_begin(ticket.key, at)
-        key = self._key(ticket.key)
-        key.rank = next(self._ranks)
-        self._stand(ticket.key, key)
+        self.note_begin(ticket.key, at, counts=not taken_over)
 
-    def note_begin(self, name: str, at: int) -> None:
-        """Count a begin, also one of a run that has ended since."""
+    def note_begin(self, name: str, at: int, *, counts: bool = True) -> None:
+        """A run of this key begins, or began and has ended since: its turn is over; `counts` for the rates, too."""
+        key = self._key(name)
+        key.rank = next(self._ranks)
+        self._stand(name, key)
         queue = self.queue
-        if queue is None:
+        if queue is None or not counts:
             return
         if queue.rate is not None:
             _count(self._begins, at, queue.rate)

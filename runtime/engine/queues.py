@@ -35,6 +35,8 @@ logger = logging.getLogger("perdure")
 
 #: So many begin in one batch, and the rest in the next: whoever asks for something else is served in between.
 _BEGUN_PER_BATCH: Final = 200
+#: Begins of runs that have ended count for the turns of keys as long; rates may look back further.
+_TURNS_US: Final = 60_000_000
 _OVER: Final = kinds.ENDINGS - {kinds.RETRYING}
 
 
@@ -298,7 +300,7 @@ class Queues:
 
     def _from_ledger(self, now: int) -> Flow:
         flow = Flow(self.queues, self._max_concurrent_runs)
-        looks_back = max(queue.looks_back_us for queue in self.queues.values())
+        looks_back = max(_TURNS_US, *(queue.looks_back_us for queue in self.queues.values()))
         happened: list[tuple[int, int, bool, RunRow]] = []
         for row in self._engine.ledger.on_queues(now - looks_back):
             happened.append((row.created_at, row.run, False, row))
@@ -307,8 +309,8 @@ class Queues:
         happened.sort(key=lambda each: each[:3])  # as it came, so that keys have their turns as before
         for at, run, began, row in happened:
             if row.status in ENDED:
-                if began and row.continued_from is None:
-                    flow.line(row.queue or "").note_begin(row.queue_key, at)
+                if began:
+                    flow.line(row.queue or "").note_begin(row.queue_key, at, counts=row.continued_from is None)
             elif began:
                 flow.began(run, at)
             else:
@@ -374,4 +376,3 @@ def _without_queue(wanted: Start) -> DefinitionError:
         why="keys and priorities say who is next on a queue",
         fix='give queue="…" too; for one run under a key use idempotency_key',
     )
-

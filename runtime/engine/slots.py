@@ -40,10 +40,12 @@ class Slots:
         self._working: dict[Place, tuple[int, str | None]] = {}  # serial and queue of those that a limit counts
         self._counts: Counter[str | None] = Counter()  # of them, by queue
         self._limited = False
-        self.changed()
+        self._to_count = True
 
     def admit(self, attempts: Sequence[Attempt]) -> Sequence[Attempt]:
         """Take up attempts that are to be made, and give those that may start now, older ones first."""
+        if self._to_count:
+            self._count_anew(attempts)
         if not self._limited:
             return attempts
         started = []
@@ -59,12 +61,15 @@ class Slots:
         return started
 
     def changed(self) -> None:
-        """Count anew, because limits have changed."""
-        self._limited = self.limit is not None or any(
-            queue.max_concurrent_steps is not None for queue in self._queues.values()
-        )
+        """Take note that limits have changed; what is at work is counted anew when the next may start."""
+        self._to_count = True
+
+    def _count_anew(self, coming: Sequence[Attempt]) -> None:
+        self._to_count = False
         waiting = self._serials_waiting()
-        self._limited = self._limited or bool(waiting)
+        limits = [queue.max_concurrent_steps for queue in self._queues.values()]
+        self._limited = self.limit is not None or bool(waiting) or any(limit is not None for limit in limits)
+        waiting.update(attempt.serial for attempt in coming)
         self._working.clear()
         self._counts.clear()
         for run, commands in self._in_flight.items() if self._limited else ():
