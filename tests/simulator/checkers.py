@@ -12,6 +12,8 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from post import MESSAGES, Post
+from streaming import check_streams
 from traffic import check_traffic
 
 from perdure import Queue
@@ -28,13 +30,15 @@ ANSWERS = {
     "step_failed": {"step"},
     "timer_fired": {"sleep"},
     "event_received": {"wait_event"},
-    "wait_timed_out": {"wait_event", "child", "child_result"},
+    "wait_timed_out": {"wait_event", "wait_signal", "wait_until", "child", "child_result"},
     "child_started": {"child"},
     "child_completed": {"child", "child_result"},
     "child_failed": {"child", "child_result"},
     "child_cancelled": {"child", "child_result"},
 }
-COMMANDS = {"step", "sleep", "wait_event", "child", "child_result", "child_cancel"}
+#: What steps say while they work, or those of another run.
+SAID = {"stream_written", "stream_closed", "step_heartbeat"}
+COMMANDS = {"step", "sleep", "wait_event", "wait_signal", "wait_hook", "wait_until", "child", "child_result", "child_cancel"}
 
 
 class Recorded(NamedTuple):
@@ -70,7 +74,10 @@ class Observer:
     Give `watch` as a simulation's `always`, and `check` as its `invariants`.
     """
 
-    def __init__(self, queues: Sequence[Queue] = (), max_concurrent_runs: int | None = None) -> None:
+    def __init__(
+        self, queues: Sequence[Queue] = (), max_concurrent_runs: int | None = None, post: Post | None = None
+    ) -> None:
+        self.post = post
         self.acknowledged: dict[int, tuple[int, bytes]] = {}
         self.queues = list(queues)
         self.max_concurrent_runs = max_concurrent_runs
@@ -101,6 +108,10 @@ class Observer:
             answers_what_was_asked(history)
             nothing_after_the_end(history)
         check_traffic({run: list(history) for run, history in found.items()}, self.queues, self.max_concurrent_runs)
+        if self.post is not None:
+            recorded = {run_id: [each.entry for each in history] for run_id, history in by_id.items()}
+            self.post.check(recorded, lied=simulation.lied)
+        check_streams(simulation, [[each.entry for each in history] for history in by_id.values()])
         one_run_a_key(by_id)
         families(by_id)
         if not simulation.lied:
@@ -169,7 +180,10 @@ def answers_in_time(asked: Entry, answer: Entry) -> None:
 def nothing_after_the_end(history: History) -> None:
     """Nothing follows an ending but the next attempt or a cancel of a run that waits for one."""
     attempt = 1
-    for before, after in itertools.pairwise(history):
+    aside = {*MESSAGES, *SAID}  # a child's step may write to its parent's stream between two attempts of the parent
+    over = [each.entry.position for each in history if each.entry.kind in OVER]
+    assert not any(each.entry.kind in aside and each.entry.position > over[0] for each in history if over), "too late"
+    for before, after in itertools.pairwise([each for each in history if each.entry.kind not in aside]):
         if after.entry.kind == "restarted":
             assert before.entry.kind == "retrying", "an attempt began while another one was there"
             attempt += 1
@@ -241,7 +255,7 @@ def at_work(history: History, command: str, commit: int) -> int | None:
             break
         if entry.kind in OVER or entry.kind == "retrying":
             attempt = None
-        elif entry.command != command:
+        elif entry.command != command or entry.kind in SAID:
             continue
         elif entry.kind == "step":
             attempt = 1

@@ -13,6 +13,8 @@ import asyncio
 import random
 from typing import Any
 
+from streaming import lent, write_chunks, write_slowly
+
 from perdure import ChildCancelled, ChildFailed, StepInterrupted, StepTimeout, current_step
 from perdure.strict import workflow
 
@@ -64,6 +66,11 @@ def item(number: int) -> int:
     return number * 2
 
 
+def took(kind: str, box: str, taken: list[int]) -> str:
+    """Say what a body took of its post."""
+    return box
+
+
 def tell(error: BaseException) -> None:
     """An `on_error` that has nothing to say."""
 
@@ -89,7 +96,7 @@ async def hurried(input: list[Any], step: Any, ctx: Any) -> Any:
     return await perform(input, step, ctx)
 
 
-WORKFLOWS = (anything, stubborn, hurried)
+WORKFLOWS = (anything, stubborn, hurried, lent)
 
 
 async def perform(node: Any, step: Any, ctx: Any) -> Any:
@@ -185,7 +192,75 @@ async def perform_timed(node: Any, step: Any, ctx: Any) -> Any:
                 return ["timed", LATE]
             except ChildFailed:
                 return ["timed", REFUSED]
+    return await perform_post(node, step, ctx)
+
+
+async def perform_post(node: Any, step: Any, ctx: Any) -> Any:
+    """The nodes that take messages; a step's arguments say what they took."""
+    match node:
+        case ["signals", name, count]:
+            taken = [await step.wait_for_signal(name) for _ in range(count)]
+            await step.run(f"{name}.took", took, "signal_received", name, taken)
+            return ["any"]
+        case ["signal", name, limit]:
+            number = await step.wait_for_signal(name, timeout=limit)
+            return ["timed", LATE if number is None else ["any"]]
+        case ["hook", name, own]:
+            hook = step.hook(f"{ctx.run_id}:{name}" if own else None)
+            await step.run(f"{name}.took", took, "hook_received", hook.token, [await hook])
+            return ["any"]
+        case ["hooks", name, own, count]:
+            hook = step.hook(f"{ctx.run_id}:{name}" if own else None)
+            taken = []
+            async for number in hook:
+                taken.append(number)
+                if len(taken) == count:
+                    hook.dispose()
+            await step.run(f"{name}.took", took, "hook_received", hook.token, taken)
+            return ["any"]
+        case ["until", name, count, limit]:
+            return await until_enough(name, count, limit, step)
+        case ["emit", name]:
+            await step.emit(name, {"state": (await ctx.state()).attempt == ctx.attempt})
+            return name
+    return await perform_streaming(node, step, ctx)
+
+
+async def perform_streaming(node: Any, step: Any, ctx: Any) -> Any:
+    """The nodes whose steps write streams."""
+    match node:
+        case ["write", name, count]:
+            return await step.run(name, write_chunks, name, count)
+        case ["trickle", name, count, seconds]:
+            try:
+                result = await step.run(name, write_slowly, name, count, seconds, heartbeat_timeout=10, retries=1)
+                return ["timed", result]
+            except StepTimeout:
+                return ["timed", LATE]
+        case ["lend", name, count]:
+            try:
+                return await step.invoke(name, lent, [step.stream(name), count])
+            except (ChildFailed, ChildCancelled):
+                raise Refused(name) from None
     raise AssertionError(f"no such node: {node!r}")
+
+
+async def until_enough(name: str, count: int, limit: float | None, step: Any) -> Any:
+    """Collect signals in a task of their own until there are enough of them."""
+    taken: list[int] = []
+
+    async def collect() -> None:
+        while True:
+            taken.append(await step.wait_for_signal(name))
+            await asyncio.sleep(0)
+
+    collector = asyncio.create_task(collect())
+    try:
+        enough = await step.wait_until(lambda: len(taken) >= count, timeout=limit)
+    finally:
+        collector.cancel()
+    await step.run(f"{name}.took", took, "signal_received", name, taken[:count])
+    return ["timed", ["any"] if enough else LATE]
 
 
 async def in_a_group(nodes: Any, step: Any, ctx: Any) -> Any:
@@ -297,6 +372,7 @@ class Draw:
         self.kind = names  # with which its names begin
         self.events: list[str] = []  # that a run waits for until they come
         self.maybes: list[str] = []  # that a run waits for a while
+        self.signals: list[str] = []  # names of signals
 
     def name(self, kind: str) -> str:
         """A name that no other node has."""
@@ -327,8 +403,8 @@ class Draw:
         number = self.random.randrange
         kind = self.random.choices(
             ["step", "flaky", "broken", "healing", "slow", "once", "limited", "sleep", "nap", "event", "maybe", "map",
-             "random", "say", "fail"],
-            [8, 3, 1, 1, 3, 3, 2, 3, 2, 2, 2, 2, 1, 1, 1],
+             "random", "say", "fail", "signals", "signal", "hook", "hooks", "until", "emit", "write", "trickle", "lend"],
+            [8, 3, 1, 1, 3, 3, 2, 3, 2, 2, 2, 2, 1, 1, 1, 2, 1, 1, 1, 2, 1, 1, 2, 1],
         )[0]  # fmt: skip
         name = self.name(kind)
         match kind:
@@ -354,9 +430,32 @@ class Draw:
                 return ["maybe", name, self.random.choice([1, 600])]
             case "map":
                 return ["map", name, number(0, 4), self.random.choice([None, 1, 2])]
-            case "say":
-                return ["say", name]
+            case "say" | "emit":
+                return [kind, name]
+            case "write" | "lend":
+                return [kind, name, number(0, 4)]
+            case "trickle":
+                return ["trickle", name, number(0, 4), self.random.choice([0, 1.5, 60])]
+            case "signals" | "signal" | "hook" | "hooks" | "until":
+                return self.post(kind, name)
         return [kind]
+
+    def post(self, kind: str, name: str) -> Node:
+        """A node that takes messages."""
+        own, count = self.random.random() < 0.5, self.random.randrange(1, 4)
+        limit = self.random.choice([1, 600])
+        if kind in ("signals", "signal", "until"):
+            self.signals.append(name)
+        match kind:
+            case "signals":
+                return ["signals", name, count]
+            case "signal":
+                return ["signal", name, limit]
+            case "hook":
+                return ["hook", name, own]
+            case "hooks":
+                return ["hooks", name, own, count]
+        return ["until", name, count, self.random.choice([None, limit])]
 
     def combined(self, depth: int) -> Node:
         """A node with others inside."""
