@@ -2,8 +2,9 @@
 
     ids     `<first>+2`, `<first>+3`, …; one that a stranger has gets `~2`, `~3`, … behind it.
     code    the newest version of the workflow if the input fits it, else the code of the run that ends.
-    begin   at once; in the next batch when the run that ends was made in this one, so that a loop which waits for
-            nothing lets others have their turn.
+    signals what nobody took is carried over, in order, before the body begins.
+    begin   at once; in the next batch when signals come first, or when the run that ends was made in this one, so that
+            a loop which waits for nothing lets others have their turn.
 
 Knows who follows whom. Must not append or dispatch.
 """
@@ -18,6 +19,7 @@ from perdure.core.machine import Machine
 from perdure.declare.registry import Definition
 from perdure.engine.batch import Batch
 from perdure.errors import InvalidInput, NotSerializable, UnknownWorkflow, ValueUnreadable
+from perdure.storage import entries as kinds
 from perdure.storage.encoding import Encoded, decode
 from perdure.storage.entries import Entry
 from perdure.storage.ledger import RunRow
@@ -88,12 +90,13 @@ class Chains:
         before = machine.facts
         facts = _created_facts(self.created(before.run, batch))
         definition, encoded = self._code(machine, Encoded(ending.body or "null", ending.shape))
-        again = before.run_id in batch.created
+        unread = machine.boxes.unread(kinds.SIGNAL_RECEIVED)
+        later = bool(unread) or before.run_id in batch.created
         self._engine.moves.create(
             Start(
                 definition,
                 None,  # it is encoded already
-                delay_us=1 if again else 0,
+                delay_us=1 if later else 0,
                 tags=before.tags,
                 parent_run_id=before.parent_run_id,
                 parent_command=facts.get("parent_command"),
@@ -106,6 +109,20 @@ class Chains:
             encoded,
             batch,
         )
+        if unread:
+            self._carry_over(batch.created[run_id], unread, batch)
+
+    def _carry_over(self, run: int, unread: list[Entry], batch: Batch) -> None:
+        """Hand signals to a run that was made just now and has not begun."""
+        signals = [
+            Entry(run, position, kinds.SIGNAL_RECEIVED, batch.now, name=each.name, body=each.body, shape=each.shape)
+            for position, each in enumerate(unread, start=1)
+        ]
+        batch.add(*signals)
+        batch.lengths[run] = 1 + len(signals)
+        queued = batch.queued.get(run)
+        if queued is not None:
+            queued.entries.extend(signals)
 
     def _code(self, machine: Machine, encoded: Encoded) -> tuple[Definition, Encoded]:
         own = cast("Definition", machine.executable)  # the engine walks runs on definitions only

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from perdure import ChildCancelled, ChildFailed, InvalidInput, RunCancelled, RunFailed, RunTimeout, UnknownRun
+from perdure import ChildCancelled, ChildFailed, InvalidInput, Queue, RunCancelled, RunFailed, RunTimeout, UnknownRun
 from perdure.strict import workflow
 
 
@@ -294,3 +294,55 @@ async def test_a_fork_of_a_chain_is_a_chain_of_its_own(open_runtime):
         assert await fork.result(timeout="10s") == ["counted", 3]
         assert await chain(runtime, "f") == ["f", "f+2"]
         assert (await fork.status()).continued_from is None
+
+
+async def test_signals_that_nobody_took_are_carried_over_in_order(open_runtime):
+    @workflow(id="takes-two")
+    async def takes_two(input: list, step) -> list:
+        """Take two signals a run, and go on as another one until a signal says stop."""
+        taken = [*input, await step.wait_for_signal("item"), await step.wait_for_signal("item")]
+        if "stop" not in taken:
+            await step.run("pause", lambda: None)
+            await step.continue_as(taken)
+        return taken
+
+    async with open_runtime(takes_two) as runtime:
+        run = await runtime.start("takes-two", [], run_id="a")
+        sent = [str(number) for number in range(7)] + ["stop"]
+        await asyncio.gather(*[run.signal("item", each) for each in sent])
+        assert await run.result(timeout="10s") == sent
+        found = await chain(runtime, "a")
+        assert len(found) == 4
+        for run_id in found:
+            assert (await runtime.handle(run_id).replay()).ok
+
+
+async def test_a_signal_to_a_run_that_continued_goes_to_the_newest(open_runtime):
+    @workflow(id="waits-at-three")
+    async def waits_at_three(input: int, step) -> object:
+        if input < 3:
+            await step.continue_as(input + 1)
+        return await step.wait_for_signal("go")
+
+    async with open_runtime(waits_at_three) as runtime:
+        run = await runtime.start("waits-at-three", 1, run_id="a")
+        await waits(runtime, "a+3")
+        await run.signal("go", "went")
+        assert await run.result(timeout="10s") == "went"
+
+
+async def test_a_chain_stays_on_its_queue_and_carries_its_signals_there(open_runtime):
+    @workflow(id="queued")
+    async def queued(input: int, step) -> object:
+        await step.sleep("5ms")
+        if input < 3:
+            await step.continue_as(input + 1)
+        return await step.wait_for_signal("go")
+
+    async with open_runtime(queued, queues=[Queue("q", max_concurrent_runs=1)]) as runtime:
+        run = await runtime.start("queued", 1, run_id="a", queue="q")
+        await run.signal("go", "went")
+        assert await run.result(timeout="10s") == "went"
+        assert await chain(runtime, "a") == ["a", "a+2", "a+3"]
+        kinds = [entry.kind for entry in await runtime.handle("a+3").history()]
+        assert kinds[:3] == ["created", "signal_received", "began"]
