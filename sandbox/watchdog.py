@@ -56,6 +56,11 @@ class Watchdog:
         if self._patrol is None:
             self._start()
 
+    def again(self) -> None:
+        """Give what is inside its whole time anew: a replay walks through many waits in one activation."""
+        if self._began:
+            self._began = time.monotonic()
+
     def end(self) -> bool:
         """Note that the thread has left the body; nothing is thrown into it any more. Tell whether anything was."""
         late = False
@@ -107,6 +112,7 @@ def _is_in_body(thread: int) -> bool:
 
 _watchdog = Watchdog()
 begin = _watchdog.begin
+again = _watchdog.again
 end = _watchdog.end
 
 

@@ -13,8 +13,8 @@ from typing import Final, overload
 
 from perdure.storage.entries import Entry
 
-#: Entries in memory at a time: some 10 MiB of small ones.
-WINDOW_ENTRIES: Final = 16_384
+#: Entries in memory at a time: some 15 MiB of small ones.
+WINDOW_ENTRIES: Final = 32_768
 
 
 class Windows(Sequence[Entry]):
@@ -38,9 +38,10 @@ class Windows(Sequence[Entry]):
         return self._stop - self._start
 
     def __iter__(self) -> Iterator[Entry]:
-        return chain.from_iterable(self._windows())
+        return chain.from_iterable(self.windows())
 
-    def _windows(self) -> Iterator[list[Entry]]:
+    def windows(self) -> Iterator[list[Entry]]:
+        """Go through the history a window at a time."""
         # None of them is kept in a variable here: it would stay in memory until the next one has been read.
         if self._begun:
             begun, self._begun = [self._begun], []

@@ -39,7 +39,7 @@ from perdure.core.state import deadline_of
 from perdure.core.step import StepContext
 from perdure.core.waiting import Waiting
 from perdure.errors import BudgetExceeded, Divergence, InternalError, SandboxViolation
-from perdure.sandbox import activation, fuel
+from perdure.sandbox import activation, fuel, watchdog
 from perdure.sandbox.sets import OrderedFrozenSet, OrderedSet
 from perdure.storage import entries as kinds
 from perdure.storage.encoding import decode
@@ -98,7 +98,7 @@ class Machine(Answering):
             Divergence: the first difference; the machine can only be closed after it.
         """
         self._replayed_length = entries[-1].position + 1 if entries else 0
-        self._walk = strides(entries, self.deferred)
+        self._walk = strides(entries_in_order(entries), self.deferred)
         self._coming = next(self._walk, None)
         try:
             self._replay_strides()
@@ -203,6 +203,7 @@ class Machine(Answering):
         if stride.changes:
             self.patches.recorded(stride.changes)
         self._coming = next(self._walk, None)
+        watchdog.again()
         return stride
 
     def replayed(self, name: str, body: str | None, shape: str | None) -> Entry | None:
