@@ -11,7 +11,7 @@ from perdure.engine.engine import Engine
 from perdure.errors import RunTimeout, UnknownRun
 from perdure.replay.check import Verdict, check_run
 from perdure.storage import entries as kinds
-from perdure.storage.encoding import decode
+from perdure.storage.encoding import decode, encode
 from perdure.storage.entries import Entry
 from perdure.storage.ledger import ENDED, RunRow
 
@@ -94,6 +94,12 @@ class SimulatedRun:
             return engine.moves.cancel(row, batch)
 
         return self._simulation.ask(cancel)
+
+    def signal(self, name: str, payload: Any = None) -> None:
+        """Hand the run a signal. Sent again after a crash. Raises `SignalRefused`."""
+        run_id = self.run_id
+        self._simulation.story.add("signal", lambda: f"{run_id} {name} {payload!r}")
+        self._simulation.ask(lambda engine, batch: engine.messages.signal(run_id, name, encode(payload), batch))
 
     def replay(self) -> Verdict:
         """Replay the run on the code that the simulation has now, performing nothing."""

@@ -24,13 +24,14 @@ from perdure.declare.queues import Queue, named_by
 from perdure.declare.registry import Definition, Registry
 from perdure.durations import Duration, duration_us
 from perdure.engine.attempts import Attempt
-from perdure.engine.batch import Batch
+from perdure.engine.batch import Batch, Unsettled
 from perdure.engine.definitions import checked_code
 from perdure.engine.engine import Engine, Message, Request
 from perdure.engine.moves import Start
 from perdure.engine.recovery import recover
 from perdure.engine.residents import RESIDENTS_MAX
 from perdure.errors import DefinitionError, InvalidInput, LedgerFull
+from perdure.storage.encoding import encode
 from perdure.storage.ledger import ENDED, RunFilter
 from perdure.testing.choices import Choices, Seeded
 from perdure.testing.clock import START, SimulatedClock
@@ -201,6 +202,11 @@ class Simulation:
         self.story.add("event", lambda: f"{type} {payload!r}")
         return self.ask(lambda engine, batch: engine.moves.event(type, payload, batch))
 
+    def resume_hook(self, token: str, payload: Any = None) -> str:
+        """Hand a payload to the open hook that has this token; give the run_id of its run. Raises `HookRefused`."""
+        self.story.add("hook", lambda: f"{token} {payload!r}")
+        return self.ask(lambda engine, batch: engine.messages.resume_hook(token, encode(payload), batch))
+
     def handle(self, run_id: str) -> SimulatedRun:
         """Make a handle on a run by its id."""
         return SimulatedRun(self, run_id)
@@ -349,6 +355,8 @@ class Simulation:
                 continue  # the process died before it answered
             try:
                 return message.future.result()  # type: ignore[no-any-return]  # a request's future has its answer
+            except Unsettled:
+                continue
             except LedgerFull:
                 self._let_pass(self.clock.now_us() + _PAUSE_US)
 

@@ -38,7 +38,17 @@ ANSWERS = {
 }
 #: What steps say while they work, or those of another run.
 SAID = {"stream_written", "stream_closed", "step_heartbeat"}
-COMMANDS = {"step", "sleep", "wait_event", "wait_signal", "wait_hook", "wait_until", "child", "child_result", "child_cancel"}
+COMMANDS = {
+    "step",
+    "sleep",
+    "wait_event",
+    "wait_signal",
+    "wait_hook",
+    "wait_until",
+    "child",
+    "child_result",
+    "child_cancel",
+}
 
 
 class Recorded(NamedTuple):

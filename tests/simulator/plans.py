@@ -403,7 +403,8 @@ class Draw:
         number = self.random.randrange
         kind = self.random.choices(
             ["step", "flaky", "broken", "healing", "slow", "once", "limited", "sleep", "nap", "event", "maybe", "map",
-             "random", "say", "fail", "signals", "signal", "hook", "hooks", "until", "emit", "write", "trickle", "lend"],
+             "random", "say", "fail", "signals", "signal", "hook", "hooks", "until", "emit", "write", "trickle",
+             "lend"],
             [8, 3, 1, 1, 3, 3, 2, 3, 2, 2, 2, 2, 1, 1, 1, 2, 1, 1, 1, 2, 1, 1, 2, 1],
         )[0]  # fmt: skip
         name = self.name(kind)

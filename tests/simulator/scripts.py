@@ -10,6 +10,7 @@ from typing import Any
 
 from checkers import Observer
 from plans import WORKFLOWS, AtWork, Draw, Node, agrees
+from post import Post
 from traffic import Traffic
 
 from perdure.testing import (
@@ -42,7 +43,9 @@ class Script:
             self.roots += [crowd.plan() for _ in range(self.traffic.random.randrange(4))]
             self.draw.events += crowd.events
             self.draw.maybes += crowd.maybes
+            self.draw.signals += crowd.signals
         self.tickets = [self.traffic.ticket() for _ in self.roots]
+        self.post = Post(seed, self.draw.signals)
         self.faults = (*random_faults(seed, lying=lying), *self._more_faults())
 
     def _more_faults(self) -> list[Any]:
@@ -69,13 +72,13 @@ class Script:
         for number, (workflow, plan) in enumerate(self.roots):
             with Simulation(*WORKFLOWS, seed=self.seed, choices=Plain()) as simulation:
                 run = simulation.start(workflow, plan, run_id=f"root-{number}")
-                self.finish(simulation)
+                self.finish(simulation, Post(self.seed, self.draw.signals))
                 outcomes.append(run.outcome())
         return outcomes
 
     def live(self, expected: list[Outcome]) -> Simulation:
         """Live it as the seed has it, and check everything."""
-        observer = Observer(self.traffic.queues, self.traffic.max_concurrent_runs)
+        observer = Observer(self.traffic.queues, self.traffic.max_concurrent_runs, self.post)
         AtWork.forget()
         with Simulation(
             *WORKFLOWS, seed=self.seed, faults=self.faults, always=[observer.watch], invariants=[observer.check],
@@ -83,7 +86,7 @@ class Script:
         ) as simulation:  # fmt: skip
             runs = self.begin(simulation)
             self.disturb(simulation, runs)
-            self.finish(simulation)
+            self.finish(simulation, self.post)
             for run, root, wanted in zip(runs, self.roots, expected, strict=True):
                 if not simulation.lied or simulation.ledger.run(run.run_id) is not None:
                     self.compare(root, wanted, run.outcome())
@@ -108,6 +111,8 @@ class Script:
         for _ in range(self.random.randrange(6)):
             for _ in range(self.random.randrange(6)):
                 simulation.turn()
+            if self.post.random.random() < 0.5 and simulation.runs():
+                self.post.send_some(simulation)
             names = [*self.draw.events, *self.draw.maybes]
             match self.random.choice([0, 1, 2, 3, 4, 5, 4, 4, 4] if self.cancels else [0, 1, 2, 3, 5]):
                 case 0 | 1 if names:
@@ -129,7 +134,7 @@ class Script:
         """A start with the same key gives the same run, unless a disk forgot the first."""
         assert simulation.lied or again.run_id == first.run_id, "a second start with the same key made a second run"
 
-    def finish(self, simulation: Simulation) -> None:
+    def finish(self, simulation: Simulation, post: Post) -> None:
         """Send what is waited for until every run has ended."""
         for _ in range(ROUNDS_MAX):
             simulation.run()
@@ -137,6 +142,7 @@ class Script:
                 return
             for name in [*self.draw.events, *self.draw.maybes]:
                 simulation.send_event(name, {"for": name})
+            post.send_wanted(simulation)
         left = [run.row() for run in simulation.runs() if run.row().status not in OVER]
         waits = {row.run_id: list(row.pending.values()) for row in left}
         raise AssertionError(f"runs have not ended: {waits}")

@@ -1,0 +1,166 @@
+"""Messages from outside: signals and payloads of hooks, sent at any moment, and what must hold of them.
+
+    law     Of each box, a run takes what was acknowledged, in order, none lost and none doubled: whatever crashes, is
+            tried again or is put out of memory in between.
+
+A payload is a number that grows. A send whose answer a crash swallowed is sent again, so it may be there once for each
+time that it was tried. Knows the simulator as a user does, and entries.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable
+from typing import Any
+
+from perdure import HookRefused, SignalRefused
+from perdure.storage.entries import Entry
+from perdure.testing import SimulatedRun, Simulation
+
+MESSAGES = ("signal_received", "hook_received")
+WAITS = ("wait_signal", "wait_hook", "wait_until")
+OVER = ("completed", "failed", "cancelled")
+
+
+class Post:
+    """Sends messages, and remembers which were acknowledged."""
+
+    def __init__(self, seed: object, names: list[str]) -> None:
+        self.random = random.Random(f"post {seed}")
+        self.names = names  # of signals
+        self.numbers = 0
+        self.signals: defaultdict[tuple[str, str], list[int]] = defaultdict(list)  # (run_id, name) → acknowledged
+        self.payloads: defaultdict[str, list[int]] = defaultdict(list)  # token → acknowledged
+
+    def send_some(self, simulation: Simulation) -> None:
+        """Send something to somebody, who may not want it yet, or never."""
+        for _ in range(self.random.randrange(1, 4)):
+            run = self.random.choice(simulation.runs())
+            tokens = [token for each in simulation.runs() for token in each.status().hooks]
+            if tokens and self.random.random() < 0.4:
+                self.resume(simulation, self.random.choice(tokens))
+            elif self.names:
+                self.signal(run, self.random.choice(self.names))
+
+    def send_wanted(self, simulation: Simulation) -> None:
+        """Send what is waited for."""
+        for run in simulation.runs():
+            for waits in run.status().waits_for:
+                if waits.kind == "wait_signal" and run.row().status not in OVER:
+                    self.signal(run, waits.name)
+                elif waits.kind == "wait_hook" and waits.name in run.status().hooks:
+                    self.resume(simulation, waits.name)
+
+    def signal(self, run: SimulatedRun, name: str) -> None:
+        """Send a signal; a run that has ended refuses it."""
+        self.numbers += 1
+        try:
+            run.signal(name, self.numbers)
+        except SignalRefused:
+            assert run.row().status in OVER, "an open run refused a signal"
+        else:
+            self.signals[run.run_id, name].append(self.numbers)
+
+    def resume(self, simulation: Simulation, token: str) -> None:
+        """Send a payload to a hook; one that was closed meanwhile refuses it."""
+        self.numbers += 1
+        try:
+            simulation.resume_hook(token, self.numbers)
+        except HookRefused:
+            pass
+        else:
+            self.payloads[token].append(self.numbers)
+
+    def check(self, by_id: dict[str, list[Entry]], *, lied: bool) -> None:
+        """Check what the runs recorded and took."""
+        for run_id, history in by_id.items():
+            waits_agree(history)
+            tallies_are_what_came(history)
+            for name, numbers in came(history, "signal_received").items():
+                in_the_order_of_sending(numbers)
+                if not lied:
+                    assert set(self.signals[run_id, name]) <= set(numbers), f"{run_id} lost signals {name}"
+            for token, numbers in came(history, "hook_received").items():
+                in_the_order_of_sending(numbers)
+                if not lied:
+                    assert set(self.payloads[token]) <= set(numbers), f"{run_id} lost payloads of {token}"
+        if not lied:
+            for run_id, name in self.signals:
+                assert run_id in by_id
+                assert name in came(by_id[run_id], "signal_received"), f"{run_id} lost every signal {name}"
+            every = {token for history in by_id.values() for token in came(history, "hook_received")}
+            assert set(self.payloads) <= every, "a hook lost every payload"
+
+
+def came(history: Iterable[Entry], kind: str) -> dict[str, list[int]]:
+    """The payloads that a run received, by name or token."""
+    found: defaultdict[str, list[int]] = defaultdict(list)
+    for entry in history:
+        if entry.kind == kind:
+            found[entry.name].append(json.loads(entry.body or "null"))
+    return found
+
+
+def in_the_order_of_sending(numbers: list[int]) -> None:
+    """What was sent first is there first."""
+    assert numbers == sorted(numbers), f"messages are out of order: {numbers}"
+
+
+def tallies_are_what_came(history: list[Entry]) -> None:
+    """What a body took of a box is the first that came, in order; it says so as arguments of a step."""
+    for entry in history:
+        if entry.kind != "step" or not entry.name.endswith(".took"):
+            continue
+        where, box, taken = json.loads(entry.body or "[]")
+        before = came([each for each in history if each.position < entry.position], where)
+        first = before[box][: len(taken)]
+        assert taken == first, f"{entry.name} took {taken} of {before[box]}"
+        repeated = [number for number, count in Counter(taken).items() if count > before[box].count(number)]
+        assert not repeated, f"{entry.name} took {repeated} twice"
+
+
+def waits_agree(history: list[Entry]) -> None:
+    """A wait is dropped or times out only while nothing has answered it, by the rule that the oldest wait is first."""
+    asked: dict[str, Entry] = {}
+    kept: defaultdict[str, deque[Entry]] = defaultdict(deque)
+    messages: list[Entry] = []
+    waits: set[str] = set()
+    for entry in history:
+        box = box_of(entry)
+        if entry.kind in WAITS:
+            waits.add(entry.command)
+        if entry.kind == "restarted":
+            asked, waits = {}, set()
+            kept.clear()
+            for message in messages:
+                kept[box_of(message)].append(message)
+        elif entry.kind in MESSAGES:
+            messages.append(entry)
+            first = next((each for each in asked.values() if box_of(each) == box), None)
+            if first is None:
+                kept[box].append(entry)
+            else:
+                del asked[first.command]
+        elif entry.kind in ("wait_signal", "wait_hook"):
+            if kept[box]:
+                kept[box].popleft()
+            else:
+                asked[entry.command] = entry
+        elif entry.kind == "wait_until":
+            asked[entry.command] = entry
+        elif entry.kind in ("dropped", "wait_timed_out") and entry.command in waits:
+            assert asked.pop(entry.command, None) is not None, f"{entry.kind} {entry.command}: it was answered before"
+
+
+def box_of(entry: Entry) -> str:
+    """The box of a message or of a wait for one."""
+    if entry.kind in ("signal_received", "wait_signal"):
+        return f"signal {entry.name}"
+    if entry.kind == "hook_received":
+        return f"hook {entry.command}"
+    if entry.kind == "wait_hook":
+        facts: dict[str, Any] = json.loads(entry.detail or "{}")
+        return f"hook {facts['hook']}"
+    return ""
