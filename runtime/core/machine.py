@@ -33,6 +33,7 @@ from perdure.core.misfits import misfit, refuse_loss
 from perdure.core.outcomes import OUTCOMES, Outcome
 from perdure.core.patches import Patches
 from perdure.core.promised import Promised, neglected
+from perdure.core.reading import entries_in_order
 from perdure.core.refusals import name_used_twice, no_entropy, outside_of_body, too_long
 from perdure.core.sites import site, waiting_site
 from perdure.core.state import deadline_of
