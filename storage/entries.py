@@ -77,7 +77,9 @@ CONTINUED: Final = "continued"  # the run is completed, and another one goes on;
 STEP_STARTED: Final = "step_started"  # intent of an attempt after the first
 STEP_RETRYING: Final = "step_retrying"  # `attempt` failed; the next one is due at `due`; body: the failure
 STEP_HEARTBEAT: Final = "step_heartbeat"  # `attempt` of a step is alive; body: its details
-STREAM_WRITTEN: Final = "stream_written"  # by step `command`; name: the namespace; body: the chunk; detail: offset
+# by `attempt` of step `command`; name: the namespace; body: the chunk; detail: offset, step (its name), and when the
+# step is another run's: writer (its run_id)
+STREAM_WRITTEN: Final = "stream_written"
 STREAM_CLOSED: Final = "stream_closed"  # name: the namespace; nothing more is written to it
 DEBOUNCED: Final = "debounced"  # a later start takes the place of a queued one; body: its input; due: when it begins
 UPGRADED: Final = "upgraded"  # from here on it is walked on other code; detail: definition, version, python, libraries

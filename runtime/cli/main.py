@@ -23,6 +23,9 @@ from perdure.cli.send import send_event
 from perdure.cli.show import show_run
 from perdure.cli.sql import query_ledger
 from perdure.cli.start import start_run
+from perdure.cli.stream import print_stream
+from perdure.cli.upgrade import HELP_END as UPGRADE_HELP_END
+from perdure.cli.upgrade import upgrade_runs
 from perdure.cli.verify import HELP_END as VERIFY_HELP_END
 from perdure.cli.verify import verify_ledger
 
@@ -31,7 +34,10 @@ _COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
         "perdure run orders.duckdb --workflows orders.py",
         "perdure run orders.duckdb --workflows shop.workflows --until-idle",
     )),
-    ("list", list_workflows, examples("perdure list orders.py", "perdure list workflows/ --json")),
+    ("list", list_workflows, examples(
+        "perdure list orders.py", "perdure list workflows/ --json",
+        "perdure list --open orders.duckdb --workflows orders.py",
+    )),
     ("runs", list_runs, examples(
         "perdure runs orders.duckdb --status failed --since 7d",
         "perdure runs orders.duckdb --workflow fulfill-order --tag tenant=42 --json",
@@ -68,9 +74,13 @@ _COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
         "perdure retry orders.duckdb order-1 --workflows orders.py",
         "perdure retry orders.duckdb --workflow fulfill-order --since 2h -w orders.py --yes",
     )),
+    ("stream", print_stream, examples(
+        "perdure stream orders.duckdb order-1", "perdure stream orders.duckdb order-1 logs --start 100 --json",
+    )),
     ("sql", query_ledger, examples(
         """perdure sql orders.duckdb "SELECT name, count(*) FROM steps GROUP BY name" """.rstrip(),
     )),
+    ("upgrade", upgrade_runs, UPGRADE_HELP_END),
     ("verify", verify_ledger, VERIFY_HELP_END),
     ("replay-check", check_ledger, HELP_END),
 )  # fmt: skip

@@ -43,6 +43,8 @@ _OF_COMMANDS: Final = {
     "result": frozenset({kinds.STEP_COMPLETED, kinds.CHILD_COMPLETED}),
     "payload": frozenset({kinds.EVENT_RECEIVED}),
     "error": frozenset({kinds.STEP_FAILED, kinds.STEP_RETRYING, kinds.CHILD_FAILED}),
+    "chunk": frozenset({kinds.STREAM_WRITTEN}),
+    "heartbeat": frozenset({kinds.STEP_HEARTBEAT}),
 }
 _FAILURES: Final = _OF_RUNS["error"] | _OF_COMMANDS["error"]
 _NUMBERED: Final = re.compile(r"(#\d+|\[\d+\])$")  # what a second call, or an item of step.map, adds to a name
@@ -61,7 +63,8 @@ class Pattern:
     Attributes:
         text: as it was written.
         name: of the command, `*` allowed; None for what is the run's own.
-        part: `input`, `arguments`, `result`, `payload`, `output`, `error`, `tags` or `idempotency_key`.
+        part: `input`, `arguments`, `result`, `payload`, `chunk`, `heartbeat`, `output`, `error`, `tags` or
+            `idempotency_key`.
         path: keys and indexes below it.
     """
 
