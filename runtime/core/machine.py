@@ -395,9 +395,7 @@ class Machine(Answering):
             position, text = recorded.position, recorded.detail
         else:
             if kind == kinds.STEP and self.executable.is_pinned:
-                self._divergence = misfit(call, self.facts, site(), self.length)
-                if self._divergence is not None:
-                    raise DivergenceSignal
+                self._divergence = misfit(call, self.facts, site(), self.length)  # `feed` tells
             text = detail(command) if detail is not None else None
             position = self.write(kind, command, name, body=body, shape=shape, due=due, detail=text).position
         future: asyncio.Future[Any] | None = None if timer else asyncio.Future(loop=self.loop)

@@ -1,5 +1,6 @@
 """Runs that stop as diverged for want of something in today's code, and come back when it is there.
 
+    a body that could not live through a cause, because a step is gone (or through a bug of ours)
     a step that was at work, or waits for its next attempt, and that today's code can't run any more
     a run that has no body: it waits for its begin or its next attempt, and its code can't be had
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from perdure.core.machine import Machine
@@ -17,6 +19,7 @@ from perdure.core.misfits import misfit
 from perdure.engine.batch import Batch
 from perdure.errors import LedgerCorrupt, PerdureError, WorkflowError
 from perdure.storage import entries as kinds
+from perdure.storage.entries import Entry
 from perdure.storage.ledger import RunRow
 
 if TYPE_CHECKING:
@@ -32,6 +35,20 @@ def report_of(error: Exception) -> str:
     else:
         facts = {"message": error.message, "report": str(error), "why": error.why, "fix": error.fix}
     return json.dumps({name: text for name, text in facts.items() if text}, ensure_ascii=False)
+
+
+def set_aside(engine: Engine, machine: Machine, batch: Batch, causes: Sequence[Entry], error: Exception) -> None:
+    """Keep causes that a body could not live through, as those of a diverged run."""
+    engine.residents.drop(machine.facts.run)
+    detail = report_of(error)
+    run, position, at = causes[0].run, causes[0].position, causes[0].at
+    if position == 0:  # it never came into being; CREATED must stay first
+        batch.add(causes[0], Entry(run, 1, kinds.DIVERGED, at, detail=detail))
+        return
+    entries = [Entry(run, position, kinds.DIVERGED, at, detail=detail)]
+    entries += [cause._replace(position=position + 1 + index) for index, cause in enumerate(causes)]
+    batch.lengths[run] = position + len(entries)
+    batch.add(*entries)
 
 
 def stops(engine: Engine, machine: Machine, command: str, batch: Batch) -> bool:

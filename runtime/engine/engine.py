@@ -28,6 +28,7 @@ from perdure.engine.batch import Batch
 from perdure.engine.chains import Chains
 from perdure.engine.clock import Clock
 from perdure.engine.definitions import Code, Definitions
+from perdure.engine.diverging import set_aside
 from perdure.engine.families import Families
 from perdure.engine.messages import Messages
 from perdure.engine.moves import Moves
@@ -38,7 +39,7 @@ from perdure.engine.shown import show
 from perdure.engine.slots import Slots
 from perdure.engine.streams import Streams
 from perdure.engine.timers import DueWindow
-from perdure.errors import LedgerError
+from perdure.errors import Divergence, LedgerError
 from perdure.storage import entries as kinds
 from perdure.storage.encoding import Encoded
 from perdure.storage.ledger import Ledger, RunRow
@@ -286,11 +287,14 @@ class Engine:
         try:
             asked = machine.feed(*causes)
         except Exception as error:  # our bug, or the run's: only this run is set aside, and the causes are kept
-            logger.exception("Run %s can't go on.", machine.facts.run_id)
+            if isinstance(error, Divergence):  # no bug of ours: recorded code that misses something, and it says what
+                logger.error("Run %s stopped as diverged.\n%s", machine.facts.run_id, error)
+            else:
+                logger.exception("Run %s can't go on.", machine.facts.run_id)
             if recorded:
                 self.residents.drop(machine.facts.run)
             else:
-                self.moves.set_aside(machine, batch, causes, error)
+                set_aside(self, machine, batch, causes, error)
             return False
         new = asked if recorded else [*causes, *asked]
         if new:

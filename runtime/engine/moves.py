@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -419,7 +419,7 @@ class Moves:
         try:
             machine = engine.residents.load(row, engine.definitions.of(row))
             batch.touched.add(run)  # so that it is parked again when it only waits
-        except (WorkflowError, InternalError, LedgerCorrupt) as error:  # no such code, a divergence, a lost class, our bug
+        except (WorkflowError, InternalError, LedgerCorrupt) as error:  # no such code, a divergence, a lost class, a bug
             if row.status != "diverged":
                 self._diverged(row, error, batch)
             return None
@@ -448,20 +448,6 @@ class Moves:
         """Stop a run without failing it: nothing is lost, and it goes on once it replays again."""
         logger.error("Run %s of %s v%s stopped as diverged.\n%s", row.run_id, row.workflow, row.version, error)
         batch.add(self.bare_entry(row, batch, kinds.DIVERGED, detail=report_of(error)))
-
-    def set_aside(self, machine: Machine, batch: Batch, causes: Sequence[Entry], error: Exception) -> None:
-        """Keep causes that a body could not live through, as those of a diverged run."""
-        self._engine.residents.drop(machine.facts.run)
-        detail = report_of(error)
-        position = causes[0].position
-        at = causes[0].at
-        if position == 0:  # it never came into being; CREATED must stay first
-            batch.add(causes[0], Entry(causes[0].run, 1, kinds.DIVERGED, at, detail=detail))
-            return
-        entries = [Entry(causes[0].run, position, kinds.DIVERGED, at, detail=detail)]
-        entries += [cause._replace(position=position + 1 + index) for index, cause in enumerate(causes)]
-        batch.lengths[causes[0].run] = position + len(entries)
-        batch.add(*entries)
 
     def bare_entry(self, row: RunRow, batch: Batch, kind: str, **fields: Any) -> Entry:
         """Make the next entry of a run without a body in memory."""

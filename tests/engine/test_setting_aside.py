@@ -30,10 +30,10 @@ async def lucky(input: int, step) -> int:
 def fail_for_unlucky(monkeypatch: pytest.MonkeyPatch) -> None:
     ending_of = machine.ending_of
 
-    def failing(task: Any, executable: Any, facts: Any, cancel: Any) -> Any:
+    def failing(task: Any, executable: Any, facts: Any, *rest: Any) -> Any:
         if facts.workflow == "unlucky":
             raise KeyError("a bug of ours")
-        return ending_of(task, executable, facts, cancel)
+        return ending_of(task, executable, facts, *rest)
 
     monkeypatch.setattr(machine, "ending_of", failing)
 
