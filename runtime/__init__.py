@@ -140,6 +140,8 @@ if TYPE_CHECKING:
         WorkflowError as WorkflowError,
     )
     from perdure.replay.check import Verdict as Verdict
+    from perdure.replay.upgrade import CodeName as CodeName
+    from perdure.replay.upgrade import Upgrade as Upgrade
     from perdure.sandbox import allow as allow
     from perdure.storage.memory_ledger import MemoryLedger as MemoryLedger
 
@@ -179,6 +181,8 @@ _HOMES = {
     "CurrentStep": "perdure.engine.current_step",
     "current_step": "perdure.engine.current_step",
     "Verdict": "perdure.replay.check",
+    "CodeName": "perdure.replay.upgrade",
+    "Upgrade": "perdure.replay.upgrade",
     "allow": "perdure.sandbox",
     "MemoryLedger": "perdure.storage.memory_ledger",
     **dict.fromkeys(_ERRORS, "perdure.errors"),

@@ -119,7 +119,7 @@ def check_ledger(
         else:
             _check_selected(opening, opened, survey, selection, processes, report)
             if workflow is not None and not report.tallies:
-                _need_workflow(opened, workflow)
+                need_workflow(opened, workflow)
     to_stdout = _STANDARD_OUTPUT in (json_file, junit_file)
     show_report(report, console(stderr=to_stdout))
     if json_file is not None:
@@ -187,7 +187,7 @@ def _parts(
         yield from workers.check(newest[0].run if newest else 0)
 
 
-def _need_workflow(ledger: Ledger, workflow: str) -> None:
+def need_workflow(ledger: Ledger, workflow: str) -> None:
     """A misspelt --workflow must not look like success; no run in the chosen time is one."""
     if not ledger.runs(RunFilter(workflow=workflow, limit=1)):
         raise DefinitionError(f"the ledger has no run of workflow {workflow!r}.", fix="see them: perdure runs LEDGER")

@@ -242,6 +242,8 @@ def _value(entry: Entry) -> str:
         parts.append(str(_detail(entry).get("token", "")))
     elif entry.kind == kinds.DIVERGED:
         parts.append(str(_detail(entry).get("message", "")))
+    elif entry.kind == kinds.UPGRADED:
+        parts.append(f"to v{_detail(entry).get('version', '')} {str(_detail(entry).get('definition', ''))[:8]}")
     elif entry.kind == kinds.VERIFIED:
         parts.append("replays" if _detail(entry).get("ok") else str(_detail(entry).get("message", "")))
     text = shortened(" ".join(parts), _VALUE_CHARACTERS_MAX)

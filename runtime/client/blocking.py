@@ -25,6 +25,7 @@ from perdure.errors import PerdureError
 from perdure.misfit import fitting_methods
 from perdure.replay.check import Verdict
 from perdure.replay.history_file import History
+from perdure.replay.upgrade import Upgrade
 from perdure.storage.ledger import SqlResult
 
 if TYPE_CHECKING:
@@ -159,6 +160,17 @@ class BlockingRuntime:
                 workflow=workflow, version=version, status=status, tags=tags, since=since, progress=progress
             )
         )
+
+    def upgrade(
+        self,
+        workflow: str | None = None,
+        run_id: str | None = None,
+        version: str | None = None,
+        *,
+        dry_run: bool = True,
+    ) -> list[Upgrade]:
+        """See which open runs replay on today's code, or move them, as `Runtime.upgrade`."""
+        return self.wait_for(self._runtime.upgrade(workflow, run_id, version, dry_run=dry_run))
 
     def queues(self) -> list[QueueStatus]:
         """Look at the queues, as `Runtime.queues`."""

@@ -23,6 +23,7 @@ from perdure.client.given import (
 )
 from perdure.client.handle import RunHandle
 from perdure.client.status import RunStatus, status_of
+from perdure.client.upgrade import upgrade_runs
 from perdure.core.receiving import check_event_type
 from perdure.declare.discovery import find_workflows
 from perdure.declare.queues import Queue, QueueChanges, check_limit, check_priority, named_by
@@ -42,6 +43,7 @@ from perdure.engine.thread import EngineThread
 from perdure.errors import DefinitionError, PerdureError
 from perdure.misfit import fitting_methods
 from perdure.replay.live import LiveVerifier, share_of
+from perdure.replay.upgrade import Upgrade
 from perdure.storage.duckdb_ledger import DuckDBLedger
 from perdure.storage.encoding import encode
 from perdure.storage.ledger import Ledger, RunFilter, RunRow, SqlResult
@@ -375,6 +377,31 @@ class Runtime:
             since=earliest,
             limit=checked_count("limit", limit),
         )
+
+    async def upgrade(
+        self,
+        workflow: str | None = None,
+        run_id: str | None = None,
+        version: str | None = None,
+        *,
+        dry_run: bool = True,
+    ) -> list[Upgrade]:
+        """See which open runs replay on today's code, and move those over with `dry_run=False`.
+
+        A run's whole history is replayed on the code that it would move to: what is registered as its version, else the
+        newest version. Those that part from it stay on their code. Runs that are on that code are left out.
+
+        Args:
+            workflow, run_id: only runs of this workflow, or only this run; all open ones by default.
+            version: the version to move to; it wants a workflow or a run.
+            dry_run: only look.
+
+        Records: a note of kind `upgraded` for each run that moves. One that had diverged goes on.
+
+        Raises:
+            UnknownRun, DefinitionError: there is no such run, or it has ended; a version for all workflows.
+        """
+        return await upgrade_runs(self, workflow=workflow, run_id=run_id, version=version, dry_run=dry_run)
 
     async def queues(self) -> list[QueueStatus]:
         """Look at the queues: those that this runtime was given, and those that the ledger has runs on."""

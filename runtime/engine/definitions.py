@@ -16,6 +16,7 @@ from perdure.declare.pinned import PinnedCode, PinnedDefinition
 from perdure.declare.recorded_options import recorded_options
 from perdure.declare.registry import Definition
 from perdure.errors import DefinitionError
+from perdure.storage import entries as kinds
 from perdure.storage.ledger import Ledger, RunRow
 
 if TYPE_CHECKING:
@@ -66,7 +67,8 @@ class Definitions:
 
 
 def options_of(ledger: Ledger, row: RunRow) -> WorkflowOptions:
-    """The options that were recorded with a run when it was started."""
-    created = ledger.entries(row.run, 0, 1)[0]
-    detail: Any = json.loads(created.detail or "{}")
+    """The options that were recorded with a run when it was started, or when it last went over to other code."""
+    upgraded = ledger.selected(row.run, {kinds.UPGRADED})
+    latest = upgraded[-1] if upgraded else ledger.entries(row.run, 0, 1)[0]
+    detail: Any = json.loads(latest.detail or "{}")
     return recorded_options(detail.get("options", {}))

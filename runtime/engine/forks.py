@@ -28,6 +28,7 @@ from perdure.engine.batch import Batch
 from perdure.engine.changes import Changes
 from perdure.engine.moves import PYTHON
 from perdure.engine.residents import facts_of, next_attempt, replayed
+from perdure.engine.upgrade import upgraded_detail
 from perdure.errors import DefinitionError, UnknownRun
 from perdure.storage import entries as kinds
 from perdure.storage.encoding import Encoded, decode
@@ -163,6 +164,8 @@ class _Making:
                 detail = self._created_detail(entry)
                 if not begins_at_once(entry):
                     due = due or entry.at  # so that BEGAN begins it, though it is on no queue
+            elif entry.kind == kinds.UPGRADED:
+                detail = upgraded_detail(self.definition)  # on today's code, as all that the fork takes over
             elif entry.kind in (kinds.RESTARTED, kinds.BEGAN):
                 detail = None  # it could only say when the first run's time was up
             elif entry.kind in (kinds.CHILD, kinds.CHILD_RESULT, kinds.CHILD_CANCEL):

@@ -26,6 +26,7 @@ from perdure.replay.conclusion import likely_cause
 from perdure.replay.explore import Exploration, explore
 from perdure.replay.likeness import Likeness, closure_of, likeness_of
 from perdure.replay.reread import reread
+from perdure.storage import entries as kinds
 from perdure.storage.entries import DefinitionRow, Entry
 from perdure.storage.ledger import RunRow
 
@@ -95,11 +96,15 @@ def check_run(
             difference = difference._replace(length=len(entries))
             alike = _likeness(row, definition, recorded, found.cause, difference)
             if explain:
-                walk = _Walk(facts, definition, started_with(entries), attempt, reused, row, recorded, ledger)
+                walk = _Walk(
+                    facts, definition, started_with(entries), _code_of(entries), attempt, reused, row, recorded, ledger
+                )
                 found = walk.explain(difference, found)
             return Verdict(row.run_id, row.workflow, row.version, len(entries), found, alike, row.run)
         except ValueUnreadable as unreadable:
-            walk = _Walk(facts, definition, started_with(entries), attempt, reused, row, recorded, ledger)
+            walk = _Walk(
+                facts, definition, started_with(entries), _code_of(entries), attempt, reused, row, recorded, ledger
+            )
             divergence, difference = walk.explain_unreadable(len(entries), unreadable)
             alike = _likeness(row, definition, recorded, divergence.cause, difference)
             return Verdict(row.run_id, row.workflow, row.version, len(entries), divergence, alike, row.run)
@@ -109,6 +114,10 @@ def check_run(
             reused = Reused(reused)
             reused.learn(attempt)
     return Verdict(row.run_id, row.workflow, row.version, len(entries), run=row.run)
+
+
+def _code_of(entries: Sequence[Entry]) -> Entry:
+    return next((entry for entry in reversed(entries) if entry.kind == kinds.UPGRADED), entries[0])
 
 
 def _likeness(
@@ -129,6 +138,7 @@ class _Walk:
     facts: RunFacts
     definition: Definition | PinnedDefinition
     created: Entry
+    code: Entry  # that said last on which code the run goes on
     attempt: Sequence[Entry]
     reused: Reused
     row: RunRow
@@ -143,7 +153,7 @@ class _Walk:
         if not difference.site and difference.replayed is not None:
             # A task of its own has no maker on its stack; walking it as if it lived notes the line in time.
             difference = difference._replace(site=site_of(first.at(difference.replayed.command)))
-        detail: Any = json.loads(self.created.detail or "{}")
+        detail: Any = json.loads(self.code.detail or "{}")
         case = Case(
             facts=self.facts,
             difference=difference,

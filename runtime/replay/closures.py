@@ -146,6 +146,13 @@ def changed_lines(recorded: Closure, today: Closure) -> tuple[str, ...]:
     return tuple(shown)
 
 
+def count_changed_lines(recorded: Closure, today: Closure) -> int:
+    """How many lines differ; one that was rewritten counts twice, as gone and as new."""
+    before = {unit.qualname: unit for unit in recorded.units}
+    after = {unit.qualname: unit for unit in today.units}
+    return sum(max(len(_unit_diff(qualname, before, after)) - 1, 0) for qualname in {**before, **after})
+
+
 def _unit_diff(qualname: str, before: Mapping[str, Unit], after: Mapping[str, Unit]) -> Sequence[str]:
     old, new = before.get(qualname), after.get(qualname)
     if old is not None and new is not None and old.source == new.source:

@@ -32,6 +32,13 @@ def report_json(report: Report) -> dict[str, Any]:
             }
             for _, tally in sorted(report.tallies.items())
         ],
+        **findings_json(report),
+    }
+
+
+def findings_json(report: Report) -> dict[str, Any]:
+    """The distinct divergences and reasons of a report, as plain JSON values."""
+    return {
         "divergences": [_divergence(group) for group in report.groups()],
         "unchecked": [
             {

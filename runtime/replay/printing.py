@@ -20,6 +20,13 @@ def show_report(report: Report, console: Console) -> None:
     """Print the summary, each distinct divergence, what could not be checked, and the conclusion."""
     if report.tallies:
         console.print(_summary(report))
+    show_findings(report, console)
+    console.print()
+    console.print(_conclusion(report))
+
+
+def show_findings(report: Report, console: Console) -> None:
+    """Print each distinct divergence, and what could not be checked."""
     for group in report.groups():
         console.print()
         console.print(_colored(str(group.first.divergence)), soft_wrap=True)
@@ -30,8 +37,6 @@ def show_report(report: Report, console: Console) -> None:
         console.print(Text(f"not checked: {counted(skipped.runs, 'run')}", style="bold yellow"))
         console.print(Text(f"  runs      {_named(skipped)}"), soft_wrap=True)
         console.print(Text(str(skipped.first.error)), soft_wrap=True)
-    console.print()
-    console.print(_conclusion(report))
 
 
 def _named(group: Group[Verdict] | Group[Unchecked]) -> str:
