@@ -13,7 +13,7 @@ from perdure.core.lifecycle import retry_delay_us
 from perdure.core.stream import Stream
 from perdure.durations import duration_text
 from perdure.engine.current_step import CurrentStep, Voice
-from perdure.errors import StepTimeout
+from perdure.errors import NotSerializable, StepTimeout
 from perdure.storage.encoding import Encoded, encode
 from perdure.storage.failures import encode_failure
 
@@ -45,7 +45,12 @@ class Attempt(NamedTuple):
 
     def completed(self, result: object) -> Outcome:
         """Say that it gave a result. Raises `NotSerializable`."""
-        return Outcome(self.run, self.command, self.number, self.serial, "completed", encode(result))
+        try:
+            value = encode(result)
+        except NotSerializable as refused:
+            refused.where = f"{refused.path} of what step {self.call.name!r} returned"
+            raise
+        return Outcome(self.run, self.command, self.number, self.serial, "completed", value)
 
     def failed(self, error: BaseException) -> Outcome:
         """Say that it raised: for good, or to be tried again."""

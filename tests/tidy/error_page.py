@@ -264,7 +264,7 @@ ACTS: dict[str, Callable[[Section, Path], None]] = {
 # ── the anti-patterns ────────────────────────────────────────────────────────────────────────────
 
 HEAD = """\
-import os, secrets, sqlite3, subprocess, threading, time, urllib.request
+import asyncio, os, secrets, sqlite3, subprocess, threading, time, urllib.request
 from perdure.strict import workflow
 
 counters = {"seen": 0}
@@ -280,7 +280,7 @@ def fall(depth):
     return fall(depth + 1)
 
 @workflow(id="tried", max_ops=100_000)
-async def tried(input: None, step) -> None:
+async def tried(input: None, step, ctx) -> None:
 """
 
 
