@@ -419,7 +419,7 @@ class Moves:
         try:
             machine = engine.residents.load(row, engine.definitions.of(row))
             batch.touched.add(run)  # so that it is parked again when it only waits
-        except (WorkflowError, InternalError, LedgerCorrupt) as error:  # no such code, a divergence, a lost class, a bug
+        except (WorkflowError, InternalError, LedgerCorrupt) as error:  # no such code, a divergence, a lost class
             if row.status != "diverged":
                 self._diverged(row, error, batch)
             return None
