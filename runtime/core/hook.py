@@ -46,7 +46,7 @@ class Hook:
         self.closed = False  # a payload has answered `await hook`, and it takes no other
         waiting = machine.ask(
             kinds.HOOK, given or "", call=self,
-            detail=lambda command: detail_text({"token": machine.token(command, given)}, where),
+            detail=lambda command: detail_text({"token": _token(machine, command, given)}, where),
         )  # fmt: skip
         self.command = waiting.command
         self.token = token_of(waiting.detail)
@@ -126,6 +126,14 @@ class Hook:
             why=f"a hook is awaited once, {why}",
             fix="write `async for payload in hook` to take several, and hook.dispose() when no more are wanted",
         )
+
+
+def _token(machine: Machine, command: str, given: str | None) -> str:
+    """As given, as an earlier attempt of the run had it (somebody outside holds it), or a new one."""
+    earlier = machine.hooks_before.get(command)
+    if earlier is not None and earlier.name == (given or ""):
+        return token_of(earlier.detail)
+    return given if given is not None else machine.new_token()
 
 
 def token_of(detail: str | None) -> str:

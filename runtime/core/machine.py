@@ -27,7 +27,7 @@ from perdure.core.divergence import Difference, DivergenceSignal, divergence_of
 from perdure.core.endings import ending_of, failed_by, same_ending
 from perdure.core.facts import Executable, Output, RunFacts
 from perdure.core.history import Reused, Stride, begins_at_once, command_key, is_reused, same_command, strides
-from perdure.core.hook import refuse_hook, token_of
+from perdure.core.hook import refuse_hook
 from perdure.core.loop import BodyLoop, BodyTask
 from perdure.core.misfits import misfit, refuse_loss
 from perdure.core.outcomes import OUTCOMES, Outcome
@@ -68,6 +68,7 @@ class Machine(Answering):
         self.last_at = 0
         self._reused = reused if reused is not None else Reused()
         self.boxes = Boxes(self._reused.messages)
+        self.hooks_before = self._reused.hooks  # of earlier attempts
         self.patches = Patches(self, self._reused)
         self.new_token: Callable[[], str] = no_entropy  # whoever lets the body live gives one: it is not ours to make
         self._state: State = "waiting to begin"
@@ -257,7 +258,7 @@ class Machine(Answering):
         if outcome is not None:
             self._answer(cause, outcome)
         elif kind in MESSAGES:
-            self.boxes.deliver(cause, self.waiting)
+            self.boxes.deliver(cause, {} if self._state == "ended" else self.waiting)  # then it is the next attempt's
         elif kind == kinds.HOOK_REFUSED:
             refuse_hook(self, cause)
         elif kind == kinds.CANCEL_REQUESTED:
@@ -270,7 +271,8 @@ class Machine(Answering):
             self.timeout_at = deadline_of(cause, self.timeout_at)
             self._begin()
         self.loop.run_ready()
-        self.conditions.look()
+        if self.conditions.open and self._root is not None and not self._root.done():
+            self.conditions.look()
 
     @property
     def created(self) -> Entry:
@@ -428,13 +430,6 @@ class Machine(Answering):
         entry = self.entry(kind, self._now, command=command, name=name, **fields)
         self._asked.append(entry)
         return entry
-
-    def token(self, command: str, given: str | None) -> str:
-        """The token of a hook: as given, as an earlier attempt had it (somebody outside holds it), or a new one."""
-        earlier = self._reused.hooks.get(command)
-        if earlier is not None and earlier.name == (given or ""):
-            return token_of(earlier.detail)
-        return given if given is not None else self.new_token()
 
     def _reuse(self, command: str, reused: tuple[Entry, Entry], call: Any, timer: bool) -> Waiting:
         """Answer at once with what an earlier attempt of the run completed."""
