@@ -20,7 +20,16 @@ from perdure.storage.entries import DefinitionRow, Entry
 from perdure.storage.hashed import hashed
 from perdure.storage.ledger import RunFilter, RunRow, SqlResult, Waiter
 from perdure.storage.migrations import STEPS, check_version, migrate
-from perdure.storage.tables import ENTRY_SELECTION, RUN_SELECTION, TABLES, SqlRow, idempotency_hash, row_of
+from perdure.storage.tables import (
+    ENTRY_SELECTION,
+    QUEUE_SELECTION,
+    RUN_SELECTION,
+    TABLES,
+    SqlRow,
+    idempotency_hash,
+    queue_row_of,
+    row_of,
+)
 from perdure.storage.views import VIEWS
 
 _POSITION = itemgetter(Entry._fields.index("position"))
@@ -186,7 +195,8 @@ class Columns:
 
     def on_queues(self, since: int) -> list[RunRow]:
         """List the runs on queues that have not ended, and those that began at or after `since`."""
-        return self.rows("queue IS NOT NULL AND (finished_us IS NULL OR began_us >= ?) ORDER BY run", [since])
+        where = "queue IS NOT NULL AND (finished_us IS NULL OR began_us >= ?) ORDER BY run"
+        return list(map(queue_row_of, self._all(f"SELECT {QUEUE_SELECTION} FROM _ledger.runs WHERE {where}", [since])))
 
     def walk(self, run: int, start: int, stop: int) -> list[Entry]:
         """Read a run's entries from `start` up to `stop`, which is left out, as a replay needs them (see packed.py)."""

@@ -107,6 +107,13 @@ class RunRow:
         return earliest
 
 
+#: The fields that `on_queues` fills.
+ON_QUEUES: Final = (
+    "run", "run_id", "workflow", "version", "status", "created_at", "updated_at", "finished_at", "parent_run_id", "due",
+    "length", "continued_from", "queue", "queue_key", "priority", "began_at",
+)  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class RunFilter:
     """Which runs a listing wants; None and empty mean any. Newest first."""
@@ -209,7 +216,7 @@ class Ledger(Protocol):
     def on_queues(self, since: int) -> list[RunRow]:
         """List the runs on queues that have not ended, and those that began at or after `since`, by run number.
 
-        Their `pending` may be missing.
+        They may be light: of their fields those named by `ON_QUEUES` are filled.
         """
         ...
 

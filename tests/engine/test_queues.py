@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -300,7 +301,7 @@ def test_a_singleton_has_one_run_at_a_time(how: Any, outcomes: list[str]) -> Non
         rows = sorted(simulation.ledger.runs(RunFilter(limit=None)), key=lambda row: row.run)
         assert [row.status for row in rows] == outcomes
         stays = [(row.began_at, row.finished_at) for row in rows if row.began_at is not None]
-        assert all(first[1] <= second[0] for first, second in zip(stays, stays[1:], strict=False))
+        assert all(first[1] <= second[0] for first, second in itertools.pairwise(stays))
 
 
 def test_a_singletons_keys_are_apart_and_an_ended_one_lets_the_next_begin() -> None:
@@ -475,7 +476,7 @@ def test_a_template_that_only_the_input_can_answer_is_checked_at_the_start() -> 
     async def open_input(input: dict[str, str]) -> None: ...
 
     with Simulation(open_input) as simulation:
-        with pytest.raises(InvalidInput, match="the key '{to}' can't be filled"):
+        with pytest.raises(InvalidInput, match=r"the key '{to}' can't be filled"):
             simulation.start("open", {"from": "ann"})
         assert simulation.runs() == []
 

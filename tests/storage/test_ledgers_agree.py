@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 from hypothesis import HealthCheck, settings
@@ -16,7 +15,7 @@ from ledger_histories import DEFINITION, Moves, payloads
 from perdure.storage.duckdb_ledger import DuckDBLedger
 from perdure.storage.due_window import DueWindow
 from perdure.storage.entries import SIGNAL_RECEIVED, STEP, STEP_COMPLETED, STREAM_WRITTEN, Entry
-from perdure.storage.ledger import HOOK_TYPE, STATUSES, Ledger, RunFilter, RunRow
+from perdure.storage.ledger import HOOK_TYPE, ON_QUEUES, STATUSES, Ledger, RunFilter, RunRow
 from perdure.storage.memory_ledger import MemoryLedger
 from perdure.storage.verify import verify
 
@@ -34,9 +33,9 @@ def brief(entry: Entry) -> Entry:
     return entry._replace(digest=b"", **({"attempt": 0, "detail": None, "due": None} if ordinary else {}))
 
 
-def without_pending(rows: list[RunRow]) -> list[RunRow]:
+def light(rows: list[RunRow]) -> list[list[object]]:
     """Rows as `on_queues` has to give them."""
-    return [replace(row, pending={}) for row in rows]
+    return [[getattr(row, name) for name in ON_QUEUES] for row in rows]
 
 
 class LedgersAgree(RuleBasedStateMachine):
@@ -124,6 +123,7 @@ class LedgersAgree(RuleBasedStateMachine):
         self.compare(self.duckdb)
 
     def compare(self, other: Ledger) -> None:
+        other.prefetch(self.started)  # which must change no answer
         for run in [*self.started, 10**6]:
             expected = self.memory.run_numbered(run)
             assert other.run_numbered(run) == expected
@@ -137,7 +137,7 @@ class LedgersAgree(RuleBasedStateMachine):
                 for start, limit in ((0, None), (length // 2, 1)):
                     assert other.selected(run, some, start, limit) == self.memory.selected(run, some, start, limit)
         for since in (self.at - 40, self.at):
-            assert without_pending(other.on_queues(since)) == without_pending(self.memory.on_queues(since))
+            assert light(other.on_queues(since)) == light(self.memory.on_queues(since))
         self.compare_walks(other)
         filters = [RunFilter(), RunFilter(limit=2), RunFilter(tags={"team": "a"}), RunFilter(tags={'k"': "x"}, limit=1)]
         filters += [RunFilter(workflow="none"), RunFilter(version="1", since=self.at - 20, before_run=3)]
