@@ -10,7 +10,7 @@ import ast
 import dataclasses
 import functools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import FunctionType
 from typing import Any, NamedTuple
 
@@ -101,24 +101,35 @@ def validators(kind: type) -> Iterator[FunctionType]:
                 yield function
 
 
-def native_default(kind: type, name: str, factory: Callable[..., Any]) -> Judgement | None:
-    """Judge a factory that is not the author's: None when it gives the same on every replay."""
+def native_defaults(kind: type, factories: Mapping[str, Callable[..., Any]]) -> Judgement | None:
+    """Judge factories that are not the author's, by field; None when they give the same on every replay."""
+    made = {name: certain for name, each in factories.items() if (certain := _is_native(each)) is not None}
+    if not made:
+        return None
+    shown = " and ".join(
+        f"{kind.__name__}.{name} by {getattr(factories[name], '__qualname__', repr(factories[name]))}" for name in made
+    )
+    return Judgement(
+        "native-default",
+        f"{shown} would be the real one here: nothing stands in for a field's default, and a replay gets another one",
+        f"give {' and '.join(made)} in the call, with a value that the body made",
+        certain=any(made.values()),
+    )
+
+
+def _is_native(factory: Callable[..., Any]) -> bool | None:
+    """Tell whether a factory is another thing in a body, True: for certain; None when it is the same."""
     while isinstance(factory, functools.partial):
         factory = factory.func
     if isinstance(factory, type) and values.is_user_class(factory):
         return None
     owner = getattr(factory, "__self__", None)
-    clock = isinstance(owner, type) and getattr(factory, "__name__", "") in vocabulary.WATCHED_ATTRIBUTES
+    if isinstance(owner, type) and getattr(factory, "__name__", "") in vocabulary.WATCHED_ATTRIBUTES:
+        return True  # datetime.now
     resolved = libraries.resolve_object(factory)
-    if not clock and (resolved is factory or (isinstance(factory, type) and resolved is not None)):
+    if resolved is factory or (isinstance(factory, type) and resolved is not None):
         return None
-    shown = getattr(factory, "__qualname__", repr(factory))
-    return Judgement(
-        "native-default",
-        f"{kind.__name__}.{name} is made by {shown} itself: nothing stands in for it here, a replay gets another one",
-        f"give {name} in the call, with a value that the body made",
-        certain=clock or resolved is not None,
-    )
+    return resolved is not None
 
 
 def is_authors(factory: object) -> bool:

@@ -324,11 +324,12 @@ class Survey:
             for validator in class_state.validators(kind):
                 self.add_function(validator, unit.via, "native")
         call = None if reference.chain else call_at(unit.node, reference.node)
-        for name, factory in class_state.default_factories(kind, call):
-            if class_state.is_authors(factory):
-                self.add_function(cast("FunctionType", factory), unit.via, "native")
-            elif (found := class_state.native_default(kind, name, factory)) is not None:
-                self.report(unit, reference.node, found)
+        factories = dict(class_state.default_factories(kind, call))
+        for name in [name for name, factory in factories.items() if class_state.is_authors(factory)]:
+            self.add_function(cast("FunctionType", factories.pop(name)), unit.via, "native")
+        found = class_state.native_defaults(kind, factories)
+        if found is not None:
+            self.report(unit, reference.node, found)
 
     def _follow_cells(self, unit: Unit, reference: Reference, wrapper: FunctionType) -> bool:
         """Follow the author's function inside a wrapper of a library's, such as `@contextmanager` makes."""
