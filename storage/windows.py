@@ -44,8 +44,8 @@ class Windows(Sequence[Entry]):
         """Go through the history a window at a time."""
         # None of them is kept in a variable here: it would stay in memory until the next one has been read.
         if self._begun:
-            begun, self._begun = [self._begun], []
-            yield begun.pop()
+            yield self._begun
+            self._begun = []  # whoever stopped before this comes back for it
             first = self._start + self._size
         else:
             first = self._start
