@@ -18,7 +18,7 @@ from perdure.storage.absorption import Absorption
 from perdure.storage.database import Database
 from perdure.storage.entries import DefinitionRow, Entry
 from perdure.storage.hashed import hashed
-from perdure.storage.ledger import RunFilter, RunRow, SqlResult, Waiter
+from perdure.storage.ledger import QueueRow, RunFilter, RunRow, SqlResult, Waiter
 from perdure.storage.migrations import STEPS, check_version, migrate
 from perdure.storage.tables import (
     ENTRY_SELECTION,
@@ -27,7 +27,6 @@ from perdure.storage.tables import (
     TABLES,
     SqlRow,
     idempotency_hash,
-    queue_row_of,
     row_of,
 )
 from perdure.storage.views import VIEWS
@@ -193,10 +192,12 @@ class Columns:
         return list(map(Entry._make, self._all(f"SELECT {ENTRY_SELECTION} FROM _ledger.entries WHERE {where}",
                                                [run, start, last, sorted(kinds)])))  # fmt: skip
 
-    def on_queues(self, since: int) -> list[RunRow]:
+    def on_queues(self, since: int) -> list[QueueRow]:
         """List the runs on queues that have not ended, and those that began at or after `since`."""
         where = "queue IS NOT NULL AND (finished_us IS NULL OR began_us >= ?) ORDER BY run"
-        return list(map(queue_row_of, self._all(f"SELECT {QUEUE_SELECTION} FROM _ledger.runs WHERE {where}", [since])))
+        return list(
+            map(QueueRow._make, self._all(f"SELECT {QUEUE_SELECTION} FROM _ledger.runs WHERE {where}", [since]))
+        )
 
     def walk(self, run: int, start: int, stop: int) -> list[Entry]:
         """Read a run's entries from `start` up to `stop`, which is left out, as a replay needs them (see packed.py)."""

@@ -33,7 +33,7 @@ from perdure.storage.due_window import DueWindow
 from perdure.storage.entries import CREATED, DefinitionRow, Entry
 from perdure.storage.fold import fold_all
 from perdure.storage.journal import SEGMENT_BYTES, Journal
-from perdure.storage.ledger import RunFilter, RunRow, SqlResult, Waiter, is_on_queue
+from perdure.storage.ledger import QueueRow, RunFilter, RunRow, SqlResult, Waiter, is_on_queue, queue_row
 from perdure.storage.lock import OwnerLock, ReaderLock
 from perdure.storage.recent import Recent
 from perdure.storage.resumption import is_interrupted
@@ -330,11 +330,11 @@ class DuckDBLedger:
         found += [entry for entry in recent if entry.kind in kinds and entry.position >= start]
         return found if limit is None else found[:limit]
 
-    def on_queues(self, since: int) -> list[RunRow]:
+    def on_queues(self, since: int) -> list[QueueRow]:
         """List the runs on queues that have not ended, and those that began at or after `since`."""
         moved = self._few_moved()
         found = [row for row in self._columns.on_queues(since) if row.run not in moved]
-        found += [row for row in moved.values() if is_on_queue(row, since)]
+        found += [queue_row(row) for row in moved.values() if is_on_queue(row, since)]
         return sorted(found, key=lambda row: row.run)
 
     def prefetch(self, runs: Sequence[int]) -> None:

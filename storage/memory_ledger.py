@@ -15,7 +15,7 @@ from perdure.storage.batch import Batch, prepare
 from perdure.storage.columns import Columns
 from perdure.storage.due_window import DueWindow
 from perdure.storage.entries import DefinitionRow, Entry
-from perdure.storage.ledger import RunFilter, RunRow, SqlResult, Waiter, is_on_queue
+from perdure.storage.ledger import QueueRow, RunFilter, RunRow, SqlResult, Waiter, is_on_queue, queue_row
 from perdure.storage.resumption import is_interrupted
 from perdure.storage.waits import KeySets, WaitIndex, waiters_of
 from perdure.storage.windows import WINDOW_ENTRIES, Windows
@@ -117,9 +117,9 @@ class MemoryLedger:
         found = (entry for entry in self._entries.get(run, [])[start:] if entry.kind in kinds)
         return list(islice(found, limit))
 
-    def on_queues(self, since: int) -> list[RunRow]:
+    def on_queues(self, since: int) -> list[QueueRow]:
         """List the runs on queues that have not ended, and those that began at or after `since`."""
-        return [row for _, row in sorted(self._rows.items()) if is_on_queue(row, since)]
+        return [queue_row(row) for _, row in sorted(self._rows.items()) if is_on_queue(row, since)]
 
     def walk(self, row: RunRow) -> Sequence[Entry]:
         """Read a run's entries as a replay needs them."""

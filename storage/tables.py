@@ -208,20 +208,9 @@ def row_of(values: Sequence[Any]) -> RunRow:
 
 #: What a queue has to know of a run: reading the rest of 100,000 rows takes several times as long.
 QUEUE_SELECTION: Final = (
-    "run, run_id, workflow, version, status, created_us, updated_us, finished_us, parent_run_id, due_us, length, "
-    "continued_from, queue, queue_key, priority, began_us"
+    "run, run_id, workflow, version, status, created_us, finished_us, parent_run_id, due_us, continued_from, queue, "
+    "queue_key, priority, began_us"  # as in QueueRow
 )
-
-
-def queue_row_of(values: Sequence[Any]) -> RunRow:
-    """Read back what QUEUE_SELECTION gives; the other fields are as in a run of which nothing is known."""
-    (run, run_id, workflow, version, status, created, updated, finished, parent, due, length, continued_from,
-     queue, key, priority, began) = values  # fmt: skip
-    return RunRow(
-        run, run_id, workflow, version, "", status, 1, created, updated, finished, parent_run_id=parent, due=due,
-        length=length, continued_from=continued_from, queue=queue, queue_key=key or "", priority=priority or 0,
-        began_at=began,
-    )  # fmt: skip
 
 
 def wait_rows(row: RunRow) -> list[SqlRow]:

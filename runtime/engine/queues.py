@@ -24,7 +24,7 @@ from perdure.storage import entries as kinds
 from perdure.storage.encoding import Encoded
 from perdure.storage.entries import Entry
 from perdure.storage.fold import fold_all
-from perdure.storage.ledger import ENDED, RunRow
+from perdure.storage.ledger import ENDED, QueueRow, queue_row
 from perdure.texts import checked_text, did_you_mean
 
 if TYPE_CHECKING:
@@ -293,7 +293,7 @@ class Queues:
         """Somebody retries a run that had ended: it counts, though nobody asked whether there is room."""
         row = self._engine.ledger.run_numbered(restarted.run)
         if row is not None and row.queue is not None:
-            ticket = _ticket_of_row(row)
+            ticket = _ticket_of_row(queue_row(row))
             ticket.due, ticket.successor = None, True
             flow.wait(ticket)
             flow.began(row.run, restarted.at)
@@ -301,7 +301,7 @@ class Queues:
     def _from_ledger(self, now: int) -> Flow:
         flow = Flow(self.queues, self._max_concurrent_runs)
         looks_back = max(_TURNS_US, *(queue.looks_back_us for queue in self.queues.values()))
-        happened: list[tuple[int, int, bool, RunRow]] = []
+        happened: list[tuple[int, int, bool, QueueRow]] = []
         for row in self._engine.ledger.on_queues(now - looks_back):
             happened.append((row.created_at, row.run, False, row))
             if row.began_at is not None:
@@ -310,7 +310,7 @@ class Queues:
         for at, run, began, row in happened:
             if row.status in ENDED:
                 if began:
-                    flow.line(row.queue or "").note_begin(row.queue_key, at, counts=row.continued_from is None)
+                    flow.line(row.queue).note_begin(row.queue_key, at, counts=row.continued_from is None)
             elif began:
                 flow.began(run, at)
             else:
@@ -360,9 +360,9 @@ def _ticket_of(created: Entry) -> Ticket | None:
     )  # fmt: skip
 
 
-def _ticket_of_row(row: RunRow) -> Ticket:
+def _ticket_of_row(row: QueueRow) -> Ticket:
     return Ticket(
-        row.run, row.run_id, intern(row.workflow), intern(row.version), intern(row.queue or ""), intern(row.queue_key),
+        row.run, row.run_id, intern(row.workflow), intern(row.version), intern(row.queue), intern(row.queue_key),
         row.priority, row.created_at, row.due if row.began_at is None else None,
         child=row.parent_run_id is not None, successor=row.continued_from is not None,
     )  # fmt: skip
