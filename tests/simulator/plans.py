@@ -96,7 +96,20 @@ async def hurried(input: list[Any], step: Any, ctx: Any) -> Any:
     return await perform(input, step, ctx)
 
 
-WORKFLOWS = (anything, stubborn, hurried, lent)
+@workflow(id="looping", version="1", retries=1)
+async def looping(input: list[Any], step: Any, ctx: Any) -> Any:
+    """Do what the plan says three times, each time in a run of its own."""
+    left, plan, results = input[1:] if input[:1] == ["round"] else (3, input, [])
+    try:
+        results = [*results, await perform(plan, step, ctx)]
+        if left > 1:
+            await step.continue_as(["round", left - 1, plan, results])
+    finally:
+        await step.run("tidy", item, left)
+    return results
+
+
+WORKFLOWS = (anything, stubborn, hurried, lent, looping)
 
 
 async def perform(node: Any, step: Any, ctx: Any) -> Any:
@@ -144,6 +157,12 @@ async def perform_other(node: Any, step: Any, ctx: Any) -> Any:
             return await race(nodes, step, ctx)
         case ["drop", inner]:
             return await dropped(inner, step, ctx)
+        case ["patched", change, inner]:
+            way = ctx.patched(change)
+            result = await perform(inner, step, ctx)
+            assert ctx.patched(change) is way, "the answer for one change became another one"
+            await step.run(f"{change}.{way}", item, 1)  # so that a replay that went the other way would diverge
+            return result
         case ["try", inner]:
             try:
                 return ["tried", await perform(inner, step, ctx)]
@@ -462,8 +481,8 @@ class Draw:
         """A node with others inside."""
         kind = self.random.choices(
             ["seq", "all", "group", "narrow", "queue", "race", "drop", "try", "finally", "within", "invoke", "spawn",
-             "impatient"],
-            [1, 4, 3, 2, 2, 2, 1, 4, 3, 3, 3, 20 if self.families else 4, 1],
+             "impatient", "patched"],
+            [1, 4, 3, 2, 2, 2, 1, 4, 3, 3, 3, 20 if self.families else 4, 1, 2],
         )[0]  # fmt: skip
         inside = depth + 1
         match kind:
@@ -473,6 +492,8 @@ class Draw:
                 return ["narrow", self.several(2, 3, depth), self.random.randrange(1, 3)]
             case "drop" | "try":
                 return [kind, self.node(inside)]
+            case "patched":
+                return [kind, self.name("change"), self.node(inside)]
             case "finally":
                 return ["finally", self.node(inside), self.simple()]
             case "within":
