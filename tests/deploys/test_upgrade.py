@@ -117,7 +117,8 @@ async def test_a_run_that_has_not_begun_moves(deploys: Deploys) -> None:
 async def test_a_step_at_work_stays_at_work_and_its_outcome_reaches_the_new_body(deploys: Deploys) -> None:
     slow = (
         HEAD
-        + "import asyncio\ngo = asyncio.Event()\n\n\nasync def wait_for_go() -> str:\n    await go.wait()\n    return 'went'\n"
+        + "import asyncio\ngo = asyncio.Event()\n\n\n"
+        + "async def wait_for_go() -> str:\n    await go.wait()\n    return 'went'\n"
     )
     waiting = """
     @workflow(id="checkout", version="1")
