@@ -91,7 +91,8 @@ class Chains:
         facts = _created_facts(self.created(before.run, batch))
         definition, encoded = self._code(machine, Encoded(ending.body or "null", ending.shape))
         unread = machine.boxes.unread(kinds.SIGNAL_RECEIVED)
-        later = bool(unread) or before.run_id in batch.created
+        queue = facts.get("queue")
+        later = queue is None and (bool(unread) or before.run_id in batch.created)  # on a queue the queue says when
         self._engine.moves.create(
             Start(
                 definition,
@@ -101,7 +102,7 @@ class Chains:
                 parent_run_id=before.parent_run_id,
                 parent_command=facts.get("parent_command"),
                 on_parent_close=facts.get("on_parent_close"),
-                place=facts.get("queue"),
+                place=queue,
                 continued_from={"run_id": before.run_id, "first_run_id": before.first_run_id or before.run_id},
             ),
             run_id,

@@ -8,6 +8,8 @@ from perdure.client.handle import end_of
 from perdure.client.status import HistoryEntry, RunStatus, history_entry, status_of
 from perdure.engine.batch import Batch
 from perdure.engine.engine import Engine
+from perdure.engine.retrying import retry
+from perdure.engine.stopping import cancel
 from perdure.errors import RunTimeout, UnknownRun
 from perdure.replay.check import Verdict, check_run
 from perdure.storage import entries as kinds
@@ -40,6 +42,12 @@ class SimulatedRun:
             raise UnknownRun(f"the simulation has no run {self.run_id!r}.", fix="look at simulation.runs()")
         return row
 
+    def _newest(self) -> RunRow:
+        row = self.row()
+        while row.continued_as is not None:
+            row = SimulatedRun(self._simulation, row.continued_as).row()
+        return row
+
     def history(self) -> list[HistoryEntry]:
         """Read all entries, in order."""
         return [history_entry(entry) for entry in self.entries()]
@@ -49,17 +57,18 @@ class SimulatedRun:
         return self._simulation.ledger.entries(self.row().run)
 
     def result(self) -> Any:
-        """Give the run's output, letting things happen until it has ended.
+        """Give the run's output, letting things happen until it, and whatever it continued as, has ended.
 
         Raises:
             RunFailed, RunCancelled, RunTimeout: as it ended. Divergence: it stopped so.
             RunTimeout: it waits for something that nobody sends.
         """
         simulation = self._simulation
-        simulation.run(until=lambda: self.row().status in ENDED or self.row().status == "diverged")
-        row = self.row()
+        simulation.run(until=lambda: self._newest().status in ENDED or self._newest().status == "diverged")
+        row = self._newest()
         if row.status in ENDED or row.status == "diverged":
-            entry = next(each for each in reversed(self.entries()) if each.kind in kinds.ENDINGS | {kinds.DIVERGED})
+            entries = simulation.ledger.entries(row.run)
+            entry = next(each for each in reversed(entries) if each.kind in kinds.ENDINGS | {kinds.DIVERGED})
             if row.status == "completed":
                 return decode(entry.body or "null", entry.shape)
             error, cause = end_of(row, entry)
@@ -75,11 +84,12 @@ class SimulatedRun:
         )
 
     def outcome(self) -> tuple[str, Any]:
-        """How the run stands, as something to compare: its status, and its output or the text of its error."""
-        row = self.row()
+        """How the run, or what it continued as, stands: its status, and its output or the text of its error."""
+        row = self._newest()
         if row.status != "completed":
             return row.status, row.error
-        entry = next(each for each in reversed(self.entries()) if each.kind == kinds.COMPLETED)
+        entries = self._simulation.ledger.entries(row.run)
+        entry = next(each for each in reversed(entries) if each.kind == kinds.COMPLETED)
         return row.status, decode(entry.body or "null", entry.shape)
 
     def cancel(self) -> bool:
@@ -87,13 +97,19 @@ class SimulatedRun:
         run_id = self.run_id
         self._simulation.story.add("cancel", str, run_id)
 
-        def cancel(engine: Engine, batch: Batch) -> bool:
-            row = engine.ledger.run(run_id)
-            if row is None:
-                raise UnknownRun(f"the simulation has no run {run_id!r}.", fix="look at simulation.runs()")
-            return engine.moves.cancel(row, batch)
+        return self._simulation.ask(lambda engine, batch: cancel(engine, run_id, batch))
 
-        return self._simulation.ask(cancel)
+    def retry(self) -> None:
+        """Try the run again, which has failed or was cancelled. Sent again after a crash, unless it has begun then."""
+        run_id, attempt = self.run_id, self.row().attempt
+        self._simulation.story.add("retry", str, run_id)
+
+        def begin(engine: Engine, batch: Batch) -> None:
+            row = engine.ledger.run(run_id)
+            if row is None or row.attempt == attempt:
+                retry(engine, run_id, batch)
+
+        self._simulation.ask(begin)
 
     def signal(self, name: str, payload: Any = None) -> None:
         """Hand the run a signal. Sent again after a crash. Raises `SignalRefused`."""

@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from lineage import check_lineage, end_told_at, first_of
 from post import MESSAGES, Post
 from streaming import check_streams
 from traffic import check_traffic
@@ -23,7 +24,7 @@ from perdure.storage.ledger import RunFilter
 from perdure.storage.segments import read_record
 from perdure.testing import Effect, Simulation
 
-OVER = {"completed", "failed", "cancelled"}
+OVER = {"completed", "failed", "cancelled", "continued"}
 #: Which command each kind of answer may answer.
 ANSWERS = {
     "step_completed": {"step"},
@@ -123,6 +124,7 @@ class Observer:
             self.post.check(recorded, lied=simulation.lied)
         check_streams(simulation, [[each.entry for each in history] for history in by_id.values()])
         one_run_a_key(by_id)
+        check_lineage(by_id)
         families(by_id)
         if not simulation.lied:
             effects_follow_intents(by_id, simulation.effects())
@@ -191,17 +193,20 @@ def nothing_after_the_end(history: History) -> None:
     """Nothing follows an ending but the next attempt or a cancel of a run that waits for one."""
     attempt = 1
     aside = {*MESSAGES, *SAID}  # a child's step may write to its parent's stream between two attempts of the parent
-    over = [each.entry.position for each in history if each.entry.kind in OVER]
-    assert not any(each.entry.kind in aside and each.entry.position > over[0] for each in history if over), "too late"
+    over = False
+    for each in history:
+        over = each.entry.kind != "restarted" and (over or each.entry.kind in OVER)
+        assert not (over and each.entry.kind in aside), f"{each.entry.kind} comes too late"
     for before, after in itertools.pairwise([each for each in history if each.entry.kind not in aside]):
         if after.entry.kind == "restarted":
-            assert before.entry.kind == "retrying", "an attempt began while another one was there"
+            assert before.entry.kind in ("retrying", "failed", "cancelled"), "an attempt began beside another one"
             attempt += 1
             assert after.entry.attempt == attempt, f"attempt {after.entry.attempt} for {attempt}"
             assert after.entry.at >= (before.entry.due or 0), "an attempt began too early"
         elif before.entry.kind == "retrying":
             assert after.entry.kind == "cancel_requested", f"{after.entry.kind} follows an attempt that is over"
-        assert before.entry.kind not in OVER, f"{after.entry.kind} follows the end of a run"
+        retried = after.entry.kind == "restarted"
+        assert retried or before.entry.kind not in OVER, f"{after.entry.kind} follows the end of a run"
 
 
 # ── all runs ──
@@ -209,7 +214,8 @@ def nothing_after_the_end(history: History) -> None:
 
 def one_run_a_key(by_id: dict[str, History]) -> None:
     """One idempotency key of a workflow has one run."""
-    named = ((history[0].entry.name, history[0].detail().get("idempotency_key")) for history in by_id.values())
+    chains = [history for history in by_id.values() if "continued_from" not in history[0].detail()]
+    named = ((history[0].entry.name, history[0].detail().get("idempotency_key")) for history in chains)
     keys = Counter(each for each in named if each[1] is not None)
     assert all(count == 1 for count in keys.values()), f"a key has several runs: {keys}"
 
@@ -222,29 +228,34 @@ def families(by_id: dict[str, History]) -> None:
         if "parent_run_id" not in created:
             continue
         assert parent is not None, f"{run_id} has no parent"
+        cancelled_with_its_parent(first_of(by_id, run_id), history, parent, created)
+        if "continued_from" in created:
+            continue
         asks = [each for each in parent if each.entry.kind == "child" and each.detail()["run_id"] == run_id]
         assert [each.commit for each in asks] == [history[0].commit], f"{run_id} was not created with its command"
-        ending = history[-1].entry
-        for _, entry in parent:
+        for commit, entry in parent:
             if entry.kind in ("child_completed", "child_failed", "child_cancelled") and entry.detail == run_id:
+                ending = end_told_at(by_id, run_id, commit)
                 assert entry.kind == f"child_{ending.kind}", f"{run_id} is {ending.kind}, its parent heard {entry.kind}"
                 assert entry.body == ending.body, f"{run_id}: its parent heard something else"
-        cancelled_with_its_parent(run_id, history, parent, created)
 
 
-def cancelled_with_its_parent(run_id: str, history: History, parent: History, created: dict[str, Any]) -> None:
-    """A child that is open when its parent is asked to stop is asked to stop in the same commit."""
+def cancelled_with_its_parent(first: str, history: History, parent: History, created: dict[str, Any]) -> None:
+    """A child that is open when its parent fails or is asked to stop is asked to stop in the same commit.
+
+    `first` is the run with which the child's chain began.
+    """
     if created.get("on_parent_close") == "abandon":
         return
     for request in parent:
-        if request.entry.kind != "cancel_requested" or request.commit < history[0].commit:
+        if request.entry.kind not in ("cancel_requested", "failed") or request.commit < history[0].commit:
             continue
-        if request.commit == history[0].commit and request.entry.position < created_at(parent, run_id):
+        if request.commit == history[0].commit and request.entry.position < created_at(parent, first):
             continue  # the parent began it afterwards, to clean up
         asked = [each.commit for each in history if each.entry.kind == "cancel_requested"]
         ended = [each.commit for each in history if each.entry.kind in OVER]
         stopped = min([*asked, *ended], default=request.commit + 1)
-        assert stopped <= request.commit, f"{run_id} goes on after its parent was cancelled"
+        assert stopped <= request.commit, f"{created['run_id']} goes on after its parent ended"
 
 
 def created_at(parent: History, run_id: str) -> int:

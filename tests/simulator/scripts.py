@@ -9,6 +9,7 @@ import random
 from typing import Any
 
 from checkers import Observer
+from lineage import looped
 from plans import WORKFLOWS, AtWork, Draw, Node, agrees
 from post import Post
 from traffic import Traffic
@@ -44,6 +45,10 @@ class Script:
             self.draw.events += crowd.events
             self.draw.maybes += crowd.maybes
             self.draw.signals += crowd.signals
+        self.roots = looped(seed, self.roots)
+        self.retries = random.Random(f"retries {seed}")
+        # A queue's laws know no run that comes back after its end, and retries ask for no room.
+        self.retried = not self.traffic.limited and self.retries.random() < 0.15
         self.tickets = [self.traffic.ticket() for _ in self.roots]
         self.post = Post(seed, self.draw.signals)
         self.faults = (*random_faults(seed, lying=lying), *self._more_faults())
@@ -87,6 +92,8 @@ class Script:
             runs = self.begin(simulation)
             self.disturb(simulation, runs)
             self.finish(simulation, self.post)
+            while self.retried and self.retries.random() < 0.7 and self.retry_one(simulation):
+                self.finish(simulation, self.post)
             for run, root, wanted in zip(runs, self.roots, expected, strict=True):
                 if not simulation.lied or simulation.ledger.run(run.run_id) is not None:
                     self.compare(root, wanted, run.outcome())
@@ -113,6 +120,8 @@ class Script:
                 simulation.turn()
             if self.post.random.random() < 0.5 and simulation.runs():
                 self.post.send_some(simulation)
+            if self.retried and self.retries.random() < 0.3:
+                self.retry_one(simulation)
             names = [*self.draw.events, *self.draw.maybes]
             match self.random.choice([0, 1, 2, 3, 4, 5, 4, 4, 4] if self.cancels else [0, 1, 2, 3, 5]):
                 case 0 | 1 if names:
@@ -130,9 +139,17 @@ class Script:
                     again = simulation.start(workflow, plan, idempotency_key=f"key-{number}")
                     self.same(simulation, again, runs[number])
 
+    def retry_one(self, simulation: Simulation) -> bool:
+        """Retry a run that failed or was cancelled; False when there is none."""
+        ended = [run for run in simulation.runs() if run.row().status in ("failed", "cancelled")]
+        if ended:
+            self.retries.choice(ended).retry()
+        return bool(ended)
+
     def same(self, simulation: Simulation, again: SimulatedRun, first: SimulatedRun) -> None:
         """A start with the same key gives the same run, unless a disk forgot the first."""
-        assert simulation.lied or again.run_id == first.run_id, "a second start with the same key made a second run"
+        one_chain = f"{again.run_id}+".startswith(f"{first.run_id}+")
+        assert simulation.lied or one_chain, "a second start with the same key made a second run"
 
     def finish(self, simulation: Simulation, post: Post) -> None:
         """Send what is waited for until every run has ended."""
@@ -149,7 +166,9 @@ class Script:
 
     def compare(self, root: tuple[str, Node], wanted: Outcome, outcome: Outcome) -> None:
         """The same outcome, but for what time, order and the outside may decide."""
-        if self.cancels or "hurried" in str(root):  # a run's own timeout fails what nothing in the plan can catch
+        if self.cancels or self.retried:
+            return
+        if "hurried" in str(root):  # a run's own timeout fails what nothing in the plan can catch
             return
         assert wanted[0] == outcome[0], f"{outcome} for {wanted}"
         if wanted[0] == "completed":

@@ -45,6 +45,11 @@ class Traffic:
             singleton=pick([None, None, None, "queue"]),
         )
 
+    @property
+    def limited(self) -> bool:
+        """Whether somebody may have to wait for others."""
+        return bool(self.queues or self.max_concurrent_runs or self.max_concurrent_steps)
+
     def limits(self) -> dict[str, Any]:
         """What a simulation is told."""
         return {
