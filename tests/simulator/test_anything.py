@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable
 
 import pytest
+from releases import deploys, walked_on_their_own
 from scripts import Script
 
 from perdure.testing.seeding import chosen_seed
@@ -23,8 +24,9 @@ LYING_FROM, LYING_EVERY, LYING_SEEDS = 100_000, 8, 120
 def live(seed: int) -> None:
     """Live one seed; a failure says how to see it again. Of the great seeds every eighth has a lying disk."""
     script = Script(seed, lying=seed >= LYING_FROM and seed % LYING_EVERY == 0)
+    script.faults = (*script.faults, *deploys(seed))
     try:
-        script.live(script.expected())
+        walked_on_their_own(script.live(script.expected()))
     except BaseException as error:
         error.add_note(f"seed {seed}: {script.roots}\nagain: PERDURE_SEED={seed} python -m pytest {THIS}")
         raise
