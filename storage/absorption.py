@@ -132,4 +132,4 @@ def _with_asked(entries: Sequence[Entry], asked: dict[str, int]) -> Iterable[Sql
             asked[entry.command] = entry.position
             yield entry_row(entry, None)
         else:
-            yield entry_row(entry, asked.get(entry.command))
+            yield entry_row(entry, None if entry.kind in kinds.SAID else asked.get(entry.command))

@@ -113,6 +113,8 @@ NOTES: Final = frozenset(
         RECOVERED, VERIFIED,
     }
 )  # fmt: skip
+#: Notes that steps give while they work: `command` is the step's, which they don't answer (it may be another run's).
+SAID: Final = frozenset({STEP_HEARTBEAT, STREAM_WRITTEN, STREAM_CLOSED})
 KINDS: Final = CAUSES | COMMANDS | ENDINGS | NOTES
 
 
