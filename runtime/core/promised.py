@@ -38,30 +38,30 @@ _SWEEP_AT = 64
 class Promised:
     """The coroutines that a body was given, as long as it may still have to await them."""
 
-    __slots__ = ("_given", "_sweep_at")
+    __slots__ = ("_sweep_at", "given")
 
     def __init__(self) -> None:
-        self._given: list[Coroutine[Any, Any, Any]] = []
+        self.given: list[Any] = []  # coroutine objects, in order; `step.run` puts the next in place of an ended one
         self._sweep_at = _SWEEP_AT
 
     def note(self, coroutine: C) -> C:
         """Remember one; those that have begun are forgotten now and then."""
-        given = self._given
+        given = self.given
         given.append(coroutine)
         if len(given) > self._sweep_at:
-            self._given = [each for each in given if _is_waiting(each)]
-            self._sweep_at = 2 * len(self._given) + _SWEEP_AT
+            self.given = [each for each in given if each.cr_frame is not None and _is_waiting(each)]
+            self._sweep_at = 2 * len(self.given) + _SWEEP_AT
         return coroutine
 
     def never_awaited(self) -> list[Coroutine[Any, Any, Any]]:
         """List those that have not begun, in the order in which they were asked for."""
-        return [each for each in self._given if _is_waiting(each)]
+        return [each for each in self.given if _is_waiting(each)]
 
     def clear(self) -> None:
         """Forget all of them without Python's complaint: the body is gone, or its end has said so."""
         for each in self.never_awaited():
             each.close()
-        self._given.clear()
+        self.given.clear()
 
 
 def _is_waiting(coroutine: Coroutine[Any, Any, Any]) -> bool:
@@ -129,7 +129,7 @@ def _is_of(waiting: Waiting, task: BodyTask[Any]) -> bool:
 
 def _not_awaited(coroutine: Coroutine[Any, Any, Any], run: str) -> NeverAwaited:
     frame = coroutine.cr_frame  # type: ignore[attr-defined]  # of a coroutine object, which these all are
-    given = dict(frame.f_locals) if frame is not None else {}
+    given = dict(frame.f_locals)
     definition = given.get("definition")
     name = given.get("name") or getattr(definition, "name", "")
     where = given.get("where") or ""
