@@ -15,6 +15,7 @@ from perdure.cli.diff import diff_runs
 from perdure.cli.fork import fork_run
 from perdure.cli.history import app as history
 from perdure.cli.list import list_workflows
+from perdure.cli.queues import list_queues
 from perdure.cli.replay_check import HELP_END, check_ledger
 from perdure.cli.retry import retry_run
 from perdure.cli.run import run_worker
@@ -61,8 +62,10 @@ _COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
     )),
     ("start", start_run, examples(
         """perdure start orders.duckdb fulfill-order -w orders.py --input '{"order_id": "o1", "cents": 4200}' --wait""",
-        "perdure start orders.duckdb nightly -w jobs.py --key 2026-01-31 --delay 10m",
+        "perdure start orders.duckdb nightly -w jobs.py --idempotency-key 2026-01-31 --delay 10m",
+        "perdure start orders.duckdb send-mail -w mail.py --queue emails --key customer-7 --priority -1",
     )),
+    ("queues", list_queues, examples("perdure queues orders.duckdb", "perdure queues orders.duckdb --json")),
     ("send", send_event, examples(
         """perdure send orders.duckdb payment.completed -w orders.py --payload '{"order_id": "o1"}'""",
     )),

@@ -83,4 +83,7 @@ def what_of(status: RunStatus) -> str:
         more = f" and {len(status.waits_for) - 1} more" if len(status.waits_for) > 1 else ""
         event = f" {first.event_type}" if first.event_type else ""
         return f"{first.kind} {first.site or first.name}{event}{until}{more}"
+    if status.status == "queued" and status.queue is not None:
+        after = f" after {moment_text(status.due)}" if status.due is not None else ""
+        return f"waits on queue {status.queue}{after}"
     return f"begins {moment_text(status.due)}" if status.due is not None else ""

@@ -22,7 +22,7 @@ from perdure.engine.batch import Batch
 from perdure.engine.clock import SystemClock
 from perdure.engine.engine import Engine
 from perdure.engine.moves import Start
-from perdure.errors import InternalError
+from perdure.errors import DefinitionError, InternalError
 from perdure.storage.duckdb_ledger import DuckDBLedger
 
 WorkflowName = Annotated[str, typer.Argument(metavar="WORKFLOW", help="The workflow's id.")]
@@ -34,7 +34,14 @@ Version = Annotated[str | None, typer.Option("--version", metavar="V", help="The
 GivenId = Annotated[
     str | None, typer.Option("--run-id", metavar="ID", help="An id of your own; the same id is the same run.")
 ]
-Key = Annotated[str | None, typer.Option("--key", metavar="KEY", help="Idempotency key: the same key is the same run.")]
+IdempotencyKey = Annotated[
+    str | None, typer.Option("--idempotency-key", metavar="KEY", help="The same key is the same run.")
+]
+OnQueue = Annotated[str | None, typer.Option("--queue", metavar="NAME", help="The queue; the workflow's by default.")]
+Key = Annotated[str | None, typer.Option("--key", metavar="KEY", help="What the queue's limits per key go by.")]
+Priority = Annotated[
+    int | None, typer.Option("--priority", metavar="N", help="On the queue: smaller numbers begin first.")
+]
 Delay = Annotated[
     str | None, typer.Option("--delay", metavar="DURATION", help="How long it stays queued, such as 10m.")
 ]
@@ -50,7 +57,10 @@ def start_run(
     input: Input = None,
     version: Version = None,
     run_id: GivenId = None,
+    idempotency_key: IdempotencyKey = None,
+    queue: OnQueue = None,
     key: Key = None,
+    priority: Priority = None,
     delay: Delay = None,
     tag: Tags = None,
     wait: Wait = False,
@@ -68,7 +78,10 @@ def start_run(
         definition,
         value,
         run_id=run_id,
-        idempotency_key=key,
+        idempotency_key=idempotency_key,
+        queue=queue,
+        key=key,
+        priority=priority,
         delay_us=max(_AT_ONCE_US, 0 if delay is None else duration_us(delay, "delay")),
         tags=parse_tags(tag),
     )
@@ -93,6 +106,11 @@ def record_start(path: Path, registry: Registry, wanted: Start) -> RunStatus:
         engine = Engine(ledger, registry, clock, _Refusing())
         batch = Batch(clock.now_us())
         run_id = engine.moves.start(wanted, batch)
+        if batch.perform or batch.cancel:  # it is a singleton that replaces a run whose body has to stop
+            raise DefinitionError(
+                f"run {run_id} would replace one that is at work, and only a worker can stop that.",
+                fix="start it with --wait, or from the application; nothing was recorded",
+            )
         if batch.entries:
             ledger.append(batch.entries, batch.definitions)
         row = ledger.run(run_id)
@@ -123,6 +141,9 @@ async def _run_to_end(path: Path, registry: Registry, wanted: Start, delay: str 
             idempotency_key=wanted.idempotency_key,
             delay=delay,
             tags=tags,
+            queue=wanted.queue,
+            key=wanted.key,
+            priority=wanted.priority,
         )
         with spinning(f"run {handle.run_id}"):
             return await handle.result()

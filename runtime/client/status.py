@@ -48,14 +48,16 @@ class RunStatus(str):
         verdict: once the run was verified after its end, whether it replayed; else None.
         tags, idempotency_key, parent_run_id, entries: as recorded; `entries` counts them.
         forked_from: the run_id of the run that this one was forked from, or None.
+        queue, queue_key, priority: the queue that it is on, or None, and what its turn there goes by.
+        began_at: when its body first ran; None while it is queued.
         continued_as, continued_from: the run_id of the run that goes on with this one, or with which this one goes on,
             or None.
     """
 
     __slots__ = (
-        "attempt", "cancel_requested", "continued_as", "continued_from", "created_at", "definition", "due", "entries",
-        "error", "finished_at", "forked_from", "hooks", "idempotency_key", "parent_run_id", "run_id", "streams", "tags",
-        "updated_at", "verdict", "version", "waits_for", "workflow",
+        "attempt", "began_at", "cancel_requested", "continued_as", "continued_from", "created_at", "definition", "due",
+        "entries", "error", "finished_at", "forked_from", "hooks", "idempotency_key", "parent_run_id", "priority",
+        "queue", "queue_key", "run_id", "streams", "tags", "updated_at", "verdict", "version", "waits_for", "workflow",
     )  # fmt: skip
 
     run_id: str
@@ -76,6 +78,10 @@ class RunStatus(str):
     idempotency_key: str | None
     parent_run_id: str | None
     forked_from: str | None
+    queue: str | None
+    queue_key: str
+    priority: int
+    began_at: datetime | None
     continued_as: str | None
     continued_from: str | None
     cancel_requested: bool
@@ -144,6 +150,10 @@ def status_of(row: RunRow) -> RunStatus:
     status.idempotency_key = row.idempotency_key
     status.parent_run_id = row.parent_run_id
     status.forked_from = row.forked_from
+    status.queue = row.queue
+    status.queue_key = row.queue_key
+    status.priority = row.priority
+    status.began_at = None if row.began_at is None else moment(row.began_at)
     status.continued_as = row.continued_as
     status.continued_from = row.continued_from
     status.cancel_requested = row.cancel_requested

@@ -236,9 +236,9 @@ class Queues:
             raise DefinitionError(
                 f"no queue is named {name!r}.",
                 why=f"this runtime has {', '.join(known) or 'none'}",
-                fix=f"{did_you_mean(name, known)}; or give it: Runtime(queues=[Queue({name!r}, …)])"
+                fix=f"{did_you_mean(name, known)}\nor give it to the runtime: Runtime(queues=[Queue({name!r}, …)])"
                 if known
-                else f"give it: Runtime(queues=[Queue({name!r}, …)])",
+                else f"give it to the runtime: Runtime(queues=[Queue({name!r}, …)])",
             )
         return queue
 

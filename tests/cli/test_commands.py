@@ -60,8 +60,8 @@ def test_start_records_a_queued_run_that_a_worker_ends(shop: Any) -> None:
 
 
 def test_the_same_key_is_the_same_run(shop: Any) -> None:
-    first = json.loads(shop.start("fulfill-order", None, "--key", "k", "--json"))
-    again = json.loads(shop.start("fulfill-order", None, "--key", "k", "--json"))
+    first = json.loads(shop.start("fulfill-order", None, "--idempotency-key", "k", "--json"))
+    again = json.loads(shop.start("fulfill-order", None, "--idempotency-key", "k", "--json"))
     assert first["run_id"] == again["run_id"]
     assert len(shop.json("runs", shop.ledger)) == 1
 
