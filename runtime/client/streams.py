@@ -67,7 +67,7 @@ def read_page(ledger: Ledger, run_id: str, position: int) -> Page:
 
 def chunks_of(page: Page, namespace: str, start: int) -> tuple[list[Chunk], bool]:
     """Take a stream's chunks from the `start`-th on out of a page, and whether the stream is closed there."""
-    chunks = []
+    chunks: list[Chunk] = []
     for entry in page.entries:
         if entry.name != namespace:
             continue

@@ -55,8 +55,8 @@ writers: Final[ContextVar[Writer | None]] = ContextVar("perdure_writer", default
 class Stream:
     """One of a run's streams of chunks. Steps write it, and `run.stream(namespace)` reads it while they work.
 
-    A step gets it with `current_step().stream("logs")`; a body with `step.stream("logs")`, to hand it to a step, also to
-    one of a child run. It is a value: passing and recording it costs nothing.
+    A step gets it with `current_step().stream("logs")`; a body with `step.stream("logs")`, to hand it to a step, also
+    to one of a child run. It is a value: passing and recording it costs nothing.
 
     Attributes:
         run_id: the run that it belongs to.

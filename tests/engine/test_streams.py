@@ -25,7 +25,7 @@ from perdure import (
     current_step,
 )
 from perdure.storage import entries as kinds
-from perdure.strict import step, workflow
+from perdure.strict import workflow
 
 FAST = RetryPolicy(max_attempts=2, base_delay="1ms", jitter=0)
 opened: dict[str, threading.Event] = {}
