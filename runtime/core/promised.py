@@ -38,24 +38,26 @@ _SWEEP_AT = 64
 class Promised:
     """The coroutines that a body was given, as long as it may still have to await them."""
 
-    __slots__ = ("_sweep_at", "given")
+    __slots__ = ("_sweep_at", "count", "given")
 
     def __init__(self) -> None:
-        self.given: list[Any] = []  # coroutine objects, in order; `step.run` puts the next in place of an ended one
+        self.count = 0
+        self.given: dict[int, Coroutine[Any, Any, Any]] = {}  # in order; `step.run` takes its own out when it begins
         self._sweep_at = _SWEEP_AT
 
     def note(self, coroutine: C) -> C:
         """Remember one; those that have begun are forgotten now and then."""
+        self.count += 1
         given = self.given
-        given.append(coroutine)
+        given[self.count] = coroutine
         if len(given) > self._sweep_at:
-            self.given = [each for each in given if each.cr_frame is not None and _is_waiting(each)]
+            self.given = {token: each for token, each in given.items() if _is_waiting(each)}
             self._sweep_at = 2 * len(self.given) + _SWEEP_AT
         return coroutine
 
     def never_awaited(self) -> list[Coroutine[Any, Any, Any]]:
         """List those that have not begun, in the order in which they were asked for."""
-        return [each for each in self.given if _is_waiting(each)]
+        return [each for each in self.given.values() if _is_waiting(each)]
 
     def clear(self) -> None:
         """Forget all of them without Python's complaint: the body is gone, or its end has said so."""
@@ -66,6 +68,7 @@ class Promised:
 
 def _is_waiting(coroutine: Coroutine[Any, Any, Any]) -> bool:
     # `close()` and being cancelled before the first step end a coroutine as well: that was somebody's will.
+    # Looking costs a call of the audit hook, so nobody does it for every step.
     return inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED
 
 

@@ -108,14 +108,11 @@ class StepContext(Receiving):
         else:
             options = _DEFAULTS.overridden(retries, timeout, delivery, on_error, heartbeat_timeout)
         where = site() if self._machine.living else ""  # _here(), without one more call
-        coroutine = self._run(name, fn, args, NO_FACTS, options, where, True)
+        # What `Promised.note` does, written out: this runs for every step of a replay.
         promised = self._machine.promised
-        given = promised.given
-        # What `note` does, without the call where the step before has ended: this runs for every step of a replay.
-        if given and given[-1].cr_frame is None:
-            given[-1] = coroutine
-            return coroutine
-        return promised.note(coroutine)
+        promised.count = token = promised.count + 1
+        coroutine = promised.given[token] = self._run(name, fn, args, NO_FACTS, options, where, True, token)
+        return coroutine
 
     async def _run(
         self,
@@ -126,8 +123,10 @@ class StepContext(Receiving):
         options: StepOptions,
         where: str,
         unique: bool,
+        token: int = 0,
     ) -> Any:
         machine = self._machine
+        machine.promised.given.pop(token, None)
         fn = handed_over(fn)
         if type(fn) is StepDefinition:
             options = fn.step_options if options is _DEFAULTS else options
