@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from types import TracebackType
 
 from perdure.engine.attempts import Attempt
 from perdure.engine.channel import Channel
@@ -34,26 +33,38 @@ class _Watch:
             self.scope.reschedule(self.loop.time())
 
 
-@asynccontextmanager
-async def limited(attempt: Attempt, channel: Channel) -> AsyncIterator[None]:
+class limited:  # `async with limited(…)`, as asyncio.timeout
     """Cancel what runs inside when the attempt's time is up.
+
+    A class and not a generator: the traceback of a step's error is recorded, and has no place in a library then.
 
     Raises:
         StepTimeout: it was.
     """
-    options = attempt.call.options
-    limit_us, silence_us = options.timeout_us, options.heartbeat_timeout_us
-    watch: _Watch | None = None
-    scope = asyncio.timeout(None if limit_us is None else limit_us / 1_000_000)
-    try:
-        async with scope:
-            if silence_us is not None:
-                watch = _Watch(channel, silence_us, scope)
-            yield
-    except TimeoutError:
-        if not scope.expired():
-            raise
-        raise attempt.fell_silent() if watch is not None and watch.is_silent else attempt.timed_out() from None
-    finally:
+
+    def __init__(self, attempt: Attempt, channel: Channel) -> None:
+        self._attempt = attempt
+        self._channel = channel
+        limit_us = attempt.call.options.timeout_us
+        self._scope = asyncio.timeout(None if limit_us is None else limit_us / 1_000_000)
+        self._watch: _Watch | None = None
+
+    async def __aenter__(self) -> None:
+        await self._scope.__aenter__()
+        silence_us = self._attempt.call.options.heartbeat_timeout_us
+        if silence_us is not None:
+            self._watch = _Watch(self._channel, silence_us, self._scope)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        watch = self._watch
         if watch is not None:
             watch.timer.cancel()
+        try:
+            await self._scope.__aexit__(kind, error, trace)
+        except TimeoutError:
+            if not self._scope.expired():
+                raise
+            is_silent = watch is not None and watch.is_silent
+            raise self._attempt.fell_silent() if is_silent else self._attempt.timed_out() from None
