@@ -40,6 +40,7 @@ SomeWorkflows = Annotated[
 ]
 
 _VALUE_CHARACTERS_MAX = 100
+_CHILDREN_SHOWN_MAX = 10
 #: Commands whose arguments say what another column says.
 _PLAIN_ARGUMENTS = frozenset({kinds.SLEEP, kinds.CHILD_RESULT, kinds.CHILD_CANCEL, kinds.WAIT_HOOK, kinds.HOOK_CLOSED})
 _FAILURES = frozenset({kinds.STEP_FAILED, kinds.STEP_RETRYING, kinds.FAILED, kinds.RETRYING, kinds.CHILD_FAILED})
@@ -70,10 +71,12 @@ def show_recorded(ledger: Ledger, row: RunRow, at: str | None, as_json: bool, wo
         return
     entries = ledger.entries(row.run)
     status = status_of(row)
+    children = ledger.children(row.run_id)
     if as_json:
-        print_json({**status.as_json(), "history": [entry_json(entry) for entry in entries]})
+        shown = {**status.as_json(), "children": [child.run_id for child in children]}
+        print_json({**shown, "history": [entry_json(entry) for entry in entries]})
         return
-    _show_status(status)
+    _show_status(status, children)
     _show_history(entries)
 
 
@@ -94,7 +97,7 @@ def entry_json(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _show_status(status: RunStatus) -> None:
+def _show_status(status: RunStatus, children: Sequence[RunRow] = ()) -> None:
     shown = console()
     title = Text(f"{status.workflow} v{status.version}  run {status.run_id}  ")
     shown.print(title.append_text(status_text(status.status)), soft_wrap=True)
@@ -107,6 +110,8 @@ def _show_status(status: RunStatus) -> None:
         ("key", status.idempotency_key),
         ("parent", status.parent_run_id),
         ("forked", "" if status.forked_from is None else f"from {status.forked_from}"),
+        ("continues", status.continued_from),
+        ("goes on", "" if status.continued_as is None else f"as {status.continued_as}"),
         ("cancel", "was asked for" if status.cancel_requested else ""),
         ("error", status.error),
         ("verdict", {None: "", True: "replays", False: "does not replay: see its entry `verified`"}[status.verdict]),
@@ -119,6 +124,9 @@ def _show_status(status: RunStatus) -> None:
         if each.heartbeat_at is not None:
             beat = shortened(json.dumps(each.heartbeat, ensure_ascii=False), _VALUE_CHARACTERS_MAX)
             facts.append(("heartbeat", f"{beat}, at {moment_text(each.heartbeat_at)}"))
+    facts += [("child", f"{child.run_id}, {child.status}") for child in children[:_CHILDREN_SHOWN_MAX]]
+    if len(children) > _CHILDREN_SHOWN_MAX:
+        facts.append(("children", f"{len(children):,}; --json lists all"))
     facts += [("hook", token) for token in status.hooks]
     facts += [("stream", f"{name}, {count:,} chunks") for name, count in status.streams.items()]
     for name, value in facts:
