@@ -35,6 +35,26 @@ def median(rounds: list[dict[str, Any]], name: str) -> float:
     return statistics.median(each[name] for each in rounds)
 
 
+def scale_table(parked: dict[str, Any], long_run: dict[str, float]) -> Table:
+    """What many parked runs and one very long one cost."""
+    many, few = parked["many"], parked["few"]
+    table = Table(title=f"{parked['runs']:,} parked runs beside a tenth of them, and a run of 100,000 steps")
+    for name in ("work", "Perdure", "beside it", "bar"):
+        table.add_column(name)
+    for label, name, bar in (
+        ("s to start them", "start_s", "≤ 10 s"),
+        ("bytes of memory each", "memory_bytes", "≤ 1,024"),
+        ("s until a restart is ready", "ready_s", "≤ 1 s"),
+        ("ms to send an event to one", "send_event_ms", "≤ 2 ms"),
+        ("share of a core while idle", "idle_share", ""),
+    ):
+        table.add_row(label, f"{many[name]:,.3f}", f"{few[name]:,.3f}", bar)
+    table.add_row("last step beside the first", f"{long_run['last_to_first']:.2f} ×", "", "≤ 1.5 ×")
+    table.add_row("replayed steps/s", f"{long_run['replayed_steps_per_s']:,.0f}", "", "")
+    table.add_row("MiB that the replay takes", f"{long_run['replay_peak_mib']:.0f}", "", "")
+    return table
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="how often both are measured, in turn")
@@ -70,6 +90,9 @@ def main() -> None:
     with console.status("measuring the simulator …"):
         simulated = measure("simulator.py", "--json", "--rounds", str(wanted.rounds))
     console.print(simulator.show(simulated["works"], simulated["rounds"]))
+    with console.status("100,000 parked runs, and a run of 100,000 steps …"):
+        parked, long_run = measure("parked.py", "--json"), measure("long_run.py", "--json")
+    console.print(scale_table(parked, long_run))
     if wanted.memory:
         with console.status("100,000 runs through one process …"):
             seen = measure("durable.py", "memory")["memory_mib"]
