@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from perdure.core.lifecycle import interruption, is_interruption
+from perdure.core.readings import reads_as
 from perdure.storage import entries as kinds
 from perdure.storage.entries import Entry
 
@@ -190,4 +191,6 @@ def is_reused(reused: tuple[Entry, Entry], kind: str, name: str, body: str | Non
 
 def same_command(recorded: Entry, kind: str, name: str, body: str | None, shape: str | None) -> bool:
     """Whether a command is the recorded one with its identity."""
-    return recorded.body == body and recorded.name == name and recorded.kind == kind and recorded.shape == shape
+    if recorded.body == body and recorded.name == name and recorded.kind == kind and recorded.shape == shape:
+        return True
+    return (recorded.kind, recorded.name) == (kind, name) and reads_as(recorded[8:10], body, shape)

@@ -513,16 +513,42 @@ async def charge(order, stock) -> str:
 """
 
 
-async def test_an_input_model_that_gained_a_field_is_named(recorder: Any) -> None:
+MORE_ORDER = ("    sku: str\n\n", "    sku: str\n    gift: bool = False\n\n")
+MORE_STOCK = ("    shelf: int\n", "    shelf: int\n    bin: int = 0\n")
+#: The same, with a body that hands on what the models hold, and not the models.
+DUMPED = MODELS.replace("charge, input, stock", "charge, input.model_dump(), stock.model_dump()")
+
+
+@pytest.mark.parametrize("change", [MORE_ORDER, MORE_STOCK])
+async def test_a_model_that_gained_a_field_with_a_default_and_is_handed_on_replays(
+    recorder: Any, change: tuple[str, str]
+) -> None:
     await recorder.record(MODELS, {"sku": "A1"})
-    divergence = recorder.diverge(MODELS.replace("    sku: str\n\n", "    sku: str\n    gift: bool = False\n\n"))
+    assert recorder.check(MODELS.replace(*change)).ok
+    assert recorder.check(MODELS.replace(*change), code="pinned").ok
+
+
+async def test_a_model_that_lost_a_field_and_is_handed_on_replays(recorder: Any) -> None:
+    await recorder.record(MODELS.replace(*MORE_ORDER), {"sku": "A1"})
+    assert recorder.check(MODELS).ok
+
+
+async def test_another_value_of_a_model_that_gained_a_field_is_still_another_argument(recorder: Any) -> None:
+    await recorder.record(MODELS, {"sku": "A1"})
+    changed = MODELS.replace(*MORE_ORDER).replace("charge, input,", 'charge, Order(sku="B2"),')
+    assert recorder.diverge(changed).cause in ("argument changed", "input model changed")
+
+
+async def test_an_input_model_that_gained_a_field_is_named(recorder: Any) -> None:
+    await recorder.record(DUMPED, {"sku": "A1"})
+    divergence = recorder.diverge(DUMPED.replace(*MORE_ORDER))
     assert divergence.cause == "input model changed"
     assert "$.gift: (nothing) → false" in divergence.evidence
 
 
 async def test_a_result_model_that_gained_a_field_is_named(recorder: Any) -> None:
-    await recorder.record(MODELS, {"sku": "A1"})
-    divergence = recorder.diverge(MODELS.replace("    shelf: int\n", "    shelf: int\n    bin: int = 0\n"))
+    await recorder.record(DUMPED, {"sku": "A1"})
+    divergence = recorder.diverge(DUMPED.replace(*MORE_STOCK))
     assert divergence.cause == "result model changed"
     assert "look" in divergence.why
 
