@@ -12,7 +12,7 @@ import os
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any
 
 from perdure import Runtime
 from perdure.declare.registry import workflows_of
@@ -56,17 +56,26 @@ async def lucky_differently(input: str, step: Any) -> str:
     return ""
 
 
+@workflow(id="grow")
+async def grow_differently(input: str, step: Any) -> list[Any]:
+    """What `grow` was when the run that is upgraded was started."""
+    grown = [await step.run("seed", str, input)]
+    grown.append(await step.wait_for_signal("sun"))
+    return grown
+
+
 async def record(path: Path, workflows: ModuleType) -> None:
     """Let the workflows live through five weeks, with one bad deploy; verify what has ended."""
     clock = RuntimeClock()
 
-    async def open_runtime(*definitions: object, verify: Literal["off", "always"] = "off") -> Runtime:
-        runtime = Runtime(path, workflows=list(definitions), clock=clock, verify=verify)
+    async def open_runtime(*definitions: object, **options: Any) -> Runtime:
+        runtime = Runtime(path, workflows=list(definitions), clock=clock, **options)
         clock.drive(runtime)
         return runtime
 
     definitions = workflows_of(workflows)
-    async with await open_runtime(*definitions) as runtime:
+    younger = [each for each in definitions if each.id != "grow"]
+    async with await open_runtime(grow_differently, *younger) as runtime:
         for number in (1, 2):
             order = {"order_id": f"o{number}", "cents": 1250 * number, "items": ["kettle", "cup"][:number]}
             await runtime.start("fulfill-order", order, run_id=f"order-{number}", tags={"customer": "ada"})
@@ -84,25 +93,47 @@ async def record(path: Path, workflows: ModuleType) -> None:
         await runtime.start("tidy-up", "t1", run_id="tidied")
         await runtime.start("sleepy", "bear", run_id="sleepy")
         await runtime.start("wait-for-ever", "w1", run_id="waiting")
+        await talk(runtime, clock)
         await clock.advance("1h")
+        await runtime.resume_hook("votes", {"yes": True})
+        await runtime.resume_hook("votes", {"yes": False})
+        await runtime.resume_hook("decide:doc", {"by": "ada", "yes": True})
         await runtime.send_event("payment.completed", {"order_id": "o1", "by": "card"})
         await clock.advance("7d")
         await runtime.handle("undone").cancel()
         await clock.settle()
     bad = [approve_differently, approve_twice_differently]
     others = [each for each in definitions if each.id not in {changed.id for changed in bad}]
-    async with await open_runtime(*bad, *others) as runtime:
+    async with await open_runtime(*bad, *others, code="today") as runtime:
         await runtime.send_event("approved", {"id": "doc-1", "by": "ada"})
         for number in (1, 2):
             await runtime.send_event("approved", {"id": "doc-2", "number": number, "by": "ada"})
         await clock.settle()
     async with await open_runtime(*definitions) as runtime:
         await runtime.handle("order-1").fork(at="declined", run_id="forked")
+        await runtime.upgrade(workflow="grow", dry_run=False)
+        await runtime.start("grow", "oak", run_id="grown-new")
+        for run_id in ("grown", "grown-new"):
+            await runtime.handle(run_id).signal("sun", [1, 2])
         await clock.advance("28d")
     others = [each for each in definitions if each.id != "third-time-lucky"]
-    async with await open_runtime(lucky_differently, *others, verify="always") as runtime:
+    async with await open_runtime(lucky_differently, *others, verify="always", code="today") as runtime:
         while any(run.verdict is None for run in await runtime.runs(status=sorted(ENDED), limit=None)):
             await asyncio.sleep(0.01)  # the verifier gives way to whatever else there is
+
+
+async def talk(runtime: Runtime, clock: RuntimeClock) -> None:
+    """Start what listens, and tell it something."""
+    asked = await runtime.start("ask-around", "doc", run_id="asked")
+    await asked.signal("hello", {"number": 1})
+    await asked.signal("hello", [2])
+    await runtime.start("write-a-log", "a few words", run_id="logged")
+    await runtime.start("count-down", 2, run_id="counted")
+    await runtime.handle("counted").signal("lift-off", "now")
+    for text in ("draft", "final"):
+        await runtime.start("send-mail", {"to": "ada", "text": text}, run_id=None if text == "final" else "mailed")
+    await runtime.start("grow", "ash", run_id="grown")
+    await clock.settle()
 
 
 def export(path: Path, folder: Path) -> None:

@@ -25,6 +25,8 @@ from perdure.strict import (
     ChildCancelled,
     ChildFailed,
     FatalError,
+    HookRefused,
+    Queue,
     RetryPolicy,
     StepFailed,
     StepTimeout,
@@ -382,3 +384,90 @@ async def tidy_up(input: str, step) -> str:
     shipped = await step.invoke("ship", "ship", {"order_id": input})
     await fail_at_first(shipped["tracking"])
     return shipped["tracking"]
+
+
+class Decision(BaseModel):
+    """What a hook takes."""
+
+    by: str
+    yes: bool
+
+
+async def write_log(text: str) -> int:
+    """Write what a reader follows, and say how far it is; with one attempt more than it would need."""
+    inside = current_step()
+    log = inside.stream("log")
+    for number, word in enumerate(text.split()):
+        await log.write({"number": number, "word": word})
+        inside.heartbeat({"done": number + 1})
+    await inside.stream().write(b"plain")
+    if inside.attempt == 1:
+        raise ConnectionError("once more")
+    log.close()
+    return len(text)
+
+
+@workflow(id="ask-around")
+async def ask_around(input: str, step, ctx) -> dict:
+    """Signals that were kept and awaited, hooks of both kinds, a condition over what came, and what is told."""
+    votes: list = []
+    decision = step.hook(f"decide:{input}", schema=Decision)
+    taken = step.hook(f"decide:{input}")
+    many = step.hook("votes")
+
+    async def collect() -> None:
+        async for vote in many:
+            votes.append(vote)
+
+    collecting = asyncio.create_task(collect())
+    await step.run("later", note, input)
+    first = await step.wait_for_signal("hello")
+    second = await step.wait_for_signal("hello", timeout="10d")
+    third = await step.wait_for_signal("hello", timeout="1h")
+    await step.emit("greeted", {"first": first, "second": second, "third": third})
+    enough = await step.wait_until(lambda: len(votes) >= 2, timeout="30d")
+    many.dispose()
+    await collecting
+    try:
+        await taken
+    except HookRefused:
+        refused = True
+    decided = await decision
+    state = await ctx.state()
+    return {
+        "votes": votes, "enough": enough, "decided": decided.by, "refused": refused, "entries": state.entries,
+    }  # fmt: skip
+
+
+@workflow(id="write-a-log")
+async def write_a_log(input: str, step) -> int:
+    """Chunks of two streams, and heartbeats, of a step that is tried again."""
+    log = step.stream("log")
+    await step.run("first", note, log.namespace)
+    return await step.run("write", write_log, input, retries=1)
+
+
+@workflow(id="count-down", timeout="1d")
+async def count_down(input: int, step) -> str:
+    """A loop without end, that ends."""
+    if input == 0:
+        return await step.wait_for_signal("lift-off")
+    await step.sleep("tick", "1s")
+    await step.continue_as(input - 1)
+    return ""
+
+
+@workflow(id="send-mail", queue=Queue("mail", max_concurrent_runs=1, debounce="10m"), key="{to}", timeout="2h")
+async def send_mail(input: dict, step) -> str:
+    """A run on a queue, begun with the newest input."""
+    return await step.run("send", note, f"{input['to']}: {input['text']}")
+
+
+@workflow(id="grow")
+async def grow(input: str, step, ctx) -> list:
+    """A body that was changed while a run of it was open, so that it was upgraded; and one that took the new way."""
+    grown = [await step.run("seed", note, input)]
+    if ctx.patched("water"):
+        grown.append(await step.run("water", note, "water"))
+    grown.append(await step.wait_for_signal("sun"))
+    return grown
