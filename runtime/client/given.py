@@ -6,10 +6,12 @@ Knows values. Must not know what they are for.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
 
+from perdure.durations import Duration, duration_us, moment_us
 from perdure.errors import DefinitionError
-from perdure.storage.ledger import STATUSES
+from perdure.storage.ledger import STATUSES, RunFilter
 from perdure.texts import checked_text
 
 _CHARACTERS_MAX = 500
@@ -78,3 +80,28 @@ def check_clock(clock: object) -> None:
         raise DefinitionError(
             f"clock={clock!r} is no clock.", fix="leave it out, or give RuntimeClock() of perdure.testing"
         )
+
+
+def run_filter(
+    now_us: int,
+    workflow: str | None,
+    version: str | None,
+    status: str | Sequence[str] | None,
+    tags: Mapping[str, str] | None,
+    since: datetime | timedelta | Duration | None,
+    limit: int | None = None,
+) -> RunFilter:
+    """Read which runs are meant; `since` is a moment, or how long ago from `now_us`."""
+    earliest: int | None = None
+    if isinstance(since, datetime):
+        earliest = moment_us(since)
+    elif since is not None:
+        earliest = now_us - duration_us(since, "since")
+    return RunFilter(
+        workflow=checked_filter_name("workflow", workflow),
+        version=checked_filter_name("version", version),
+        statuses=checked_statuses(status),
+        tags=checked_tags(tags),
+        since=earliest,
+        limit=checked_count("limit", limit),
+    )

@@ -17,9 +17,8 @@ from perdure.client.given import (
     check_id,
     check_name,
     checked_count,
-    checked_filter_name,
-    checked_statuses,
     checked_tags,
+    run_filter,
 )
 from perdure.client.handle import RunHandle
 from perdure.client.status import RunStatus, status_of
@@ -29,7 +28,7 @@ from perdure.declare.discovery import find_workflows
 from perdure.declare.queues import Queue, QueueChanges, check_limit, check_priority, named_by
 from perdure.declare.registry import Definition, Registry
 from perdure.declare.workflow import WorkflowDefinition
-from perdure.durations import Duration, duration_us, moment_us
+from perdure.durations import Duration, duration_us
 from perdure.engine.batch import Batch, Unsettled
 from perdure.engine.clock import Clock, SystemClock
 from perdure.engine.definitions import checked_code
@@ -46,7 +45,7 @@ from perdure.replay.live import LiveVerifier, share_of
 from perdure.replay.upgrade import Upgrade
 from perdure.storage.duckdb_ledger import DuckDBLedger
 from perdure.storage.encoding import encode
-from perdure.storage.ledger import Ledger, RunFilter, RunRow, SqlResult
+from perdure.storage.ledger import Ledger, RunRow, SqlResult
 from perdure.texts import checked_text
 
 if TYPE_CHECKING:
@@ -312,7 +311,7 @@ class Runtime:
             since: created at or after this moment, or at most this long ago.
             limit: at most this many; None is all of them.
         """
-        wanted = self._filter(workflow, version, status, tags, since, limit)
+        wanted = run_filter(self._clock.now_us(), workflow, version, status, tags, since, limit)
         rows = await self.ask(lambda engine, batch: [snapshot(row) for row in engine.ledger.runs(wanted)])
         return [status_of(row) for row in rows]
 
@@ -334,7 +333,7 @@ class Runtime:
         Args:
             progress: called after each batch with how many runs were looked at, and of how many.
         """
-        wanted = self._filter(workflow, version, status, tags, since, None)
+        wanted = run_filter(self._clock.now_us(), workflow, version, status, tags, since)
         return await cancel_all(self, wanted, progress)
 
     async def retry_runs(
@@ -352,31 +351,8 @@ class Runtime:
         Args:
             status: "failed" by default; "cancelled" retries those.
         """
-        wanted = self._filter(workflow, version, status, tags, since, None)
+        wanted = run_filter(self._clock.now_us(), workflow, version, status, tags, since)
         return await retry_all(self, wanted, progress)
-
-    def _filter(
-        self,
-        workflow: str | None,
-        version: str | None,
-        status: str | Sequence[str] | None,
-        tags: Mapping[str, str] | None,
-        since: datetime | timedelta | Duration | None,
-        limit: int | None,
-    ) -> RunFilter:
-        earliest: int | None = None
-        if isinstance(since, datetime):
-            earliest = moment_us(since)
-        elif since is not None:
-            earliest = self._clock.now_us() - duration_us(since, "since")
-        return RunFilter(
-            workflow=checked_filter_name("workflow", workflow),
-            version=checked_filter_name("version", version),
-            statuses=checked_statuses(status),
-            tags=checked_tags(tags),
-            since=earliest,
-            limit=checked_count("limit", limit),
-        )
 
     async def upgrade(
         self,
