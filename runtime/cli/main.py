@@ -22,6 +22,7 @@ from perdure.cli.run import run_worker
 from perdure.cli.runs import list_runs
 from perdure.cli.send import send_event
 from perdure.cli.show import show_run
+from perdure.cli.signal import signal_run
 from perdure.cli.sql import query_ledger
 from perdure.cli.start import start_run
 from perdure.cli.stream import print_stream
@@ -68,6 +69,9 @@ _COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
     ("queues", list_queues, examples("perdure queues orders.duckdb", "perdure queues orders.duckdb --json")),
     ("send", send_event, examples(
         """perdure send orders.duckdb payment.completed -w orders.py --payload '{"order_id": "o1"}'""",
+    )),
+    ("signal", signal_run, examples(
+        """perdure signal orders.duckdb order-1 approved -w orders.py --payload '{"by": "ann"}'""",
     )),
     ("cancel", cancel_run, examples(
         "perdure cancel orders.duckdb order-1 --workflows orders.py",
