@@ -33,7 +33,7 @@ from perdure.storage.entries import Entry
 from perdure.storage.fold import fold_all
 
 _OF_RUNS: Final = {
-    "input": frozenset({kinds.CREATED, kinds.CONTINUED}),
+    "input": frozenset({kinds.CREATED, kinds.DEBOUNCED, kinds.CONTINUED}),
     "output": frozenset({kinds.COMPLETED}),
     "error": frozenset({kinds.FAILED, kinds.RETRYING}),
 }

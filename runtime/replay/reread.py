@@ -14,7 +14,9 @@ from perdure.storage import entries as kinds
 from perdure.storage.encoding import decode, encode
 from perdure.storage.entries import Entry
 
-_READ_BY_BODIES = frozenset({kinds.CREATED, kinds.STEP_COMPLETED, kinds.EVENT_RECEIVED, kinds.CHILD_COMPLETED})
+_READ_BY_BODIES = frozenset(
+    {kinds.CREATED, kinds.DEBOUNCED, kinds.STEP_COMPLETED, kinds.EVENT_RECEIVED, kinds.CHILD_COMPLETED}
+)
 
 
 class Reread(NamedTuple):
