@@ -46,6 +46,7 @@ bench: $(BIN)/python
 	$(INSTALL) ".[test,bench]"
 	$(BIN)/python benchmarks/run.py
 	cd benchmarks && ../$(BIN)/python replay.py
+	cd benchmarks && ../$(BIN)/python queues.py
 
 clean:
 	rm -rf $(VENV) build dist perdure.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

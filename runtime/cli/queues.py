@@ -9,7 +9,7 @@ from typing import Any
 from perdure.cli.arguments import AsJson, LedgerPath
 from perdure.cli.opening import reading
 from perdure.cli.output import cells, console, moment_text, print_json, print_table, table
-from perdure.client.status import moment
+from perdure.durations import moment
 from perdure.engine.clock import SystemClock
 from perdure.storage.ledger import ENDED, QueueRow
 
