@@ -43,7 +43,9 @@ _VALUE_CHARACTERS_MAX = 100
 _CHILDREN_SHOWN_MAX = 10
 #: Commands whose arguments say what another column says.
 _PLAIN_ARGUMENTS = frozenset({kinds.SLEEP, kinds.CHILD_RESULT, kinds.CHILD_CANCEL, kinds.WAIT_HOOK, kinds.HOOK_CLOSED})
-_FAILURES = frozenset({kinds.STEP_FAILED, kinds.STEP_RETRYING, kinds.FAILED, kinds.RETRYING, kinds.CHILD_FAILED})
+_FAILURES = frozenset(
+    {kinds.STEP_FAILED, kinds.STEP_RETRYING, kinds.FAILED, kinds.RETRYING, kinds.CHILD_FAILED, kinds.HOOK_REFUSED}
+)
 
 
 def show_run(

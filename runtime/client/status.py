@@ -15,7 +15,9 @@ from perdure.storage.entries import Entry
 from perdure.storage.failures import decode_failure
 from perdure.storage.ledger import RunRow
 
-_FAILURES = frozenset({kinds.STEP_FAILED, kinds.STEP_RETRYING, kinds.FAILED, kinds.RETRYING, kinds.CHILD_FAILED})
+_FAILURES = frozenset(
+    {kinds.STEP_FAILED, kinds.STEP_RETRYING, kinds.FAILED, kinds.RETRYING, kinds.CHILD_FAILED, kinds.HOOK_REFUSED}
+)
 
 
 @dataclass(frozen=True, slots=True)

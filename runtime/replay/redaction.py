@@ -41,8 +41,8 @@ _OF_COMMANDS: Final = {
     "arguments": frozenset({kinds.STEP}),
     "input": frozenset({kinds.CHILD}),
     "result": frozenset({kinds.STEP_COMPLETED, kinds.CHILD_COMPLETED}),
-    "payload": frozenset({kinds.EVENT_RECEIVED}),
-    "error": frozenset({kinds.STEP_FAILED, kinds.STEP_RETRYING, kinds.CHILD_FAILED}),
+    "payload": frozenset({kinds.EVENT_RECEIVED, kinds.SIGNAL_RECEIVED, kinds.HOOK_RECEIVED, kinds.EMIT}),
+    "error": frozenset({kinds.STEP_FAILED, kinds.STEP_RETRYING, kinds.CHILD_FAILED, kinds.HOOK_REFUSED}),
     "chunk": frozenset({kinds.STREAM_WRITTEN}),
     "heartbeat": frozenset({kinds.STEP_HEARTBEAT}),
 }
@@ -51,7 +51,9 @@ _NUMBERED: Final = re.compile(r"(#\d+|\[\d+\])$")  # what a second call, or an i
 _EXAMPLE: Final = "write input.card.number, charge_card.result.token, *.arguments.**.password, or tags.customer"
 
 #: Parts of an entry's detail that hold what people gave; the rest is names and numbers of Perdure's.
-_DETAIL_REWRITTEN: Final = ("tags", "idempotency_key", "type", "match", "message", "report", "forked_from")
+_DETAIL_REWRITTEN: Final = (
+    "tags", "idempotency_key", "type", "match", "token", "state", "message", "report", "forked_from",
+)  # fmt: skip
 #: Parts that come from the code, and hold nothing secret.
 _DETAIL_OF_CODE: Final = ("version", "definition", "python", "site", "function", "workflow")
 

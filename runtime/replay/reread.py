@@ -15,8 +15,11 @@ from perdure.storage.encoding import decode, encode
 from perdure.storage.entries import Entry
 
 _READ_BY_BODIES = frozenset(
-    {kinds.CREATED, kinds.DEBOUNCED, kinds.STEP_COMPLETED, kinds.EVENT_RECEIVED, kinds.CHILD_COMPLETED}
-)
+    {
+        kinds.CREATED, kinds.DEBOUNCED, kinds.STEP_COMPLETED, kinds.EVENT_RECEIVED, kinds.SIGNAL_RECEIVED,
+        kinds.HOOK_RECEIVED, kinds.CHILD_COMPLETED,
+    }
+)  # fmt: skip
 
 
 class Reread(NamedTuple):

@@ -16,7 +16,7 @@ SECTIONS = sections(TEXT)
 WITH_MESSAGE = [section for section in SECTIONS if section.shown is not None]
 ROOTS = {PerdureError, WorkflowError, errors.LedgerError}
 #: Nothing raises it yet, so nothing can be shown.
-WITHOUT_MESSAGE = {"HOOK201"}
+WITHOUT_MESSAGE: set[str] = set()
 
 
 def _classes() -> dict[str, str]:
