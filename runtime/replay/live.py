@@ -234,7 +234,7 @@ class LiveVerifier:
     def _read(self, rows: Sequence[RunRow]) -> list[list[Entry]]:
         if len(rows) > 1:
             call = self._engine_thread.call(lambda engine, batch: engine.ledger.walk_many(rows))
-            return [found[: row.length] for row, found in zip(rows, call.result(), strict=True)]
+            return [list(found[: row.length]) for row, found in zip(rows, call.result(), strict=True)]
         return [self._read_whole(row) for row in rows]
 
     def _read_whole(self, row: RunRow) -> list[Entry]:
