@@ -104,7 +104,7 @@ class Expressions(Checker):
             and node.value.func.id == "super"
         )
         load = isinstance(getattr(node, "ctx", None), ast.Load)
-        if load and (name in vocabulary.READABLE_SPECIALS or (on_super and name in vocabulary.MAGIC_METHODS)):
+        if load and (name in vocabulary.READABLE_SPECIALS or (on_super and name in vocabulary.REACHED_THROUGH_SUPER)):
             return True
         self.refuse(
             node,

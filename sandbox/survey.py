@@ -231,7 +231,7 @@ class Survey:
         for call, is_local in asking.dropped_calls(unit.node):
             if is_local or self._gives_awaitable(unit, call.func):
                 self.report(unit, call, asking.never_awaited(ast.unparse(call.func)))
-        for handler in swallowing_handlers(unit.node):
+        for handler in swallowing_handlers(unit.node, unit.step_names):
             self.report(unit, handler, SWALLOWS)
 
     def _gives_awaitable(self, unit: Unit, function: ast.expr) -> bool:

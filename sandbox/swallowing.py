@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 from perdure.sandbox.judgement import Judgement
 from perdure.sandbox.scopes import FUNCTIONS, FunctionNode
+from perdure.sandbox.step_positions import step_only_functions
 
 SWALLOWS = Judgement(
     "swallows-cancellation",
@@ -22,9 +23,12 @@ SWALLOWS = Judgement(
 )
 
 
-def swallowing_handlers(function: FunctionNode) -> Iterator[ast.ExceptHandler]:
-    """Go through the handlers of a function, and of those inside it, that swallow a cancellation."""
-    for node in ast.walk(function):
+def swallowing_handlers(function: FunctionNode, step_names: frozenset[str]) -> Iterator[ast.ExceptHandler]:
+    """Go through the handlers of a function, and of those inside it, that swallow a cancellation.
+
+    What is only handed to steps is no code of the body: a run's cancellation does not come there.
+    """
+    for node in _of_the_body(function, step_names):
         if isinstance(node, ast.Try) and _waits(node.body):
             for handler in node.handlers:
                 names = _names(handler.type)
@@ -32,6 +36,20 @@ def swallowing_handlers(function: FunctionNode) -> Iterator[ast.ExceptHandler]:
                     break  # what comes after it never sees a cancellation
                 if (handler.type is None or "BaseException" in names) and not _passes_on(handler):
                     yield handler
+
+
+def _of_the_body(function: FunctionNode, step_names: frozenset[str]) -> Iterator[ast.AST]:
+    """Go through a function and those inside it, but for those that run as steps."""
+    pending: list[ast.AST] = [function]
+    handed: set[ast.AST] = set()
+    while pending:
+        node = pending.pop()
+        if node in handed:
+            continue
+        if isinstance(node, FUNCTIONS):
+            handed |= step_only_functions(node, step_names)
+        yield node
+        pending.extend(reversed(list(ast.iter_child_nodes(node))))
 
 
 def _names(kind: ast.expr | None) -> list[str]:

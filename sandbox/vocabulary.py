@@ -50,8 +50,10 @@ _MAGIC: Final = """
     __rpow__ __rlshift__ __rrshift__ __rand__ __rxor__ __ror__ __iadd__ __isub__ __imul__ __imatmul__
     __itruediv__ __ifloordiv__ __imod__ __ipow__ __ilshift__ __irshift__ __iand__ __ixor__ __ior__
 """
-#: Special methods that a class in a body may define, and reach through `super()`.
+#: Special methods that a class in a body may define.
 MAGIC_METHODS: Final = frozenset(_MAGIC.split())
+#: Those that may be reached through `super()`. A class of the module may register its subclasses at import.
+REACHED_THROUGH_SUPER: Final = MAGIC_METHODS | {"__init_subclass__"}
 
 #: `_x` attributes that are public in spite of their names.
 PUBLIC_UNDERSCORED: Final = frozenset({

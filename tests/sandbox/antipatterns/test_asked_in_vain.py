@@ -82,6 +82,10 @@ FOUND = {
     "unknown option of a wait": ("await step.wait_for_event('a', typ='b')", "unknown-option"),
     "service": ("ctx.kv.get('x')", "service-in-body"),
     "bare except": ("try:\n    await ship()\nexcept:\n    pass", "swallows-cancellation"),
+    "bare except in a nested function": (
+        "async def inside():\n    try:\n        await ship()\n    except:\n        pass\nawait inside()",
+        "swallows-cancellation",
+    ),
     "except in a tuple": (
         "try:\n    await ship()\nexcept (KeyError, BaseException) as error:\n    pass",
         "swallows-cancellation",
@@ -112,6 +116,10 @@ HARMLESS = {
         "try:\n    await ship()\nexcept asyncio.CancelledError:\n    pass\nexcept BaseException:\n    pass"
     ),
     "nothing waits": "try:\n    plain()\nexcept BaseException:\n    pass",
+    "a step's own handler": (
+        "async def guarded():\n    try:\n        await asyncio.to_thread(plain)\n    except BaseException:\n        pass\n"
+        "await step.run('a', guarded)"
+    ),
     "ordinary except": "try:\n    await ship()\nexcept Exception:\n    pass",
 }
 
@@ -175,6 +183,22 @@ class T(BaseModel):
     name: str = Field(default_factory=lambda: str(time.time()))
     items: list[int] = Field(default_factory=list)
 """
+
+
+def test_a_class_that_registers_its_subclasses_at_import_is_let_through(declared) -> None:
+    declared(
+        """
+class Base:
+    known = ()
+    def __init_subclass__(cls, **options):
+        super().__init_subclass__(**options)
+        cls.known = (*cls.known, cls.__name__)
+
+class Child(Base):
+    pass
+"""
+        + body("return Child().known")
+    )
 
 
 def test_defaults_that_a_body_leaves_to_the_real_clock_are_refused(declared) -> None:
