@@ -65,7 +65,9 @@ STATE: Final = "state"  # detail: state, what `ctx.state()` gave. Nothing answer
 CHILD: Final = "child"  # body: the child's input; detail: workflow, run_id, mode ("invoke" | "spawn"), on_parent_close
 CHILD_RESULT: Final = "child_result"  # wait for a spawned child; detail: run_id
 CHILD_CANCEL: Final = "child_cancel"  # detail: run_id
-DROPPED: Final = "dropped"  # the body no longer waits for `command` (it was cancelled, or what it waited for holds)
+# the body no longer waits for `command` (it was cancelled, or what it waited for holds). When a message had answered it
+# while the run was diverged, and goes back: detail: box, once
+DROPPED: Final = "dropped"
 
 # ── endings ──────────────────────────────────────────────────────────────────────────────────────
 COMPLETED: Final = "completed"  # body: the output

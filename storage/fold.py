@@ -232,6 +232,18 @@ def _wait_until(row: RunRow, entry: Entry) -> None:
     )
 
 
+def _dropped(row: RunRow, entry: Entry) -> None:
+    row.pending.pop(entry.command, None)
+    if entry.detail is not None:  # a message had answered it, and goes back
+        facts = _facts(entry)
+        box = facts["box"]
+        row.boxes[box][1] -= 1
+        hook = row.pending.get(box.removeprefix("hook:"))
+        if hook is not None and facts["once"]:
+            row.pending[hook.command] = replace(hook, closed=False)
+        _given(row, box)
+
+
 def _unanswered(row: RunRow, entry: Entry) -> None:
     """It is done when it is recorded."""
 
@@ -283,13 +295,17 @@ def _hook_closed(row: RunRow, entry: Entry) -> None:
 
 
 def _received(row: RunRow, box: str) -> None:
-    counts = row.boxes.setdefault(box, [0, 0])
-    counts[0] += 1
+    row.boxes.setdefault(box, [0, 0])[0] += 1
+    _given(row, box)
+
+
+def _given(row: RunRow, box: str) -> None:
+    """A message of the box goes to the earliest wait for it, if there is one."""
     waits = (pending for pending in row.pending.values() if _box_of(pending) == box)
     first = min(waits, key=lambda pending: pending.position, default=None)
     if first is not None:
         del row.pending[first.command]
-        _taken(row, counts, first)
+        _taken(row, row.boxes[box], first)
 
 
 def _wait_for_box(row: RunRow, box: str, wait: Pending) -> None:
@@ -436,7 +452,7 @@ _FOLDS: Final[dict[str, Callable[[RunRow, Entry], None]]] = {
     kinds.EMIT: _unanswered,
     kinds.PATCHED: _unanswered,
     kinds.STATE: _unanswered,
-    kinds.DROPPED: _answered,
+    kinds.DROPPED: _dropped,
     kinds.COMPLETED: _ended,
     kinds.FAILED: _ended,
     kinds.CANCELLED: _ended,

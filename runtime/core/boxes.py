@@ -11,6 +11,7 @@ how a run is recorded.
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final
@@ -44,6 +45,9 @@ class SignalWait:
     def took(self) -> None:
         """A message answered it."""
 
+    def gave_back(self) -> None:
+        """It was given up before the message's turn."""
+
 
 class HookWait:
     """What a WAIT_HOOK wants: with `once`, its answer closes the hook."""
@@ -61,13 +65,19 @@ class HookWait:
         if self.once:
             self.hook.closed = True
 
+    def gave_back(self) -> None:
+        """It was given up before the message's turn."""
+        if self.once:
+            self.hook.closed = False
+
 
 class Boxes:
     """The boxes of one attempt of a run. `earlier` are the messages of the attempts before: they are read again."""
 
     def __init__(self, earlier: Iterable[Entry] = ()) -> None:
         self._kept: dict[str, deque[Entry]] = {}
-        self._filed: dict[int, Waiting | None] = {}  # by position, of messages whose turn in the stride is yet to come
+        # By position: messages whose turn in the stride is yet to come, and what each of them answers.
+        self._filed: dict[int, tuple[Entry, Waiting | None]] = {}
         for message in earlier:
             self._keep(message)
 
@@ -88,12 +98,31 @@ class Boxes:
         """
         for cause in causes:
             if cause.kind in MESSAGES:
-                self._filed[cause.position] = self._file(cause, waiting)
+                self._filed[cause.position] = (cause, self._file(cause, waiting))
+
+    def withdraw(self, wait: Waiting, waiting: dict[str, Waiting]) -> str | None:
+        """Take back the message that answered a wait which is given up before the message's turn has come.
+
+        It goes to the next wait for its box, or back into the box. Gives the detail that says so to the ledger; None
+        when there is no such message.
+        """
+        message = next((message for message, filed in self._filed.values() if filed is wait), None)
+        if message is None:
+            return None
+        wait.call.gave_back()
+        self._filed[message.position] = (message, self._file(message, waiting))
+        return json.dumps({"box": wait.call.box, "once": wait.kind == kinds.WAIT_HOOK and wait.call.once})
+
+    def hold(self, message: Entry) -> None:
+        """Keep a message of a stride whose body has returned meanwhile."""
+        _, wait = self._filed.pop(message.position)
+        if wait is not None:
+            self._keep(message)
 
     def deliver(self, message: Entry, waiting: dict[str, Waiting]) -> None:
         """Take a message in: it answers the earliest wait for its box, or is kept."""
-        filed = message.position in self._filed
-        wait = self._filed.pop(message.position) if filed else self._file(message, waiting)
+        filed = self._filed.pop(message.position, None)
+        wait = self._file(message, waiting) if filed is None else filed[1]
         if wait is not None:
             _give(wait, message)
 
@@ -118,7 +147,9 @@ class Boxes:
         return first
 
     def _keep(self, message: Entry) -> None:
-        self._kept.setdefault(box_of(message), deque()).append(message)
+        kept = self._kept.setdefault(box_of(message), deque())
+        later = sum(1 for each in kept if each.position > message.position) if message.position in self._filed else 0
+        kept.insert(len(kept) - later, message)  # one that went back is older than those that came after it
 
 
 def box_of(message: Entry) -> str:

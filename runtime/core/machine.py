@@ -23,6 +23,7 @@ from perdure.core.calls import StepCall
 from perdure.core.children import child_named
 from perdure.core.conditions import Conditions
 from perdure.core.context import Context
+from perdure.core.deferral import deliver_deferred
 from perdure.core.divergence import Difference, DivergenceSignal, divergence_of
 from perdure.core.endings import ending_of, failed_by, same_ending
 from perdure.core.facts import Executable, Output, RunFacts
@@ -159,6 +160,11 @@ class Machine(Answering):
         return self._cancel is not None
 
     @property
+    def returned(self) -> bool:
+        """Whether the body has come to its end, though perhaps nobody has written that down yet."""
+        return self._state == "ended" or (self._root is not None and self._root.done())
+
+    @property
     def ended(self) -> bool:
         """Whether the attempt is over."""
         return self._state == "ended"
@@ -246,9 +252,9 @@ class Machine(Answering):
 
     def _deliver_all(self, causes: Sequence[Entry]) -> None:
         if len(causes) > 1:
-            self.boxes.file(causes, self.waiting)
-        for cause in causes:
-            self._deliver(cause)
+            deliver_deferred(self, causes, self._deliver)
+        else:
+            self._deliver(causes[0])
 
     def _deliver(self, cause: Entry) -> None:
         kind = cause.kind
@@ -446,7 +452,10 @@ class Machine(Answering):
 
     def drop(self, waiting: Waiting) -> None:
         """Record that the body no longer waits for a command, because the task that did was cancelled."""
-        if self._closed or self.waiting.pop(waiting.command, None) is None or self._divergence is not None:
+        if self._closed or self._divergence is not None:
+            return
+        returned = self.boxes.withdraw(waiting, self.waiting) if waiting.kind in BOXED else None
+        if self.waiting.pop(waiting.command, None) is None and returned is None:
             return
         if self._expected is not None:
             key = command_key(kinds.DROPPED, waiting.command)
@@ -454,7 +463,8 @@ class Machine(Answering):
                 asked = Entry(self.facts.run, -1, kinds.DROPPED, self._now, waiting.command, waiting.name)
                 self._diverge(None, asked)
         else:
-            self._asked.append(self.entry(kinds.DROPPED, self._now, command=waiting.command, name=waiting.name))
+            fields = {"command": waiting.command, "name": waiting.name, "detail": returned}
+            self._asked.append(self.entry(kinds.DROPPED, self._now, **fields))
 
     def claim(self, name: str, where: str) -> None:
         """Refuse a name that `step.run` used before in this attempt: names find results again."""

@@ -69,7 +69,8 @@ parts = st.one_of(
 )
 programs = st.lists(st.lists(parts, max_size=3), min_size=1, max_size=3)
 #: What comes: a number picks among the waits or hooks that there are.
-comings = st.lists(st.tuples(st.sampled_from(["a", "b", "hook", "time", "begin"]), st.integers(0, 5)), max_size=14)
+kinds_of_coming = ["a", "b", "hook", "time", "begin", "diverge", "recover"]
+comings = st.lists(st.tuples(st.sampled_from(kinds_of_coming), st.integers(0, 5)), max_size=14)
 
 
 class Life:
@@ -77,6 +78,7 @@ class Life:
 
     def __init__(self, program: list) -> None:
         self.tokens = 0
+        self.deferred: list[Entry] | None = None  # what came since it diverged
         encoded = post.encode_input(program)
         detail = json.dumps({"run_id": "r", "version": "1", "definition": "d"})
         facts = Driver(post, []).facts
@@ -98,7 +100,25 @@ class Life:
 
     def feed(self, kind: str, **fields: Any) -> None:
         cause = self.machine.entry(kind, self.machine.last_at + 1_000_000, **fields)
-        self.entries += [cause, *self.machine.feed(cause)]
+        if self.deferred is None:
+            self.entries += [cause, *self.machine.feed(cause)]
+        else:
+            self.deferred.append(cause)
+            self.entries.append(cause)
+
+    def diverge(self) -> None:
+        """Let what comes wait, if it goes on at all."""
+        if self.deferred is None and not self.machine.ended and any(each.kind == kinds.BEGAN for each in self.entries):
+            self.deferred = []
+            self.entries.append(self.machine.entry(kinds.DIVERGED, self.machine.last_at, detail="{}"))
+
+    def recover(self) -> None:
+        """Go on with what came."""
+        if self.deferred is not None:
+            deferred, self.deferred = self.deferred, None
+            self.entries.append(self.machine.entry(kinds.RECOVERED, self.machine.last_at))
+            if deferred:
+                self.entries += self.machine.feed(*deferred)
 
     def come(self, what: str, number: int) -> None:
         """Let something reach the run, if it can."""
@@ -113,9 +133,15 @@ class Life:
                 hook = hooks[number % len(hooks)]
                 token = json.loads(hook.match)["token"]
                 self.feed(kinds.HOOK_RECEIVED, command=hook.command, name=token, body=json.dumps(len(self.entries)))
+        elif what == "diverge":
+            self.diverge()
+        elif what == "recover":
+            self.recover()
+        elif self.deferred is not None:
+            return  # its timers wait, too
         elif what == "begin":
             self.begin()
-        else:
+        elif not self.machine.ended:  # an engine tells a body nothing more
             timed = [each for each in self.machine.waiting.values() if each.kind == kinds.SLEEP or is_timed(self, each)]
             if timed:
                 waits = timed[number % len(timed)]
@@ -145,6 +171,8 @@ def is_timed(life: Life, waits: Any) -> bool:
 
 
 def agree(machine: Machine, entries: list[Entry]) -> None:
+    if fold_all(None, entries).status == "diverged":
+        return  # the machine is told when it goes on
     row = fold_all(None, entries)
     kept = {box: received - taken for box, (received, taken) in row.boxes.items() if received > taken}
     assert machine.boxes.counts() == kept
