@@ -5,6 +5,7 @@ Knows values and their limits. Must not know how a step is run or a workflow wal
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
@@ -13,11 +14,13 @@ from perdure.declare.queues import Queue, check_priority, check_queue_name
 from perdure.declare.templates import check_template
 from perdure.durations import Duration, duration_us
 from perdure.errors import DefinitionError
+from perdure.misfit import fitting_methods
 
 Backoff: TypeAlias = Literal["exponential", "fixed"]
 Delivery: TypeAlias = Literal["at_least_once", "at_most_once"]
 
 
+@fitting_methods
 @dataclass(frozen=True)
 class RetryPolicy:
     """How often and when to try again.
@@ -48,9 +51,9 @@ class RetryPolicy:
             raise _bad("max_attempts", self.max_attempts, "a whole number of at least 1; 1 means no retry")
         if self.backoff not in ("exponential", "fixed"):
             raise _bad("backoff", self.backoff, '"exponential" or "fixed"')
-        if not self.factor >= 1:
+        if not _is_number(self.factor) or not 1 <= self.factor < math.inf:
             raise _bad("factor", self.factor, "a number of at least 1")
-        if not 0 <= self.jitter <= 1:
+        if not _is_number(self.jitter) or not 0 <= self.jitter <= 1:
             raise _bad("jitter", self.jitter, "a number from 0 to 1")
         duration_us(self.base_delay, "base_delay")
         duration_us(self.max_delay, "max_delay")
@@ -62,11 +65,15 @@ class RetryPolicy:
         if delay > longest:  # who asks for an hour must not get the minute that is the default
             longest = delay * (1 + self.jitter)
         if self.backoff == "exponential":
-            # The exponent is bounded, because 2.0 ** 5000 overflows long before anyone waits for it.
-            delay *= self.factor ** min(attempt - 1, 64)
+            # Bounded, because 2.0 ** 5000 overflows long before anyone waits for it.
+            growth = min(attempt - 1, 64) * math.log10(self.factor)
+            delay *= self.factor ** min(attempt - 1, 64) if growth < _GROWTH_MAX else 10.0**_GROWTH_MAX
         delay *= 1 + self.jitter * (2 * draw - 1)
         return int(min(delay, longest))
 
+
+#: Powers of ten by which a delay may grow, far beyond any `max_delay`.
+_GROWTH_MAX = 200
 
 #: What `retries=` takes: further attempts after the first, or a whole policy.
 Retries: TypeAlias = int | RetryPolicy
@@ -209,6 +216,10 @@ def _delivery(delivery: Delivery) -> Delivery:
     if delivery not in ("at_least_once", "at_most_once"):
         raise _bad("delivery", delivery, '"at_least_once" or "at_most_once"')
     return delivery
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _bad(name: str, value: object, wanted: str) -> DefinitionError:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypedDict
 
 from perdure.durations import Duration, duration_us
 from perdure.errors import DefinitionError
+from perdure.misfit import fitting_methods
 
 if TYPE_CHECKING:
     from perdure.declare.registry import Definition
@@ -27,6 +28,7 @@ PRIORITY_MAX: Final = 1_000_000
 UNNAMED: Final = ":runtime"
 
 
+@fitting_methods
 @dataclass(frozen=True)
 class Rate:
     """At most so many begins in any period of this length: `Rate(100, per="1m")`.
@@ -53,6 +55,7 @@ class Rate:
         return duration_us(self.per)
 
 
+@fitting_methods
 @dataclass(frozen=True)
 class Queue:
     """A named queue: its runs are recorded at once, and begin when there is room.
@@ -94,6 +97,13 @@ class Queue:
                 raise _refused(name, getattr(self, name), 'a Rate, such as Rate(100, per="1m"), or None')
         if self.singleton not in (None, *SINGLETONS):
             raise _refused("singleton", self.singleton, '"skip", "replace" or "queue", or None')
+        per_key = self.max_concurrent_runs_per_key
+        if self.singleton is not None and per_key not in (None, 1):
+            raise DefinitionError(
+                f"queue {self.name!r} is a singleton and has max_concurrent_runs_per_key={per_key}.",
+                why="a singleton has one run at a time for each key",
+                fix="leave one of them out",
+            )
         self._check_debounce()
 
     def _check_debounce(self) -> None:
@@ -183,6 +193,8 @@ def named(queues: Iterable[Queue]) -> dict[str, Queue]:
         DefinitionError: one of them is no queue, or two have one name and different limits.
     """
     found: dict[str, Queue] = {}
+    if isinstance(queues, Queue) or not isinstance(queues, Iterable):
+        raise DefinitionError(f"queues={queues!r} is no list.", fix='give Runtime(queues=[Queue("emails", …)])')
     for queue in queues:
         if not isinstance(queue, Queue):
             raise DefinitionError(f"{queue!r} is no queue.", fix='give Runtime(queues=[Queue("emails", …)])')
@@ -203,7 +215,7 @@ def named_by(definitions: Iterable[Definition], given: Iterable[Queue] = ()) -> 
         DefinitionError: a workflow names a queue that nobody gave, or two have one name and different limits.
     """
     declared = [(each, each.options.queue) for each in definitions]
-    found = named([*given, *(queue for _, queue in declared if isinstance(queue, Queue))])
+    found = named([*named(given).values(), *(queue for _, queue in declared if isinstance(queue, Queue))])
     for definition, queue in declared:
         if isinstance(queue, str) and queue not in found:
             raise DefinitionError(

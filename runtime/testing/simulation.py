@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any, Literal, TypeVar
 
 from perdure.declare.discovery import find_workflows
-from perdure.declare.queues import Queue, named_by
+from perdure.declare.queues import Queue, check_limit, named, named_by
 from perdure.declare.registry import Definition, Registry
 from perdure.durations import Duration, duration_us
 from perdure.engine.attempts import Attempt
@@ -31,6 +31,7 @@ from perdure.engine.moves import Start
 from perdure.engine.recovery import recover
 from perdure.engine.residents import RESIDENTS_MAX
 from perdure.errors import DefinitionError, InvalidInput, LedgerFull
+from perdure.misfit import fitting
 from perdure.storage.encoding import encode
 from perdure.storage.ledger import ENDED, RunFilter
 from perdure.testing.choices import Choices, Seeded
@@ -100,6 +101,7 @@ class Simulation:
         lives: 1 plus the number of crashes. story: what happened so far.
     """
 
+    @fitting
     def __init__(
         self,
         *workflows: object,
@@ -117,8 +119,10 @@ class Simulation:
         max_concurrent_steps: int | None = None,
     ) -> None:
         self._code = checked_code(code)
-        self._given_queues = tuple(queues)
+        self._given_queues = tuple(named(queues).values())
         self._limits = {"max_concurrent_runs": max_concurrent_runs, "max_concurrent_steps": max_concurrent_steps}
+        for name, limit in self._limits.items():
+            check_limit(name, limit)
         self.seed = (chosen_seed() or 0) if seed is None else seed
         self.choices: Choices = choices if choices is not None else Seeded(self.seed)
         self.clock = SimulatedClock(start_at, seed=self.seed)
@@ -159,6 +163,7 @@ class Simulation:
 
     # ── what a client does ───────────────────────────────────────────────────────────────────────
 
+    @fitting
     def start(
         self,
         workflow: str | Definition,
@@ -349,12 +354,12 @@ class Simulation:
     def ask(self, request: Callable[[Engine, Batch], T]) -> T:
         """Have something done now, and again after a crash, as a client would."""
         while True:
-            message: Request = Request(request, Future())
-            self._take_turn([message])
-            if not message.future.done():
+            answer: Future[T] = Future()
+            self._take_turn([Request(request, answer)])
+            if not answer.done():
                 continue  # the process died before it answered
             try:
-                return message.future.result()  # type: ignore[no-any-return]  # a request's future has its answer
+                return answer.result()
             except Unsettled:
                 continue
             except LedgerFull:

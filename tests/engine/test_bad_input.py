@@ -19,10 +19,14 @@ from perdure import (
     MemoryLedger,
     NotSerializable,
     PerdureError,
+    Queue,
+    Rate,
+    RetryPolicy,
     Runtime,
 )
 from perdure.errors import BudgetExceeded, SandboxViolation
 from perdure.strict import RunFailed, step, workflow
+from perdure.testing import Simulation
 
 
 @workflow(id="fulfill-order")
@@ -94,6 +98,18 @@ DECLARATIONS: dict[str, tuple[Callable[[], Any], str]] = {
     "no ledger": (lambda: Runtime(), "write Runtime(ledger"),
     "bodies in memory": (lambda: Runtime("x.duckdb", residents_max=-1), "at least 0"),
     "clock": (lambda: Runtime("x.duckdb", clock=3), "RuntimeClock()"),
+    "option of a policy": (lambda: RetryPolicy(max_attemps=3), "did you mean max_attempts?"),
+    "jitter as a text": (lambda: RetryPolicy(jitter="0.1"), "a number from 0 to 1"),
+    "factor as a text": (lambda: RetryPolicy(factor="2"), "a number of at least 1"),
+    "factor without end": (lambda: RetryPolicy(factor=float("inf")), "a number of at least 1"),
+    "option of a queue": (lambda: Queue("q", max_concurent_runs=3), "did you mean max_concurrent_runs?"),
+    "no name of a queue": (lambda: Queue(), "write Queue(name"),
+    "option of a rate": (lambda: Rate(3, pr="1m"), "did you mean per?"),
+    "no period of a rate": (lambda: Rate(3), "write Rate(limit"),
+    "one queue instead of a list": (lambda: Runtime("x.duckdb", queues=Queue("q")), "queues=[Queue("),
+    "option of a simulation": (lambda: Simulation(sed=3), "did you mean seed?"),
+    "queues of a simulation": (lambda: Simulation(queues=3), "queues=[Queue("),
+    "limit of a simulation": (lambda: Simulation(max_concurrent_runs=0), "at least 1"),
     "drain": (lambda: Runtime("x.duckdb", drain="soon"), '"30s"'),
 }
 
@@ -103,6 +119,11 @@ def test_a_wrong_declaration_shows_the_fix(make: Callable[[], Any], fix: str) ->
     with pytest.raises(DefinitionError) as refused:
         make()
     assert fix in refused.value.fix
+
+
+def test_a_delay_that_grows_beyond_all_numbers_is_the_longest() -> None:
+    for factor in (1e9, 10**9, 1e308):
+        assert RetryPolicy(max_attempts=99, factor=factor, max_delay="1m").delay_us(98, 0.5) == 60_000_000
 
 
 def test_the_line_of_a_wrong_call_is_named() -> None:

@@ -443,6 +443,7 @@ def test_a_child_that_could_only_begin_after_its_parent_fails_with_the_fix() -> 
     (lambda: Queue("emails", debounce_max="5s"), "debounce_max without debounce"),
     (lambda: Queue("emails", debounce="5s", debounce_max="1s"), "debounce_max='1s' can't be used"),
     (lambda: Queue("emails", singleton="first"), "singleton='first' can't be used"),  # type: ignore[arg-type]
+    (lambda: Queue("emails", singleton="skip", max_concurrent_runs_per_key=2), "is a singleton and has"),
     (lambda: Rate(0, per="1m"), "limit=0 can't be used"),
     (lambda: Rate(1, per="soon"), "per='soon' can't be used"),
     (lambda: Rate(1, per=0), "per=0 can't be used"),
