@@ -333,7 +333,7 @@ async def test_a_diverged_run_is_forked_before_the_place_that_diverged(open_runt
     async with open_runtime(diverging) as runtime:
         run = await runtime.start("diverging", "x", run_id="r1")
         await run.wait("waiting_event", timeout="5s")
-    async with open_runtime(changed) as runtime:
+    async with open_runtime(changed, code="today") as runtime:
         run = runtime.handle("r1")
         await runtime.send_event("go")
         await run.wait("diverged", timeout="5s")
@@ -352,7 +352,7 @@ async def test_a_place_that_was_reached_when_a_diverged_run_recovered_can_be_for
     async with open_runtime(diverging) as runtime:
         run = await runtime.start("diverging", "x", run_id="r1")
         await run.wait("waiting_event", timeout="5s")
-    async with open_runtime(changed) as runtime:
+    async with open_runtime(changed, code="today") as runtime:
         await runtime.send_event("go")
         await runtime.handle("r1").wait("diverged", timeout="5s")
     async with open_runtime(diverging) as runtime:
