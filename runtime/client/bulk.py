@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Progress: TypeAlias = Callable[[int, int], object]  # called with how many were done, and of how many
 Act: TypeAlias = Callable[[Engine, str, Batch], bool]  # gives whether it did anything
+Found: TypeAlias = tuple[int, str]  # a run's number and its run_id
 
 _OPEN = tuple(status for status in STATUSES if status not in ENDED)
 _RUNS_PER_PAGE = 1000  # found at once
@@ -62,39 +63,40 @@ def _retry(engine: Engine, run_id: str, batch: Batch) -> bool:
 async def _all(runtime: Runtime, wanted: RunFilter | None, act: Act, progress: Progress | None) -> int:
     if wanted is None:
         return 0  # no run of these statuses can be meant
-    run_ids = await _found(runtime, wanted)
-    run_ids.reverse()
+    found = await _found(runtime, wanted)
+    found.reverse()
     done = 0
-    for start in range(0, len(run_ids), _RUNS_PER_BATCH):
-        left: Sequence[str] = run_ids[start : start + _RUNS_PER_BATCH]
+    for start in range(0, len(found), _RUNS_PER_BATCH):
+        left: Sequence[Found] = found[start : start + _RUNS_PER_BATCH]
         while left:
-            number, left = await runtime.ask(partial(_each, run_ids=left, act=act))
+            number, left = await runtime.ask(partial(_each, runs=left, act=act))
             done += number
         if progress is not None:
-            progress(min(start + _RUNS_PER_BATCH, len(run_ids)), len(run_ids))
+            progress(min(start + _RUNS_PER_BATCH, len(found)), len(found))
     return done
 
 
-async def _found(runtime: Runtime, wanted: RunFilter) -> list[str]:
-    """The ids of all runs of a filter, newest first."""
-    run_ids: list[str] = []
+async def _found(runtime: Runtime, wanted: RunFilter) -> list[Found]:
+    """All runs of a filter, newest first."""
+    found: list[Found] = []
     while rows := await runtime.ask(partial(_page, wanted=wanted)):
-        run_ids += [run_id for _, run_id in rows]
+        found += rows
         wanted = replace(wanted, before_run=rows[-1][0])
-    return run_ids
+    return found
 
 
-def _page(engine: Engine, batch: Batch, wanted: RunFilter) -> list[tuple[int, str]]:
+def _page(engine: Engine, batch: Batch, wanted: RunFilter) -> list[Found]:
     return [(row.run, row.run_id) for row in engine.ledger.runs(wanted)]
 
 
-def _each(engine: Engine, batch: Batch, run_ids: Sequence[str], act: Act) -> tuple[int, list[str]]:
+def _each(engine: Engine, batch: Batch, runs: Sequence[Found], act: Act) -> tuple[int, list[Found]]:
     """Do it to each; give to how many, and those of which only the next batch knows what became of them."""
+    engine.residents.prefetch([run for run, _ in runs])
     done, unsettled = 0, []
-    for run_id in run_ids:
+    for run, run_id in runs:
         try:
             done += act(engine, run_id, batch)
         except Unsettled:
-            unsettled.append(run_id)
+            unsettled.append((run, run_id))
         engine.families.settle(batch)
     return done, unsettled

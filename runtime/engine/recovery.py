@@ -40,7 +40,8 @@ def recover(inbox: Inbox) -> Future[None]:
 def _begin(inbox: Inbox, engine: Engine, batch: Batch) -> None:
     diverged = _registered(engine, engine.ledger.runs(RunFilter(statuses=("diverged",), limit=None)))
     _resume(engine, batch, diverged[:_DIVERGED_AT_ONCE_MAX])
-    runs = _registered(engine, engine.ledger.interrupted()) + diverged[_DIVERGED_AT_ONCE_MAX:]
+    cut_off = (row for row in engine.ledger.interrupted() if row.status != "diverged")  # those are tried once
+    runs = _registered(engine, cut_off) + diverged[_DIVERGED_AT_ONCE_MAX:]
     if runs:
         logger.info("Resuming %d runs that were cut off.", len(runs))
     for start in range(0, len(runs), _RESUMED_PER_BATCH):

@@ -48,6 +48,16 @@ async def test_a_gone_step_stops_the_run_where_it_is_asked_for_and_back_again_it
     assert (await deploys.finish()).endswith("charge-1250")
 
 
+async def test_what_stays_diverged_is_told_once_at_a_start(deploys: Deploys, caplog: pytest.LogCaptureFixture) -> None:
+    await deploys.begin()
+    deploys.release(ONLY_RESERVE, head=NO_CHARGE)
+    await deploys.stopped()
+    caplog.clear()
+    async with deploys.live() as runtime:
+        await runtime.ask(lambda engine, batch: None)
+    assert caplog.text.count("Run r stopped as diverged") == 1
+
+
 async def test_a_step_that_no_longer_takes_the_old_arguments_stops_the_run_and_burns_no_attempt(
     deploys: Deploys,
 ) -> None:

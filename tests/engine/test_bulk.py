@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from perdure import MemoryLedger, Runtime
+from perdure.storage.columns import Columns
 from perdure.strict import workflow
 
 mended: set[str] = set()
@@ -90,6 +91,19 @@ async def test_runs_of_a_version_that_nobody_registered_are_left_as_they_are(ope
     async with open_runtime(waits, code="today") as runtime:
         assert await runtime.retry_runs() == 0
         assert {str(run) for run in await runtime.runs()} == {"failed"}
+
+
+async def test_runs_that_are_cancelled_after_a_restart_are_read_by_the_batch_and_not_one_by_one(tmp_path, monkeypatch):
+    async with Runtime(tmp_path / "many.duckdb", workflows=[waits]) as runtime:
+        await started(runtime, "waits", 60, "waiting_event")
+    async with Runtime(tmp_path / "many.duckdb", workflows=[waits]) as runtime:
+        asked: list[object] = []
+        for name in ("run", "numbered", "entries"):  # of one run each
+            one = getattr(Columns, name)
+            monkeypatch.setattr(Columns, name, lambda *given, one=one: asked.append(given[1]) or one(*given))
+        assert await runtime.cancel_runs(workflow="waits") == 60
+    # One question for each is left: whether what its body dropped was a child.
+    assert len(asked) <= 60 + 4, len(asked)
 
 
 def test_blocking_bulk():
