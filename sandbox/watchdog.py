@@ -44,6 +44,7 @@ class Watchdog:
     def __init__(self, seconds: float = DEFAULT_SECONDS) -> None:
         self.seconds = seconds  # wall-clock limit of one activation; 0 or less: no limit
         self._began = 0.0  # 0: nobody is inside
+        self._again = False  # whether what is inside went through a wait since the patrol last looked
         self._thread = 0  # identity of the thread that is inside
         self._thrown = False
         self._lock = threading.Lock()
@@ -58,8 +59,7 @@ class Watchdog:
 
     def again(self) -> None:
         """Give what is inside its whole time anew: a replay walks through many waits in one activation."""
-        if self._began:
-            self._began = time.monotonic()
+        self._again = True  # the patrol looks at the clock: every step of a replay comes here
 
     def end(self) -> bool:
         """Note that the thread has left the body; nothing is thrown into it any more. Tell whether anything was."""
@@ -86,7 +86,12 @@ class Watchdog:
         while True:
             # A tenth of the limit: late by that much at most, and a sleeping patrol costs nothing.
             time.sleep(min(1.0, max(0.01, self.seconds / 10)) if self.seconds > 0 else 1.0)
-            if self._is_late():
+            if self._again:
+                with self._lock:
+                    self._again = False
+                    if self._began:
+                        self._began = time.monotonic()
+            elif self._is_late():
                 with self._lock:
                     # Again and again until the body has left: a task keeps what is thrown while it runs, and the loop
                     # goes on with the next one.

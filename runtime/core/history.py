@@ -117,17 +117,16 @@ class Stride:
         changes: the changes whose new way the body has taken since; a replay need not ask for them.
         ending: how the body ended, if it did.
         last: position of its last entry.
+        result: its only cause, when that is the result of a step.
     """
 
-    # Written out: a replay makes one of these for every step.
-    __slots__ = ("causes", "changes", "commands", "ending", "last")
-
-    def __init__(self, causes: list[Entry], last: int) -> None:
-        self.causes = causes
-        self.commands: dict[str, Entry] = {}
-        self.changes: tuple[str, ...] = ()
-        self.ending: Entry | None = None
-        self.last = last
+    # A replay makes one of these for every step: what most don't have is the class's, and `strides` fills in the rest.
+    causes: list[Entry]
+    commands: dict[str, Entry]
+    changes: tuple[str, ...] = ()
+    ending: Entry | None = None
+    last: int = -1
+    result: Entry | None = None
 
 
 def command_key(kind: str, command: str) -> str:
@@ -146,7 +145,17 @@ def strides(entries: Iterable[Entry], deferred: list[Entry]) -> Iterator[Stride]
     commands: dict[str, Entry] = {}
     for entry in entries:
         kind = entry[2]
-        if kind in _COMMANDS:
+        # Most entries are one of these two, and comparing is quicker than looking up.
+        if kind == kinds.STEP:
+            commands[entry[4]] = entry
+        elif kind == kinds.STEP_COMPLETED and stride is not None and not diverged:
+            stride.last = entry[1] - 1
+            yield stride
+            stride = Stride()
+            stride.causes = [entry]
+            stride.commands = commands = {}
+            stride.result = entry
+        elif kind in _COMMANDS:
             if kind not in _APART:
                 commands[entry[4]] = entry
             elif kind == kinds.DROPPED:
@@ -160,8 +169,9 @@ def strides(entries: Iterable[Entry], deferred: list[Entry]) -> Iterator[Stride]
             if stride is not None:
                 stride.last = entry[1] - 1
                 yield stride
-            stride = Stride([entry], entry[1])
-            commands = stride.commands
+            stride = Stride()
+            stride.causes = [entry]
+            stride.commands = commands = {}
         elif kind in _ENDINGS:
             if stride is not None:
                 stride.ending = entry
@@ -173,8 +183,9 @@ def strides(entries: Iterable[Entry], deferred: list[Entry]) -> Iterator[Stride]
                 if stride is not None:
                     stride.last = entry[1] - 1
                     yield stride
-                stride = Stride(list(deferred), entry[1])
-                commands = stride.commands
+                stride = Stride()
+                stride.causes = list(deferred)
+                stride.commands = commands = {}
                 deferred.clear()
     if stride is not None:
         stride.last = entry[1]

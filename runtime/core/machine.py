@@ -35,7 +35,7 @@ from perdure.core.outcomes import OUTCOMES, Outcome
 from perdure.core.patches import Patches
 from perdure.core.promised import Promised, neglected
 from perdure.core.reading import entries_in_order
-from perdure.core.refusals import name_used_twice, no_entropy, outside_of_body, too_long
+from perdure.core.refusals import no_entropy, outside_of_body, too_long
 from perdure.core.sites import site, waiting_site
 from perdure.core.state import deadline_of
 from perdure.core.step import StepContext
@@ -51,6 +51,7 @@ from perdure.texts import checked_text
 
 State = Literal["waiting to begin", "running", "ended"]
 SETS = (OrderedSet, OrderedFrozenSet)
+_refill = fuel.refill  # for each step of a replay
 
 
 class Machine(Answering):
@@ -77,12 +78,12 @@ class Machine(Answering):
         self._cancel: str | None = None  # "cancel" or "timeout" once it was requested
         self._expected: dict[str, Entry] | None = None  # while replaying: what this stride must still ask for
         self._asked: list[Entry] = []  # while living: what it asked for
-        self._names: dict[str, str] = {}  # names that step.run used, with their identity
+        self.names: dict[str, str] = {}  # that step.run used, with their lines: each may be used once
         self._divergence: Divergence | None = None
         self.difference: Difference | None = None  # what `_divergence` says in words
         self._now = 0
         self._input: Any = None
-        self._stride = Stride([], -1)  # the one that is replayed
+        self._stride = Stride()  # the one that is replayed
         self._coming: Stride | None = None  # the one after it
         self._walk: Iterator[Stride] = iter(())
         self._replayed_length = 0  # entries of the run that is replayed
@@ -172,14 +173,19 @@ class Machine(Answering):
     def close(self) -> None:
         """Drop the body from memory; it comes back by replay."""
         self._closed = True
+        self._coming = None
         if self.loop.at_rest:
             self.loop.discard()  # nothing of the body runs any more, so that nobody has to watch it
         else:
             with self._active():
                 self.loop.discard()
+        for waiting in self.waiting.values():
+            if waiting.future is not None:
+                waiting.future.cancel()  # it holds the task that waited, which holds it
         self.waiting.clear()
         self.promised.clear()
         self._root = None
+        self._step = self.patches = cast("Any", None)  # both hold the machine
 
     def _active(self) -> Advancing:
         return Advancing(self, self.loop)
@@ -221,33 +227,37 @@ class Machine(Answering):
         the next cause would wake it at this very place. Going on without the detour through the loop is the same walk.
         Gives None, and changes nothing, whenever that is not so; `ask` is the long way.
         """
-        expected, coming = self._expected, self._coming
-        if not expected or coming is None or len(expected) != 1 or self._reused or self.loop.ready or self._closed:
+        expected, coming, loop = self._expected, self._coming, self.loop
+        if coming is None or not expected or len(expected) != 1:  # nothing comes after a divergence, nor once closed
             return None
-        if self._divergence is not None or self.conditions.open:
-            return None  # `ask` refuses whatever the body still tries; a condition is looked at after each cause
-        cause = coming.causes[0]
-        if cause.kind != kinds.STEP_COMPLETED or len(coming.causes) != 1:
+        cause = coming.result
+        if cause is None or loop.ready or self.conditions.open or self._reused:  # conditions are looked at in between
             return None
-        tasks = self.loop.tasks
+        tasks = loop.tasks
         branch = tasks[0].branch if len(tasks) == 1 else self.branch()
-        command = f"{branch.path}/{branch.commands}"
+        number = branch.commands
+        command = f"{branch.path}/{number}"
         recorded = expected.get(command)
-        # What `same_command` compares, written out: this runs for every step of a replay.
+        # What `same_command` compares, and what `_take_stride` does, written out: this runs for every step of a replay.
         if (
             recorded is None
-            or cause.command != command
-            or recorded.body != body
-            or recorded.name != name
-            or recorded.kind != kinds.STEP
-            or recorded.shape != shape
+            or cause[4] != command
+            or recorded[8] != body
+            or recorded[5] != name
+            or recorded[2] != kinds.STEP
+            or recorded[9] != shape
             or self._stride.ending is not None
         ):
             return None
-        branch.commands += 1
-        self._take_stride()
-        self._now = cause.at
-        fuel.refill(self.max_ops)
+        branch.commands = number + 1
+        self._stride = coming
+        self._expected = coming.commands
+        if coming.changes:
+            self.patches.recorded(coming.changes)
+        self._now = cause[3]
+        self._coming = next(self._walk, None)
+        watchdog.again()
+        _refill(self.max_ops)
         return cause
 
     def _deliver_all(self, causes: Sequence[Entry]) -> None:
@@ -466,12 +476,6 @@ class Machine(Answering):
             fields = {"command": waiting.command, "name": waiting.name, "detail": returned}
             self._asked.append(self.entry(kinds.DROPPED, self._now, **fields))
 
-    def claim(self, name: str, where: str) -> None:
-        """Refuse a name that `step.run` used before in this attempt: names find results again."""
-        if name in self._names:
-            raise name_used_twice(name, where or site(), self._names[name])
-        self._names[name] = where
-
     def _diverge(self, recorded: Entry | None, replayed: Entry) -> NoReturn:
         if recorded is None and self._expected:
             recorded = next(iter(self._expected.values()))
@@ -484,6 +488,7 @@ class Machine(Answering):
         position = recorded.position if recorded is not None else (self._stride.last + 1)
         self.difference = Difference(recorded, replayed, position, self._replayed_length, where)
         self._divergence = divergence_of(self.facts, self.difference)
+        self._coming = None  # `ask` refuses whatever the body still tries
 
     def _where(self, position: int | None = None) -> str:
         facts = self.facts

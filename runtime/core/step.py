@@ -21,6 +21,7 @@ from perdure.core.lacking import lacking
 from perdure.core.outcomes import value_of
 from perdure.core.promised import noting
 from perdure.core.receiving import Receiving
+from perdure.core.refusals import name_used_twice
 from perdure.core.sites import site
 from perdure.core.stream import Stream, checked_namespace
 from perdure.declare.options import Delivery, Retries, StepOptions
@@ -31,9 +32,10 @@ from perdure.sandbox import activation
 from perdure.sandbox.handed import handed_over, is_ordinary
 from perdure.storage import entries as kinds
 from perdure.storage.encoding import Encoded, encode_arguments
+from perdure.storage.plain import parse
 
 if TYPE_CHECKING:
-    pass
+    from perdure.core.machine import Machine
 
 T = TypeVar("T")
 OnParentClose = Literal["cancel", "abandon"]
@@ -107,75 +109,21 @@ class StepContext(Receiving):
             options = _DEFAULTS
         else:
             options = _DEFAULTS.overridden(retries, timeout, delivery, on_error, heartbeat_timeout)
-        where = site() if self._machine.living else ""  # _here(), without one more call
-        # What `Promised.note` does, written out: this runs for every step of a replay.
-        promised = self._machine.promised
-        promised.count = token = promised.count + 1
-        coroutine = promised.given[token] = self._run(name, fn, args, NO_FACTS, options, where, True, token)
-        return coroutine
-
-    async def _run(
-        self,
-        name: str,
-        fn: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
-        options: StepOptions,
-        where: str,
-        unique: bool,
-        token: int = 0,
-    ) -> Any:
         machine = self._machine
-        machine.promised.given.pop(token, None)
-        fn = handed_over(fn)
-        if type(fn) is StepDefinition:
-            options = fn.step_options if options is _DEFAULTS else options
-            fn = fn.function
-        if type(name) is not str or not name:
-            raise _no_name(name)
-        call = None
-        if is_ordinary(fn) and not kwargs:
-            arguments = encode_arguments(args)
-        else:
-            call = prepare(name, fn, args, kwargs, options)
-            arguments = call.arguments
-        body, shape = arguments
-        if unique:
-            machine.claim(name, where)
-        known = machine.replayed(name, body, shape)
-        if known is not None:
-            return value_of(known)
-        if call is None:
-            call = prepare_ordinary(name, fn, arguments, options)
-        waiting = machine.ask(kinds.STEP, name, body, shape, call=call, detail=lambda _: _step_detail(call, where))
-        # As _outcome does, without one more coroutine: most of a replay is this line.
-        future = waiting.future
-        try:
-            return await future  # type: ignore[misc]  # only timers have none
-        except asyncio.CancelledError:
-            if future.cancelled():  # type: ignore[union-attr]
-                machine.drop(waiting)
-            raise
+        where = site() if machine.living else ""  # _here(), without one more call
+        # What `Promised.note` does, written out: this runs for every step of a replay.
+        promised = machine.promised
+        promised.count = token = promised.count + 1
+        coroutine = promised.given[token] = _run(machine, name, fn, args, NO_FACTS, options, where, True, token)
+        return coroutine
 
     def call(
         self, definition: StepDefinition[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Coroutine[Any, Any, Any]:
         """Run a decorated step that a body called like a function."""
-        return self._machine.promised.note(self._call(definition, args, kwargs, self._here()))
-
-    async def _call(
-        self, definition: StepDefinition[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], where: str
-    ) -> Any:
-        name = definition.given_name
-        # A name of the author's own is unique like step.run's; the function's name is numbered within the branch.
-        unique = name is not None
-        if name is None:
-            # A replay of a body with one task asks for nothing else than its branch: `ask` looks at the rest.
-            tasks = self._machine.loop.tasks
-            alone = len(tasks) == 1 and not self._machine.living
-            branch = tasks[0].branch if alone else self._machine.branch()
-            name = branch.call_name(definition.name)
-        return await self._run(name, definition.function, args, kwargs, definition.step_options, where, unique)
+        machine = self._machine
+        where = site() if machine.living else ""
+        return machine.promised.note(_call(machine, definition, args, kwargs, where))
 
     async def map(
         self,
@@ -203,15 +151,15 @@ class StepContext(Receiving):
                 f"concurrency={concurrency!r} can't be used.", fix="give a whole number of at least 1"
             )
         options = _DEFAULTS.overridden(retries, timeout, delivery, on_error, heartbeat_timeout)
-        where = self._here()
+        machine, where = self._machine, self._here()
         room = None if concurrency is None else asyncio.Semaphore(concurrency)
 
         async def one(index: int, item: Any) -> Any:
             step_name = f"{name}[{index}]"
             if room is None:
-                return await self._run(step_name, fn, (item,), {}, options, where, True)
+                return await _run(machine, step_name, fn, (item,), {}, options, where, True)
             async with room:
-                return await self._run(step_name, fn, (item,), {}, options, where, True)
+                return await _run(machine, step_name, fn, (item,), {}, options, where, True)
 
         return await self.parallel([one(index, item) for index, item in enumerate(items)])
 
@@ -365,6 +313,70 @@ class StepContext(Receiving):
         with activation.suspended():  # validation is ours, not the body's
             going_on = ContinueAs(self._machine.executable.encode_input(input))
         raise going_on
+
+
+# A function, because `__getattr__` of the class makes each look-up in an object of it several times as slow.
+async def _run(
+    machine: Machine,
+    name: str,
+    fn: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    options: StepOptions,
+    where: str,
+    unique: bool,
+    token: int = 0,
+) -> Any:
+    machine.promised.given.pop(token, None)
+    ordinary = is_ordinary(fn)
+    if not ordinary:
+        fn = handed_over(fn)
+        if type(fn) is StepDefinition:
+            options = fn.step_options if options is _DEFAULTS else options
+            fn = fn.function
+        ordinary = is_ordinary(fn)
+    if type(name) is not str or not name:
+        raise _no_name(name)
+    call = None
+    if ordinary and not kwargs:
+        arguments = encode_arguments(args)
+    else:
+        call = prepare(name, fn, args, kwargs, options)
+        arguments = call.arguments
+    body, shape = arguments
+    if unique:
+        if name in machine.names:
+            raise name_used_twice(name, where or site(), machine.names[name])
+        machine.names[name] = where
+    known = machine.replayed(name, body, shape)
+    if known is not None:
+        return parse(known[8] or "null") if known[9] is None else value_of(known)
+    if call is None:
+        call = prepare_ordinary(name, fn, arguments, options)
+    waiting = machine.ask(kinds.STEP, name, body, shape, call=call, detail=lambda _: _step_detail(call, where))
+    # As _outcome does, without one more coroutine: most of a replay is this line.
+    future = waiting.future
+    try:
+        return await future  # type: ignore[misc]  # only timers have none
+    except asyncio.CancelledError:
+        if future.cancelled():  # type: ignore[union-attr]
+            machine.drop(waiting)
+        raise
+
+
+async def _call(
+    machine: Machine, definition: StepDefinition[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], where: str
+) -> Any:
+    name = definition.given_name
+    # A name of the author's own is unique like step.run's; the function's name is numbered within the branch.
+    unique = name is not None
+    if name is None:
+        # A replay of a body with one task asks for nothing else than its branch: `ask` looks at the rest.
+        tasks = machine.loop.tasks
+        alone = len(tasks) == 1 and not machine.living
+        branch = tasks[0].branch if alone else machine.branch()
+        name = branch.call_name(definition.name)
+    return await _run(machine, name, definition.function, args, kwargs, definition.step_options, where, unique)
 
 
 async def _let_others_run() -> None:
