@@ -30,7 +30,7 @@ class Shared(NamedTuple):
 def shared_containers(kind: type, mentioned: set[str]) -> Iterator[Shared]:
     """Go through the containers of a class that some code of the body reads by name."""
     for name, value in list(vars(kind).items()):
-        if name in mentioned and values.is_mutable(value) and name != "model_config" and not name.endswith("_"):
+        if name in mentioned and values.is_mutable(value) and name != "model_config":
             found = _written(kind, name)
             if found is not None:
                 yield Shared(*found, _shared(f"{kind.__name__}.{name}"))
@@ -73,20 +73,25 @@ def default_factories(kind: type, call: ast.Call | None) -> Iterator[tuple[str, 
     if None in given:  # **values
         return
     fields = _factories(kind)
-    for index, (name, factory) in enumerate(fields):
-        if factory is not None and name not in given and index >= len(call.args):
+    given.update([name for name, _, positional in fields if positional][: len(call.args)])
+    for name, factory, _ in fields:
+        if factory is not None and name not in given:
             yield name, factory
 
 
-def _factories(kind: type) -> list[tuple[str, Callable[..., Any] | None]]:
+def _factories(kind: type) -> list[tuple[str, Callable[..., Any] | None, bool]]:
+    """List the fields of a class: name, factory, and whether a call may give it by its place."""
     models: dict[str, Any] | None = getattr(kind, "__pydantic_fields__", None)
     if isinstance(models, dict):
-        return [(name, field.default_factory) for name, field in models.items()]
+        return [(name, field.default_factory, True) for name, field in models.items()]  # of a RootModel: the only one
     if dataclasses.is_dataclass(kind):
         return [
-            (field.name, None if field.default_factory is dataclasses.MISSING else field.default_factory)
+            (
+                field.name,
+                None if field.default_factory is dataclasses.MISSING else field.default_factory,
+                field.init and not field.kw_only,  # one that no call gives is made all the same
+            )
             for field in dataclasses.fields(kind)
-            if field.init
         ]
     return []
 

@@ -37,6 +37,13 @@ async def forgets_a_sleep(input: str, step) -> str:
     return "done" if grace else "never"
 
 
+@workflow(id="forgets-the-first-of-many")
+async def forgets_the_first_of_many(input: str, step) -> int:
+    lost = charge(0)
+    total = sum([await charge(cents) for cents in range(200)])
+    return total if lost else 0
+
+
 @workflow(id="gives-back")
 async def gives_back(input: str, step) -> object:
     return step.run("first", charge, 1)
@@ -45,6 +52,17 @@ async def gives_back(input: str, step) -> object:
 @workflow(id="leaves-a-task")
 async def leaves_a_task(input: str, step) -> str:
     asyncio.create_task(step.run("first", charge, 1))  # noqa: RUF006
+    return "done"
+
+
+@workflow(id="pays-twice")
+async def pays_twice(input: str, step) -> int:
+    return await charge(1) + await charge(2)
+
+
+@workflow(id="leaves-a-child")
+async def leaves_a_child(input: str, step) -> str:
+    asyncio.create_task(step.invoke("first", pays_twice, "x"))  # noqa: RUF006
     return "done"
 
 
@@ -68,7 +86,9 @@ async def takes_back(input: str, step) -> str:
     task = asyncio.create_task(step.run("cancelled", charge, 2))
     task.cancel()
     late = asyncio.create_task(step.sleep("late", "1d"))
+    begun = asyncio.create_task(step.run("begun", charge, 3))
     await asyncio.sleep(0)
+    begun.cancel()
     late.cancel()
     return "done"
 
@@ -94,8 +114,14 @@ async def keeps_a_ticker(input: str, step) -> str:
 @pytest.mark.parametrize("residents_max", [0, 100])
 @pytest.mark.parametrize(
     ("definition", "name"),
-    [(forgets_a_step, "first"), (forgets_a_call, "charge"), (forgets_a_sleep, "grace"), (gives_back, "first")],
-    ids=["step", "decorated", "sleep", "returned"],
+    [
+        (forgets_a_step, "first"),
+        (forgets_a_call, "charge"),
+        (forgets_a_sleep, "grace"),
+        (gives_back, "first"),
+        (forgets_the_first_of_many, "charge"),
+    ],
+    ids=["step", "decorated", "sleep", "returned", "many"],
 )
 def test_a_call_that_nobody_awaited_fails_the_run_for_good(
     perdure_runtime, perdure_clock, definition, name: str, residents_max: int
@@ -125,9 +151,9 @@ def test_the_line_that_asked_is_named(perdure_runtime, perdure_clock) -> None:
     assert f"test_never_awaited.py:{line}," in failed.value.__cause__.where
 
 
-@pytest.mark.parametrize("definition", [leaves_a_task, leaves_a_group], ids=["task", "group"])
+@pytest.mark.parametrize("definition", [leaves_a_task, leaves_a_group, leaves_a_child], ids=["task", "group", "child"])
 def test_a_task_at_work_that_nobody_awaited_fails_the_run(perdure_runtime, definition) -> None:
-    with perdure_runtime(definition) as runtime:
+    with perdure_runtime(definition, pays_twice) as runtime:
         run = runtime.start(definition, "x")
         with pytest.raises(RunFailed) as failed:
             run.result()

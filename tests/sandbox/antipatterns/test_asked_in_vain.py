@@ -117,7 +117,7 @@ HARMLESS = {
     ),
     "nothing waits": "try:\n    plain()\nexcept BaseException:\n    pass",
     "a step's own handler": (
-        "async def guarded():\n    try:\n        await asyncio.to_thread(plain)\n    except BaseException:\n        pass\n"
+        "async def guarded():\n    try:\n        await asyncio.sleep(0)\n    except BaseException:\n        pass\n"
         "await step.run('a', guarded)"
     ),
     "ordinary except": "try:\n    await ship()\nexcept Exception:\n    pass",
@@ -145,6 +145,7 @@ def test_all_of_them_come_at_once_in_line_order(declared) -> None:
 
 SHARED = {
     "dictionary": ("known = {}", "T.known['a'] = 1"),
+    "name with an underscore behind": ("type_ = []", "T.type_.append(1)"),
     "annotated list": ("known: ClassVar[list[int]] = []", "T.known.append(1)"),
     "through an instance": ("known = set()", "T().known.add(1)"),
 }
@@ -167,6 +168,8 @@ UNSHARED = {
     + body("print(T().other())"),
     "made for each instance": "@dataclass\nclass T:\n    known: list = field(default_factory=list)\n"
     + body("T().known.append(1)"),
+    "configuration of a model": "class T(BaseModel):\n    model_config = {'frozen': True}\n    at: int = 0\n"
+    + body("print(T().at, T.model_config)"),
     "field of a model": "class T(BaseModel):\n    known: list[int] = []\n" + body("T().known.append(1)"),
 }
 
@@ -210,6 +213,54 @@ def test_defaults_that_a_body_leaves_to_the_real_clock_are_refused(declared) -> 
 
 def test_a_body_that_gives_them_itself_is_let_through(declared) -> None:
     declared(MODEL + body("print(T(id=uuid.uuid4(), at=datetime.now(), name='x'))"))
+
+
+STAMPED = """
+@dataclass
+class T:
+    id: uuid.UUID = field(default_factory=uuid.uuid4)
+    seen: set[str] = field(init=False, default_factory=set)
+    note: str = field(kw_only=True, default_factory=str)
+    items: list[int] = field(default_factory=list)
+"""
+
+
+@pytest.mark.parametrize(
+    "line", ["T(uuid.uuid4())", "T(*[uuid.uuid4()])", "T(**{'id': uuid.uuid4()})", "T(id=uuid.uuid4(), items=[])"]
+)
+def test_however_a_body_gives_them_it_is_let_through(declared, line: str) -> None:
+    declared(STAMPED + body(line))
+
+
+@pytest.mark.parametrize("options", ["init=False, ", "kw_only=True, "])
+def test_a_place_in_the_call_gives_no_field_that_has_none(declared, options: str) -> None:
+    made = f"@dataclass\nclass T:\n    id: object = field({options}default_factory=uuid.uuid4)\n    name: str = ''\n"
+    with pytest.raises(PolicyViolation, match=r"T\.id by uuid4"):
+        declared(made + body("T('x')"))
+
+
+@pytest.mark.parametrize("line", ["T()", "T(items=[1])"])
+def test_a_dataclass_that_is_left_to_make_them_is_refused(declared, line: str) -> None:
+    with pytest.raises(PolicyViolation, match="native-default"):
+        declared(STAMPED + body(line))
+
+
+@pytest.mark.parametrize("factory", ["partial(uuid.uuid4)", "lambda: uuid.uuid4()", "datetime.now", "time.time"])
+def test_whatever_the_factory_is_made_of_it_is_refused(declared, factory: str) -> None:
+    text = f"from functools import partial\n@dataclass\nclass T:\n    at: object = field(default_factory={factory})\n"
+    with pytest.raises(PolicyViolation, match="native-"):
+        declared(text + body("T()"))
+    with pytest.raises(PolicyViolation, match="native-"):  # certain, so the lenient import refuses it too
+        declared(text + body("T()"), strict=False)
+
+
+@pytest.mark.parametrize("factory", ["list", "Part", "frozenset", "partial(dict, a=1)", "lambda: [1]"])
+def test_a_factory_that_makes_the_same_is_let_through(declared, factory: str) -> None:
+    declared(
+        "from functools import partial\nclass Part:\n    pass\n"
+        + f"@dataclass\nclass T:\n    at: object = field(default_factory={factory})\n"
+        + body("T()")
+    )
 
 
 def test_a_model_with_such_defaults_may_be_the_input(declared) -> None:
