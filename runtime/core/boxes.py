@@ -90,6 +90,10 @@ class Boxes:
         """How many messages each box keeps, but for empty ones."""
         return {box: len(kept) for box, kept in self._kept.items()}
 
+    def keeps(self, box: str) -> bool:
+        """Whether a message of this box waits to be taken."""
+        return box in self._kept
+
     def file(self, causes: Sequence[Entry], waiting: dict[str, Waiting]) -> None:
         """File the messages of a stride with several causes, before any of them is told.
 

@@ -19,6 +19,7 @@ from perdure.errors import HookRefused, WorkflowError
 from perdure.storage import entries as kinds
 from perdure.storage.entries import Entry
 from perdure.storage.failures import decode_failure
+from perdure.storage.fold import hook_box
 
 if TYPE_CHECKING:
     from perdure.core.machine import Machine
@@ -94,8 +95,8 @@ class Hook:
         return payload
 
     async def _next(self, *, once: bool) -> Any:
-        if self._refusal is not None:
-            raise self._refusal
+        if self._refusal is not None and not self._machine.boxes.keeps(hook_box(self.command)):
+            raise self._refusal  # a fork may have payloads from before the token was refused to it
         if self._disposed:
             return _DISPOSED
         machine = self._machine

@@ -4,6 +4,7 @@ What it takes over it replays, on today's code, before anything is written. The 
 is then fed live, so that the body asks anew. Commands of other branches that were unanswered at the cut are the fork's
 own to perform.
 
+    hooks       One token belongs to one open hook: while the other run has it open, the fork's is refused.
     children    One that was invoked and had not answered is started anew, as the fork's own. A spawned one stays the
                 other run's when it has completed by now, or when the body had heard of its end before the cut;
                 otherwise the fork starts its own.
@@ -307,6 +308,8 @@ class _Making:
                 continue
             if pending.kind == kinds.STEP and not pending.retrying:
                 batch.perform.append(engine.attempt(machine, pending.command, max(pending.attempt, 1)))
+            elif pending.kind == kinds.HOOK:
+                engine.messages.taken_over(machine, pending.command, batch)
             elif pending.kind == kinds.CHILD_RESULT and pending.child_run_id not in self.own_children:
                 batch.follow.append(partial(engine.families.look_again, machine, pending, batch))
         for child, command in self.own_children.items():

@@ -121,7 +121,14 @@ class Messages:
         if other is None:
             batch.hooks.setdefault(token, []).append((run, entry.command))
         else:
-            batch.follow.append(lambda: self._refuse_hook(machine, entry, token, other, batch))
+            batch.follow.append(lambda: self._refuse_hook(machine, entry.command, token, other, batch))
+
+    def taken_over(self, machine: Machine, command: str, batch: Batch) -> None:
+        """A fork has a hook of the run that it comes from: it is the fork's only if nobody else has it open."""
+        hook = machine.waiting[command].call
+        other = None if hook.closed else self._another(machine, command, hook.token, batch)
+        if other is not None:
+            batch.follow.append(lambda: self._refuse_hook(machine, command, hook.token, other, batch))
 
     # ── doing it ─────────────────────────────────────────────────────────────────────────────────
 
@@ -166,20 +173,23 @@ class Messages:
         return _Holder(run, command, pending.position, row.run_id, pending.closed)
 
     def _other_holder(self, machine: Machine, entry: Entry, token: str, batch: Batch) -> _Holder | None:
-        """Another open hook that has the token that a body gave; what the runtime thought up, nobody else has."""
-        if not entry.name:
+        """Another open hook that has the token; what the runtime has just thought up, nobody else has."""
+        if not entry.name and entry.command not in machine.hooks_before:
             return None
+        return self._another(machine, entry.command, token, batch)
+
+    def _another(self, machine: Machine, command: str, token: str, batch: Batch) -> _Holder | None:
         for holder in self._holders(token, batch):
             mine = holder.run == machine.facts.run
             # Of this run, only what this attempt made counts: one of an attempt before goes over to the new hook.
-            if mine and (holder.command == entry.command or holder.command not in machine.waiting):
+            if mine and (holder.command == command or holder.command not in machine.waiting):
                 continue
             if not holder.answered:
                 return holder
         return None
 
-    def _refuse_hook(self, machine: Machine, entry: Entry, token: str, other: _Holder, batch: Batch) -> None:
-        if machine.ended or entry.command not in machine.waiting:
+    def _refuse_hook(self, machine: Machine, command: str, token: str, other: _Holder, batch: Batch) -> None:
+        if machine.ended or command not in machine.waiting:
             return  # in the same breath the body ended, or disposed of it
         error = HookRefused(
             f"the token {token!r} is taken.",
@@ -188,7 +198,7 @@ class Messages:
             fix="choose another token, or have that run dispose of its hook first; step.hook() makes one of its own",
         )
         body, shape = encode_failure(error)
-        fields = {"command": entry.command, "name": token, "body": body, "shape": shape}
+        fields = {"command": command, "name": token, "body": body, "shape": shape}
         self._engine.feed(machine, batch, machine.entry(kinds.HOOK_REFUSED, batch.now, **fields))
 
 
