@@ -60,6 +60,8 @@ def check_determinism(
     inputs: st.SearchStrategy[Any] | None = None,
     steps: Steps | None = None,
     events: Mapping[str, Any] | None = None,
+    signals: Mapping[str, Any] | None = None,
+    hooks: Mapping[str, Any] | None = None,
     during: During | None = None,
     invariants: Iterable[Invariant] = (),
     faults: Sequence[Kind] = UNSEEN,
@@ -89,6 +91,8 @@ def check_determinism(
             are drawn from their return annotations. No step is called for real unless it is given here.
         events: by type, what is sent to whoever waits for it: a strategy, a value, or a function of what the wait must
             match. Events of other types don't come.
+        signals, hooks: the same for signals, by name, and for hooks, by token or a pattern of tokens ("approval:*"): a
+            strategy, a value, or a function of the message's number.
         during: plays the rest of the outside; see `crash_everywhere`.
         invariants: predicates over a simulation at its end; False or an AssertionError breaks one.
         faults: kinds that are drawn; by default `Crash`, `TornTail`, `DuplicateOutcome`. `StepError` makes attempts of
@@ -110,7 +114,7 @@ def check_determinism(
     seed = (chosen_seed() or 0) if seed is None else seed
     asked = checked_invariants(invariants, "invariants")
     search = _Search(
-        workflow, inputs if inputs is not None else inputs_of(workflow), steps, events, during, asked,
+        workflow, inputs if inputs is not None else inputs_of(workflow), steps, (events, signals, hooks), during, asked,
         tuple(faults), tuple(workflows), same_outcome, before, seed,
     )  # fmt: skip
     began = time.perf_counter()
@@ -134,7 +138,7 @@ class _Search:
         workflow: Definition,
         inputs: st.SearchStrategy[Any],
         steps: Steps | None,
-        events: Mapping[str, Any] | None,
+        messages: Sequence[Mapping[str, Any] | None],
         during: During | None,
         invariants: tuple[Invariant, ...],
         kinds: tuple[Kind, ...],
@@ -143,7 +147,7 @@ class _Search:
         before: Callable[[], object] | None,
         seed: int,
     ) -> None:
-        self._workflow, self._inputs, self._steps, self._events = workflow, inputs, steps, events
+        self._workflow, self._inputs, self._steps, self._messages = workflow, inputs, steps, messages
         self._during, self._invariants, self._workflows = during, invariants, workflows
         self._kinds = tuple(kind for kind in kinds if kind is not StepError)
         self._failures = StepError in kinds
@@ -191,9 +195,9 @@ class _Search:
     def _example(self, data: st.DataObject) -> None:
         self.examples += 1
         definitions = [self._workflow, *self._workflows]
-        world = DrawnWorld(data.draw, definitions, self._steps, self._events, failures=self._failures)
+        world = DrawnWorld(data.draw, definitions, self._steps, *self._messages, failures=self._failures)
         experiment = Experiment(
-            self._workflow, workflows=self._workflows, invariants=self._invariants, events=world.payloads,
+            self._workflow, workflows=self._workflows, invariants=self._invariants, post=world.post,
             during=self._during, before=self._before, seed=self._seed,
         )  # fmt: skip
         input = data.draw(self._inputs)

@@ -21,7 +21,7 @@ from perdure.storage.ledger import Pending
 from perdure.testing.fakes import Fakes, Steps
 from perdure.testing.faults import CallFault, StepError
 from perdure.testing.fitting import results_of
-from perdure.testing.messenger import Payload, fitting, given, wanted_by
+from perdure.testing.messenger import Numbered, Payload, Post, fitting, given, numbered, wanted_by
 
 T = TypeVar("T")
 
@@ -71,6 +71,7 @@ class DrawnWorld:
         steps: by step or name: a strategy, a function, an exception, or a value; results of all others are drawn from
             their return annotations.
         events: by type: a strategy, a value, or a function of what the wait must match.
+        signals, hooks: by name, and by token or a pattern of it: a strategy, a value, or a function of the number.
         failures: whether attempts fail, drawn attempt by attempt.
     """
 
@@ -80,6 +81,8 @@ class DrawnWorld:
         workflows: Iterable[object],
         steps: Steps | None,
         events: Mapping[str, Any] | None,
+        signals: Mapping[str, Any] | None,
+        hooks: Mapping[str, Any] | None,
         *,
         failures: bool = False,
     ) -> None:
@@ -90,10 +93,14 @@ class DrawnWorld:
         self._results: dict[str, Any] = {}  # by idempotency key
         self._failing: dict[str, tuple[int, When]] = {}  # how many attempts fail, before or after their effect
         self._payloads: dict[tuple[str, str], Any] = {}
-        self.payloads: dict[str, Payload] = {
-            kind: self._drawn_payload(what) if isinstance(what, st.SearchStrategy) else given(what)
-            for kind, what in (events or {}).items()
-        }
+        self.post = Post(
+            {
+                kind: self._drawn_payload(what) if isinstance(what, st.SearchStrategy) else given(what)
+                for kind, what in (events or {}).items()
+            },
+            self._numbered(signals),
+            self._numbered(hooks),
+        )
 
     def fakes(self) -> Fakes:
         """What stands in for steps in one life; acts begin afresh, what was drawn stays."""
@@ -120,6 +127,21 @@ class DrawnWorld:
             if (key if isinstance(key, str) else getattr(key, "name", None)) in (name, base):
                 return what if isinstance(what, st.SearchStrategy) else None
         return results_of(real, base)
+
+    def _numbered(self, messages: Mapping[str, Any] | None) -> dict[str, Numbered]:
+        return {
+            name: self._drawn_message(what) if isinstance(what, st.SearchStrategy) else numbered(what)
+            for name, what in (messages or {}).items()
+        }
+
+    def _drawn_message(self, strategy: st.SearchStrategy[Any]) -> Numbered:
+        def payload(run_id: str, box: str, number: int) -> Any:
+            place = (run_id, f"{box}/{number}")
+            if place not in self._payloads:
+                self._payloads[place] = self._draw(strategy)
+            return self._payloads[place]
+
+        return payload
 
     def _drawn_payload(self, strategy: st.SearchStrategy[Any]) -> Payload:
         def payload(run_id: str, pending: Pending) -> Any:

@@ -15,7 +15,7 @@ from perdure.testing.experiment import During, Experiment
 from perdure.testing.fakes import Steps
 from perdure.testing.faults import Crash, Fault, TornTail
 from perdure.testing.laws import Invariant, told_by_its_story
-from perdure.testing.messenger import given
+from perdure.testing.messenger import post_of
 
 __tracebackhide__ = told_by_its_story
 
@@ -56,6 +56,8 @@ def crash_everywhere(
     *,
     steps: Steps | None = None,
     events: Mapping[str, Any] | None = None,
+    signals: Mapping[str, Any] | None = None,
+    hooks: Mapping[str, Any] | None = None,
     during: During | None = None,
     invariants: Iterable[Invariant] = (),
     workflows: Sequence[object] = (),
@@ -75,6 +77,9 @@ def crash_everywhere(
     Args:
         steps: what stands in for steps, as `Simulation` takes it; others are called for real.
         events: by type, the payload that is sent to whoever waits for it, or a function of what the wait must match.
+        signals: by name, the payload that is sent to a run whenever it waits for one, or a function of the signal's
+            number (0 for the first of this name in the run).
+        hooks: the same by token; "approval:*" is every token that begins so, "*" each one.
         during: called with the simulation and the run whenever nothing more can happen at the present moment, until it
             does nothing; it plays the outside: it may send events, cancel, let time pass.
         invariants: predicates over a simulation at its end; False or an AssertionError breaks one.
@@ -87,7 +92,7 @@ def crash_everywhere(
     began = time.perf_counter()
     experiment = Experiment(
         workflow, workflows=workflows, invariants=invariants, during=during, before=before,
-        events={each: given(payload) for each, payload in (events or {}).items()},
+        post=post_of(events, signals, hooks),
     )  # fmt: skip
     reference = experiment.live(input, steps=steps)
     crashes, interrupted, calls = 0, 0, reference.calls

@@ -5,7 +5,7 @@ Knows how a life is begun and when it is at rest. Must not know who chooses inpu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from perdure.core.lifecycle import is_interruption
@@ -20,7 +20,7 @@ from perdure.testing.choices import Choices, Plain
 from perdure.testing.fakes import Fakes, Steps
 from perdure.testing.faults import CallFault, Fault
 from perdure.testing.laws import Invariant, LawBroken, checked_invariants, told_by_its_story
-from perdure.testing.messenger import Messenger, Payload
+from perdure.testing.messenger import Messenger, Post
 from perdure.testing.simulated_run import SimulatedRun
 from perdure.testing.simulation import Simulation
 
@@ -50,7 +50,7 @@ class Experiment:
 
     Args:
         workflow: what is started. workflows: the children that it may start.
-        events: by type, what is sent to whoever waits for it.
+        post: what is sent to whoever waits for it.
         during: called whenever nothing more can happen at the present moment, until it does nothing.
         before: called before every life, to reset what the author's fakes keep.
         seed: shown with a broken law, as what reproduces it.
@@ -62,7 +62,7 @@ class Experiment:
         *,
         workflows: Sequence[object] = (),
         invariants: Iterable[Invariant] = (),
-        events: Mapping[str, Payload] | None = None,
+        post: Post = Post(),  # noqa: B008  # it never changes
         during: During | None = None,
         before: Callable[[], object] | None = None,
         seed: int = 0,
@@ -71,7 +71,7 @@ class Experiment:
         self.workflow = workflow
         self.workflows = (workflow, *(each for each in workflows if each is not workflow))
         self.invariants = checked_invariants(invariants, "invariants")
-        self._events = dict(events or {})
+        self._post = post
         self._during = during
         self._before = before
         self._seed = seed
@@ -109,7 +109,7 @@ class Experiment:
         return simulation
 
     def _let_happen(self, simulation: Simulation, run: SimulatedRun) -> None:
-        messenger = Messenger(self._events)
+        messenger = Messenger(self._post)
         rests = 0
         while True:
             simulation.run(until=0)

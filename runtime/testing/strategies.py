@@ -134,6 +134,8 @@ def histories(
     inputs: st.SearchStrategy[Any] | None = None,
     steps: Mapping[Any, Any] | None = None,
     events: Mapping[str, Any] | None = None,
+    signals: Mapping[str, Any] | None = None,
+    hooks: Mapping[str, Any] | None = None,
     kinds: Sequence[Kind] = UNSEEN,
     workflows: Sequence[object] = (),
 ) -> History:
@@ -142,8 +144,8 @@ def histories(
     `history.ledger()` makes a ledger of one, and `assert_replays(history, workflow)` replays it. The other arguments
     are those of `check_determinism`.
     """
-    world = DrawnWorld(draw, [workflow, *workflows], steps, events)
-    experiment = Experiment(workflow, workflows=workflows, events=world.payloads)
+    world = DrawnWorld(draw, [workflow, *workflows], steps, events, signals, hooks)
+    experiment = Experiment(workflow, workflows=workflows, post=world.post)
     input = draw(inputs if inputs is not None else inputs_of(workflow))
     schedule = draw(schedules([each for each in kinds if each is not StepError] or UNSEEN, commits=12, calls=8))
     simulation = experiment.live(

@@ -1,4 +1,4 @@
-"""What reaches a run while it is diverged is told when it goes on, in order; the first may undo what the second answers."""
+"""What reaches a diverged run is told when it goes on, in order; the first may undo what the second answers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def stopping(first: str, waits: str) -> Any:
         try:
             await task
         except asyncio.CancelledError:
-            pass
+            await step.emit("stopped", None)
         taken = []
         if waits == "signal":
             taken = [await step.wait_for_signal("item"), await step.wait_for_signal("item")]
