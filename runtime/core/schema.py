@@ -61,6 +61,10 @@ def schema_of(wanted: object) -> Schema | None:
 
 def _made(wanted: Any) -> Schema:
     what = wanted.__name__ if inspect.isclass(wanted) else str(wanted)
+    if isinstance(wanted, str):  # pydantic would look for the name when the first payload comes, and find nothing
+        raise DefinitionError(
+            f"schema={wanted!r} is a text, not a type.", where=site(), fix=f"give the class itself: schema={wanted}"
+        )
     try:
         return Schema(TypeAdapter(wanted), what)
     except (PydanticUserError, PydanticUndefinedAnnotation, PydanticSchemaGenerationError) as error:

@@ -187,6 +187,8 @@ async def test_bad_names_payloads_and_schemas_say_so_and_change_nothing(open_run
     async def wrong(input: str, step) -> None:
         if input == "schema":
             await step.wait_for_signal("x", schema=5)
+        if input == "text":
+            await step.wait_for_signal("x", schema="Approval")
         await step.wait_for_signal("")
 
     async with open_runtime(collector, wrong) as runtime:
@@ -202,6 +204,9 @@ async def test_bad_names_payloads_and_schemas_say_so_and_change_nothing(open_run
             await failing.result(timeout="5s")
         failing = await runtime.start("wrong", "schema")
         with pytest.raises(RunFailed, match="schema=5 can't be validated against"):
+            await failing.result(timeout="5s")
+        failing = await runtime.start("wrong", "text")
+        with pytest.raises(RunFailed, match="schema='Approval' is a text, not a type"):
             await failing.result(timeout="5s")
 
 
