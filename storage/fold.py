@@ -24,6 +24,7 @@ from perdure.errors import InternalError
 from perdure.storage import entries as kinds
 from perdure.storage.entries import Entry
 from perdure.storage.ledger import ENDED, HOOK_TYPE, Pending, RunRow
+from perdure.storage.plain import parse
 from perdure.storage.waits import canonical
 
 
@@ -148,7 +149,7 @@ def _refusal(entry: Entry, why: str) -> InternalError:
 
 
 def _facts(entry: Entry) -> dict[str, Any]:
-    facts = json.loads(entry.detail) if entry.detail else {}
+    facts = parse(entry.detail) if entry.detail else {}
     if not isinstance(facts, dict):
         raise ValueError("detail is not a JSON object")
     return facts

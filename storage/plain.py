@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from json import encoder as _json_encoder
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 #: CPython's default limit for reading an integer from decimal text; longer ones are written in hexadecimal.
 DIGITS_MAX: Final = 4300
@@ -33,19 +33,26 @@ all_strings: Final[Callable[[Iterable[object]], bool]] = frozenset({str}).issupe
 quote: Final[Callable[[str], str]] = _json_encoder.encode_basestring
 
 
-def _make_encoder() -> Callable[[object, int], Iterable[str]]:
-    """Give the quickest way to JSON text, in pieces.
+Pieces: TypeAlias = Callable[[object, int], Iterable[str]]
+
+
+def make_encoder(
+    quoted: Callable[[str], str], separators: tuple[str, str], *, sort_keys: bool = False, allow_nan: bool = True
+) -> Pieces:
+    """Give the quickest way to JSON text, in pieces; the separators are as for `json.dumps`.
 
     `JSONEncoder.encode` makes a new C encoder on each call, which costs more than the work itself on small values, so
     that one is kept; where there is none (it is private to `json`), the public way does the same.
     """
     make = getattr(_json_encoder, "c_make_encoder", None)
     if make is None:
-        public = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        public = json.JSONEncoder(
+            separators=separators, ensure_ascii=quoted is not quote, allow_nan=allow_nan, sort_keys=sort_keys
+        )
         return lambda value, indent: public.encode(value)
-    # No cycle check: callers pass containers of scalars only.
-    encoder: Callable[[object, int], Iterable[str]]
-    encoder = make(None, _refuse, quote, None, ":", ",", False, False, False)
+    # No cycle check: callers pass what can't have any.
+    item_end, name_end = separators
+    encoder: Pieces = make(None, _refuse, quoted, None, name_end, item_end, sort_keys, False, allow_nan)
     return encoder
 
 
@@ -53,7 +60,13 @@ def _refuse(value: object) -> object:
     raise TypeError(f"{type(value).__name__} is not plain")
 
 
-_pieces: Final = _make_encoder()
+_pieces: Final = make_encoder(quote, (",", ":"), allow_nan=False)
+_spaced: Final = make_encoder(quote, (", ", ": "))
+
+
+def spaced_text(facts: Mapping[str, object]) -> str:
+    """Write facts of our own, all of them plain: what `json.dumps(facts, ensure_ascii=False)` gives."""
+    return "".join(_spaced(facts, 0))
 
 
 def flat_text(container: object) -> str | None:

@@ -8,19 +8,20 @@ This file knows equality. It must not know what a payload is for.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Container, Iterator, Mapping
-from typing import Any
+from json.encoder import encode_basestring_ascii
+from typing import Any, Final
 
 from perdure.storage.hashed import hashed
 from perdure.storage.ledger import RunRow, Waiter
+from perdure.storage.plain import make_encoder, parse
 
-_encode = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
+_pieces: Final = make_encoder(encode_basestring_ascii, (",", ":"), sort_keys=True)
 
 
 def canonical(value: object) -> str:
     """Write a JSON value so that equal values give equal text: keys sorted, 1.0 as 1, True never 1."""
-    return _encode(_with_plain_numbers(value))
+    return "".join(_pieces(_with_plain_numbers(value), 0))
 
 
 def _with_plain_numbers(value: object) -> object:
@@ -51,7 +52,7 @@ class KeySets:
 
     def add(self, event_type: str, match: str) -> None:
         """Note that there was such a wait."""
-        self._by_type.setdefault(event_type, set()).add(tuple(json.loads(match)))
+        self._by_type.setdefault(event_type, set()).add(tuple(parse(match)))
 
     def candidates(self, event_type: str, payload: Mapping[str, Any]) -> dict[int, str]:
         """The canonical matches that this event satisfies, by match key."""

@@ -54,6 +54,24 @@ def parse_json(text: str, what: str) -> Any:
         ) from None
 
 
+def parse_json_lines(source: str, what: str) -> list[Any]:
+    """Read the JSON texts in the lines of a file, one each; `-` is standard input, and empty lines are left out."""
+    try:
+        text = typer.get_text_stream("stdin").read() if source == "-" else Path(source).read_text(encoding="utf-8")
+    except OSError as error:
+        raise DefinitionError(f"{what} can't be read from {source!r}.", why=str(error), fix="mend the path") from None
+    values = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip():
+            try:
+                values.append(json.loads(line))
+            except ValueError as error:
+                raise DefinitionError(
+                    f"a line of {what} is no JSON: {error}", where=f"{source}:{number}", fix="write one JSON per line"
+                ) from None
+    return values
+
+
 def parse_tags(texts: list[str] | None) -> dict[str, str]:
     """Read `key=value` texts."""
     tags = {}

@@ -9,11 +9,13 @@ from typing import Annotated, Any
 
 import typer
 
-from perdure.cli.arguments import AsJson, LedgerPath, Tags, Workflows, parse_json, parse_tags
+from perdure.cli.arguments import AsJson, LedgerPath, Tags, Workflows, parse_json, parse_json_lines, parse_tags
 from perdure.cli.opening import registry_of, some_workflows
 from perdure.cli.output import console, print_json
 from perdure.cli.run import spinning
+from perdure.cli.several import bar
 from perdure.client.runtime import Runtime
+from perdure.client.starts import RUNS_PER_BATCH, Starts, start_each
 from perdure.client.status import RunStatus, status_of
 from perdure.declare.registry import Definition, Registry
 from perdure.durations import duration_us
@@ -45,6 +47,10 @@ Priority = Annotated[
 Delay = Annotated[
     str | None, typer.Option("--delay", metavar="DURATION", help="How long it stays queued, such as 10m.")
 ]
+Each = Annotated[
+    str | None,
+    typer.Option("--each", metavar="FILE", help="Start a run for each line of FILE, a JSON each; - is standard input."),
+]
 Wait = Annotated[bool, typer.Option("--wait", help="Run it to its end here, and print its output.")]
 
 _AT_ONCE_US = 1
@@ -63,13 +69,16 @@ def start_run(
     priority: Priority = None,
     delay: Delay = None,
     tag: Tags = None,
+    each: Each = None,
     wait: Wait = False,
     as_json: AsJson = False,
 ) -> None:
     """Start a run.
 
-    A worker (perdure run) does its work; with --wait it is done here, and its output printed.
+    A worker (perdure run) does its work; with --wait it is done here, and its output printed. With --each many are
+    started; an input that can't be used is named by its place, from 0, and nothing is started then.
     """
+    _check_each(each, input=input, run_id=run_id, idempotency_key=idempotency_key, wait=wait)
     registry = registry_of(workflows)
     some_workflows(registry, workflows)
     value = None if input is None else parse_json(input, "--input")
@@ -85,6 +94,9 @@ def start_run(
         delay_us=max(_AT_ONCE_US, 0 if delay is None else duration_us(delay, "delay")),
         tags=parse_tags(tag),
     )
+    if each is not None:
+        _tell_many(record_many(ledger, registry, wanted, each), f"{ledger} --workflows {workflows}", as_json=as_json)
+        return
     if wait:
         output = asyncio.run(_run_to_end(ledger, registry, wanted, delay))
         print_json(output)
@@ -106,18 +118,63 @@ def record_start(path: Path, registry: Registry, wanted: Start) -> RunStatus:
         engine = Engine(ledger, registry, clock, _Refusing())
         batch = Batch(clock.now_us())
         run_id = engine.moves.start(wanted, batch)
-        if batch.perform or batch.cancel:  # it is a singleton that replaces a run whose body has to stop
-            raise DefinitionError(
-                f"run {run_id} would replace one that is at work, and only a worker can stop that.",
-                fix="start it with --wait, or from the application; nothing was recorded",
-            )
-        if batch.entries:
-            ledger.append(batch.entries, batch.definitions)
+        _append(ledger, batch, run_id)
         row = ledger.run(run_id)
         assert row is not None  # it was appended, or found
         return status_of(row)
     finally:
         ledger.close()
+
+
+def _append(ledger: DuckDBLedger, batch: Batch, run_id: str) -> None:
+    if batch.perform or batch.cancel:  # it is a singleton that replaces a run whose body has to stop
+        raise DefinitionError(
+            f"run {run_id} would replace one that is at work, and only a worker can stop that.",
+            fix="start it with --wait, or from the application; nothing was recorded",
+        )
+    if batch.entries:
+        ledger.append(batch.entries, batch.definitions)
+
+
+def _check_each(each: str | None, **others: object) -> None:
+    given = [name for name, value in others.items() if value]
+    if each is not None and given:
+        raise DefinitionError(
+            f"--each and --{given[0].replace('_', '-')} don't go together.",
+            fix='leave one of them out; a template such as idempotency_key="order-{order_id}" in @workflow makes keys',
+        )
+
+
+def record_many(path: Path, registry: Registry, usual: Start, source: str) -> list[str]:
+    """Record a queued run for each line of a file, likewise; all inputs are validated before the first is recorded."""
+    starts = Starts(usual, parse_json_lines(source, "--each"))
+    with bar("validating") as progress:
+        for start in range(0, len(starts), RUNS_PER_BATCH):
+            starts.validate(start, start + RUNS_PER_BATCH)
+            progress(start, len(starts))
+    ledger = DuckDBLedger(path)
+    try:
+        engine = Engine(ledger, registry, SystemClock(), _Refusing())
+        run_ids: list[str] = []
+        with bar("starting") as progress:
+            for start in range(0, len(starts), RUNS_PER_BATCH):
+                batch = Batch(engine.clock.now_us())
+                run_ids += start_each(engine, batch, starts.wanted(start, start + RUNS_PER_BATCH), start)
+                _append(ledger, batch, run_ids[-1])
+                progress(len(run_ids), len(starts))
+        return run_ids
+    finally:
+        ledger.close()
+
+
+def _tell_many(run_ids: Sequence[str], worker: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"run_ids": run_ids})
+        return
+    number = len(set(run_ids))
+    console().print(f"{number:,} {'run is' if number == 1 else 'runs are'} recorded.", soft_wrap=True)
+    if number:
+        console(stderr=True).print(f"A worker begins them: perdure run {worker}", soft_wrap=True)
 
 
 class _Refusing:

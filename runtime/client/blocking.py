@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
@@ -99,6 +99,27 @@ class BlockingRuntime:
         )  # fmt: skip
         handle = self.wait_for(started)
         return BlockingRunHandle(self, handle)
+
+    def start_many(
+        self,
+        workflow: str | Definition,
+        inputs: Iterable[Any],
+        *,
+        version: str | None = None,
+        run_ids: Iterable[str | None] | None = None,
+        idempotency_keys: Iterable[str | None] | None = None,
+        delay: Duration | None = None,
+        tags: Mapping[str, str] | None = None,
+        queue: str | None = None,
+        priority: int | None = None,
+        progress: Progress | None = None,
+    ) -> list[BlockingRunHandle]:
+        """Start a run for each input, as `Runtime.start_many`; `progress` is called on the private loop."""
+        started = self._runtime.start_many(
+            workflow, inputs, version=version, run_ids=run_ids, idempotency_keys=idempotency_keys, delay=delay,
+            tags=tags, queue=queue, priority=priority, progress=progress,
+        )  # fmt: skip
+        return [BlockingRunHandle(self, handle) for handle in self.wait_for(started)]
 
     def handle(self, run_id: str) -> BlockingRunHandle:
         """Make a handle on a run by its id."""

@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack
 from perdure.client.bulk import Progress, cancel_all, retry_all
 from perdure.client.given import (
     check_clock,
-    check_id,
     check_name,
     checked_count,
-    checked_tags,
     run_filter,
 )
 from perdure.client.handle import RunHandle
+from perdure.client.starts import Starts, start_all, start_of
 from perdure.client.status import RunStatus, status_of
 from perdure.client.upgrade import upgrade_runs
+from perdure.client.watching import idle, watch
 from perdure.core.receiving import check_event_type
 from perdure.declare.discovery import find_workflows
-from perdure.declare.queues import Queue, QueueChanges, check_limit, check_priority, named_by
+from perdure.declare.queues import Queue, QueueChanges, check_limit, named_by
 from perdure.declare.registry import Definition, Registry
 from perdure.declare.workflow import WorkflowDefinition
 from perdure.durations import Duration, duration_us
@@ -33,7 +33,6 @@ from perdure.engine.batch import Batch, Unsettled
 from perdure.engine.clock import Clock, SystemClock
 from perdure.engine.definitions import checked_code
 from perdure.engine.engine import Condition, Engine, snapshot
-from perdure.engine.moves import Start
 from perdure.engine.performers import ThreadedPerformers
 from perdure.engine.queues import QueueStatus
 from perdure.engine.recovery import recover
@@ -248,25 +247,46 @@ class Runtime:
         Raises:
             UnknownWorkflow, InvalidInput, NotSerializable, DefinitionError: nothing was started.
         """
-        definition = self._definition(workflow, version)
-        check_id("run_id", run_id)
-        check_id("idempotency_key", idempotency_key)
-        check_id("queue", queue)
-        check_id("key", key)
-        if priority is not None:
-            check_priority(priority)
-        wanted = Start(
-            definition,
-            input,
-            run_id=run_id,
-            idempotency_key=idempotency_key,
-            delay_us=0 if delay is None else duration_us(delay, "delay"),
-            tags=checked_tags(tags),
-            queue=queue,
-            key=key,
-            priority=priority,
-        )
+        wanted = start_of(
+            self._definition(workflow, version), input, run_id=run_id, idempotency_key=idempotency_key, delay=delay,
+            tags=tags, queue=queue, key=key, priority=priority,
+        )  # fmt: skip
         return RunHandle(self, await self.ask(lambda engine, batch: engine.moves.start(wanted, batch)))
+
+    async def start_many(
+        self,
+        workflow: str | Definition,
+        inputs: Iterable[Any],
+        *,
+        version: str | None = None,
+        run_ids: Iterable[str | None] | None = None,
+        idempotency_keys: Iterable[str | None] | None = None,
+        delay: Duration | None = None,
+        tags: Mapping[str, str] | None = None,
+        queue: str | None = None,
+        priority: int | None = None,
+        progress: Progress | None = None,
+    ) -> list[RunHandle]:
+        """Start a run for each input; when this returns, all are recorded. Arguments as in `start`, for all of them.
+
+        All inputs are validated first. Then it goes in batches of a few hundred, so that other requests are served in
+        between; what was started by then stays so when this is cut off. With ids or keys it can be called again.
+
+        Args:
+            inputs: one for each run; the handles come in the same order.
+            run_ids, idempotency_keys: one for each input, or None.
+            progress: called after each batch with how many were started, and of how many.
+
+        Raises:
+            InvalidInput, NotSerializable: an input can't be used; its index is named, and nothing was started.
+            UnknownWorkflow, DefinitionError: likewise; or an id belongs to another workflow, which comes to light when
+                it is its turn.
+        """
+        usual = start_of(
+            self._definition(workflow, version), None, delay=delay, tags=tags, queue=queue, priority=priority
+        )
+        run_ids = await start_all(self, Starts(usual, inputs, run_ids, idempotency_keys), progress)
+        return [RunHandle(self, run_id) for run_id in run_ids]
 
     def handle(self, run_id: str) -> RunHandle:
         """Make a handle on a run by its id; whether there is one shows on first use (`UnknownRun`)."""
@@ -411,7 +431,7 @@ class Runtime:
         """Have something done by the engine in its next batch; answered when that is durable."""
         if self._thread is None:
             raise _closed()
-        return await asyncio.wrap_future(self._thread.call(request))
+        return await self._thread.ask(request)
 
     async def settled(self, request: Callable[[Engine, Batch], T]) -> T:
         """The same for what wants to know how things stand: asked again while something else moves the run."""
@@ -431,37 +451,13 @@ class Runtime:
         """Wait until no step is at work and nothing is due: only the clock or the outside can move a run then."""
         if self._thread is None:
             raise _closed()
-        future: Future[None] = Future()
-        self._thread.call(lambda engine, batch: engine.when_idle(future)).add_done_callback(
-            lambda begun: _pass_on(begun, future)
-        )
-        await asyncio.wrap_future(future)
+        await asyncio.wrap_future(idle(self._thread))
 
     def watch(self, run_id: str, condition: Condition) -> Future[RunRow | None]:
         """Get the run's row as soon as `condition` is true of it; None when there is no such run."""
         if self._thread is None:
             raise _closed()
-        answer: Future[RunRow | None] = Future()
-        begun_for_good = False
-
-        def begin(engine: Engine, batch: Batch) -> None:
-            nonlocal begun_for_good
-            row = engine.ledger.run(run_id)
-            if row is not None:
-                begun_for_good = True  # whatever becomes of the batch
-                engine.watch(row.run, condition, answer)  # type: ignore[arg-type]  # it only ever gets a RunRow
-            elif run_id in batch.created:
-                engine.watch(batch.created[run_id], condition, answer)  # type: ignore[arg-type]
-            elif answer.set_running_or_notify_cancel():
-                answer.set_result(None)
-
-        def pass_on_error(begun: Future[None]) -> None:
-            error = begun.exception()
-            if error is not None and not begun_for_good and answer.set_running_or_notify_cancel():
-                answer.set_exception(error)
-
-        self._thread.call(begin).add_done_callback(pass_on_error)
-        return answer
+        return watch(self._thread, run_id, condition)
 
     def _definition(self, workflow: str | Definition, version: str | None) -> Definition:
         if not isinstance(workflow, (str, WorkflowDefinition)):
@@ -473,13 +469,6 @@ class Runtime:
         else:
             wanted = workflow
         return self.registry.newest(wanted) if version is None else self.registry.get(wanted, version)
-
-
-def _pass_on(begun: Future[None], answer: Future[None]) -> None:
-    """Tell whoever waits for an answer that the question could not even be asked."""
-    error = begun.exception()
-    if error is not None and answer.set_running_or_notify_cancel():
-        answer.set_exception(error)
 
 
 def _closed() -> PerdureError:

@@ -6,13 +6,13 @@ Knows commands and their details. Must not know what any of them is for.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from perdure.core.sites import site
 from perdure.durations import Duration, duration_us
 from perdure.storage.encoding import Encoded
+from perdure.storage.plain import spaced_text
 
 if TYPE_CHECKING:
     from perdure.core.machine import Machine
@@ -70,7 +70,7 @@ async def outcome_of(machine: Machine, waiting: Waiting) -> Any:
 
 def detail_text(facts: Mapping[str, object], where: str) -> str:
     """An entry's detail: the facts, and the line that asked."""
-    return json.dumps({**facts, "site": where or site()}, ensure_ascii=False)
+    return spaced_text({**facts, "site": where or site()})
 
 
 def timeout_us(timeout: Duration | None) -> int | None:

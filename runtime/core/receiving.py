@@ -6,7 +6,6 @@ The part of `step` that waits for the world. Knows how a request is written down
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
@@ -19,6 +18,7 @@ from perdure.durations import Duration
 from perdure.errors import DefinitionError
 from perdure.storage import entries as kinds
 from perdure.storage.encoding import encode
+from perdure.storage.plain import parse
 
 #: Types that begin so are ours.
 OURS = ":"
@@ -42,12 +42,11 @@ class Receiving(Asking):
         Records: the wait, then the payload or the timeout.
         """
         check_event_type(type)
-        wanted = dict(match or {})
+        arguments = encode({"type": type, "match": dict(match or {})})
         # The ledger compares payloads as JSON, so the plain form of `match` is what it needs.
-        detail = {"type": type, "match": json.loads(encode(wanted).body)}
         return self._wait(
-            kinds.WAIT_EVENT, _named(name, 'step.wait_for_event("paid", type=…)'),
-            encode({"type": type, "match": wanted}), self._here(), lasts_us=timeout_us(timeout), detail=detail,
+            kinds.WAIT_EVENT, _named(name, 'step.wait_for_event("paid", type=…)'), arguments, self._here(),
+            lasts_us=timeout_us(timeout), detail={"type": type, "match": parse(arguments.body)["match"]},
         )  # fmt: skip
 
     def wait_for_signal(

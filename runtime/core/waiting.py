@@ -28,3 +28,11 @@ class Waiting:
         self.future = future  # None for a timer, whose `call` is called instead
         self.call = call
         self.detail = detail  # as it is recorded
+
+
+def forget(waits: dict[str, Waiting]) -> None:
+    """Let go of the waits of a body that is gone. Each holds the task that waited, which holds it."""
+    for waiting in waits.values():
+        if waiting.future is not None:
+            waiting.future.cancel()
+    waits.clear()

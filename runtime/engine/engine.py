@@ -23,6 +23,7 @@ from typing import Any, TypeAlias
 from perdure.core.machine import Machine
 from perdure.declare.queues import Queue, named_by
 from perdure.declare.registry import Registry
+from perdure.engine.answers import Reply
 from perdure.engine.attempts import Attempt, Outcome, Performers
 from perdure.engine.batch import Batch
 from perdure.engine.chains import Chains
@@ -52,7 +53,7 @@ class Request:
     """Something a caller wants; `future` gets what `call` gives, after the append."""
 
     call: Callable[[Engine, Batch], Any]
-    future: Future[Any]
+    future: Reply
     kept: bool = False  # a step's word: asked again, in its order, when its batch can't be appended
 
 
@@ -275,7 +276,12 @@ class Engine:
 
     def knows_definition(self, digest: str) -> bool:
         """Whether the ledger has this definition."""
-        return digest in self._known_definitions or self.ledger.definition(digest) is not None
+        if digest in self._known_definitions:
+            return True
+        if self.ledger.definition(digest) is None:
+            return False
+        self._known_definitions.add(digest)
+        return True
 
     def feed(self, machine: Machine, batch: Batch, *causes: kinds.Entry, recorded: bool = False) -> bool:
         """Let a body live through causes, and gather what it asks for. False when it could not.
@@ -310,9 +316,7 @@ class Engine:
         for entry in asked:
             self._gather(machine, entry, batch)
 
-    def attempt(
-        self, machine: Machine, command: str, number: int, heartbeat: Encoded | None = None
-    ) -> Attempt:
+    def attempt(self, machine: Machine, command: str, number: int, heartbeat: Encoded | None = None) -> Attempt:
         """Make an attempt of a step that waits."""
         facts, call = machine.facts, machine.step_call(command)
         return Attempt(facts.run, facts.run_id, command, number, call, next(self._serials), heartbeat)

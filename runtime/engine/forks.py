@@ -27,7 +27,7 @@ from perdure.core.places import Place, find_place
 from perdure.declare.registry import Definition
 from perdure.engine.batch import Batch
 from perdure.engine.changes import Changes
-from perdure.engine.moves import PYTHON
+from perdure.engine.created import PYTHON
 from perdure.engine.residents import facts_of, next_attempt, replayed
 from perdure.engine.upgrade import upgraded_detail
 from perdure.errors import DefinitionError, UnknownRun

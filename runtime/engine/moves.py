@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import json
 import logging
-import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from perdure.core.facts import RunFacts, first_run_id_of
 from perdure.core.lifecycle import interrupted
 from perdure.core.machine import Machine
-from perdure.declare.recorded_options import record_options
 from perdure.declare.registry import Definition
 from perdure.engine.attempts import Outcome
 from perdure.engine.batch import Batch, Queued
+from perdure.engine.created import PYTHON, CreatedDetails
 from perdure.engine.diverging import recover_waiting, report_of, stops
-from perdure.engine.residents import facts_of, next_attempt
+from perdure.engine.residents import next_attempt
 from perdure.engine.streams import newest_heartbeat
 from perdure.errors import (
     DefinitionError,
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from perdure.engine.engine import Engine
 
 logger = logging.getLogger("perdure")
-PYTHON = ".".join(platform.python_version_tuple()[:2])
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +60,7 @@ class Start:
     queue: str | None = None  # by default the workflow's, as key and priority
     key: str | None = None
     priority: int | None = None
+    encoded: Encoded | None = None  # the validated input, where somebody has written it down already
     place: Mapping[str, Any] | None = None  # on a queue, as it is recorded; None begins at once
 
 
@@ -69,6 +69,7 @@ class Moves:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._details = CreatedDetails()
 
     # ── starting ─────────────────────────────────────────────────────────────────────────────────
 
@@ -80,7 +81,7 @@ class Moves:
             DefinitionError: the run_id belongs to a run of another workflow, or a text can't be kept.
         """
         definition = wanted.definition
-        encoded = definition.encode_input(wanted.value)
+        encoded = wanted.encoded if wanted.encoded is not None else definition.encode_input(wanted.value)
         key = wanted.idempotency_key
         if key is None and definition.options.idempotency_key is not None:
             key = definition.run_key(definition.validated_input(wanted.value))
@@ -118,7 +119,7 @@ class Moves:
             due=begins,
             body=encoded.body,
             shape=encoded.shape,
-            detail=_created_detail(wanted, run_id, key, timeout_at),
+            detail=self._details.text(wanted, run_id, key, timeout_at),
         )
         self.define(definition, batch)
         batch.created[run_id] = created.run
@@ -131,11 +132,11 @@ class Moves:
         if begins is not None or wanted.place is not None:
             batch.add(created)
             return run_id
-        row = RunRow(
-            created.run, run_id, definition.id, definition.version, definition.digest, "running", 1,
-            batch.now, batch.now, tags=dict(wanted.tags), parent_run_id=wanted.parent_run_id,
+        facts = RunFacts(
+            created.run, run_id, definition.id, definition.version,
+            parent_run_id=wanted.parent_run_id, tags=dict(wanted.tags), first_run_id=first_run_id_of(created),
         )  # fmt: skip
-        machine = Machine(definition, facts_of(row, created))
+        machine = Machine(definition, facts)
         machine.length = 1
         engine.residents.add(machine)
         engine.feed(machine, batch, created)
@@ -466,26 +467,3 @@ def _recorded(outcome: Outcome, name: str, now: int) -> tuple[str, dict[str, Any
     if outcome.kind == "retrying":
         return kinds.STEP_RETRYING, {**fields, "due": now + outcome.delay_us}
     return (kinds.STEP_COMPLETED if outcome.kind == "completed" else kinds.STEP_FAILED), fields
-
-
-def _created_detail(wanted: Start, run_id: str, key: str | None, timeout_at: int | None) -> str:
-    detail: dict[str, Any] = {
-        "run_id": run_id,
-        "version": wanted.definition.version,
-        "definition": wanted.definition.digest,
-        "python": PYTHON,
-        "libraries": dict(wanted.definition.libraries),
-    }
-    optional = {
-        "tags": dict(wanted.tags),
-        "idempotency_key": key,
-        "parent_run_id": wanted.parent_run_id,
-        "parent_command": wanted.parent_command,
-        "on_parent_close": wanted.on_parent_close,
-        "timeout_at": timeout_at,
-        "continued_from": wanted.continued_from,
-        "queue": wanted.place,
-        "options": record_options(wanted.definition.options),
-    }
-    detail.update({name: value for name, value in optional.items() if value})
-    return json.dumps(detail, ensure_ascii=False)

@@ -5,14 +5,16 @@ Group commit falls out of it: what arrives while a batch is being synced is the 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import TypeVar
 
+from perdure.engine.answers import Answer, Burst, Reply
 from perdure.engine.attempts import Outcome
 from perdure.engine.batch import Batch
 from perdure.engine.engine import Engine, Message, Request
@@ -34,6 +36,7 @@ class EngineThread:
         self._stopping = False
         self.is_idle = False  # whether it waits for something to do; a verifier leaves it the machine meanwhile
         self._lock = threading.Lock()
+        self._burst = Burst()
         self.engine = make(self)
         self._thread = threading.Thread(target=self._run, name="perdure-engine", daemon=True)
 
@@ -48,13 +51,23 @@ class EngineThread:
     def call(self, request: Callable[[Engine, Batch], T], *, kept: bool = False) -> Future[T]:
         """Have `request` done in the next batch; the future is answered after the append."""
         future: Future[T] = Future()
-        with self._lock:
-            closed = self._stopping or self._failure is not None
-            if not closed:
-                self._inbox.put(Request(request, future, kept))
-        if closed:
+        if not self._accept(Request(request, future, kept)):
             future.set_exception(self._why_closed())
         return future
+
+    def ask(self, request: Callable[[Engine, Batch], T]) -> asyncio.Future[T]:
+        """The same for a caller on an event loop: awaited there."""
+        answer: Answer[T] = Answer(asyncio.get_running_loop(), self._burst)
+        if not self._accept(Request(request, answer)):
+            answer.future.set_exception(self._why_closed())
+        return answer.future
+
+    def _accept(self, request: Request) -> bool:
+        with self._lock:
+            if self._stopping or self._failure is not None:
+                return False
+            self._inbox.put(request)
+            return True
 
     def report(self, outcome: Outcome) -> None:
         """Take a step's outcome from a performer."""
@@ -86,6 +99,7 @@ class EngineThread:
                 if messages is None:
                     break
                 engine.turn(messages)
+                self._burst.hand_over()
                 del messages  # else the last batch would stay in memory for as long as nothing comes
         except BaseException as error:  # whoever waits must hear of it, or would wait forever
             logger.critical("The engine stopped; this is a bug of Perdure.", exc_info=True)
@@ -122,7 +136,7 @@ class EngineThread:
     def _refuse_rest(self) -> None:
         """Answer whoever still waits, also those that watch a run."""
         error = self._why_closed()
-        waiting: list[Future[Any]] = self.engine.forget_watchers()
+        waiting: list[Reply] = [*self.engine.forget_watchers()]
         messages: list[Message | None] = [*self.engine.unrecorded]
         self.engine.unrecorded = []
         with suppress(queue.Empty):
@@ -132,3 +146,4 @@ class EngineThread:
         for future in waiting:
             if not future.done() and (future.running() or future.set_running_or_notify_cancel()):
                 future.set_exception(error)
+        self._burst.hand_over()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from perdure.declare.recorded_options import record_options
 from perdure.declare.registry import Definition
 from perdure.engine.batch import Batch
-from perdure.engine.moves import PYTHON
+from perdure.engine.created import PYTHON
 from perdure.storage import entries as kinds
 from perdure.storage.entries import DefinitionRow, Entry
 from perdure.storage.ledger import RunRow

@@ -31,8 +31,8 @@ from perdure.core.machine import Machine
 from perdure.declare.pinned import PinnedDefinition
 from perdure.declare.registry import Definition
 from perdure.engine.batch import Batch
+from perdure.engine.created import PYTHON
 from perdure.engine.engine import Engine
-from perdure.engine.moves import PYTHON
 from perdure.engine.thread import EngineThread
 from perdure.errors import DefinitionError, LedgerCorrupt, LedgerError, PerdureError, WorkflowError
 from perdure.replay.check import Verdict, check_run
