@@ -262,6 +262,7 @@ class DuckDBLedger:
         row = self._recent.run(run_id)
         if row is None:
             row = self._columns.run(run_id)
+            self._recent.warm([] if row is None else [row])  # whoever looks a run up goes on with it
         return row
 
     def run_numbered(self, run: int) -> RunRow | None:

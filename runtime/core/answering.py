@@ -9,12 +9,14 @@ import random
 from collections.abc import Awaitable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from perdure.core.calls import StepCall
 from perdure.core.divergence import DivergenceSignal
 from perdure.core.facts import Output
 
 if TYPE_CHECKING:
     from perdure.core.branch import Branch
     from perdure.core.step import StepContext
+    from perdure.core.waiting import Waiting
     from perdure.storage.entries import Entry
 
 
@@ -22,7 +24,9 @@ class Answering:
     """The answers; the machine has the state."""
 
     output: list[Output]
+    waiting: dict[str, Waiting]
     _now: int
+    _cancel: str | None
     _closed: bool
     _expected: dict[str, Entry] | None
     _step: StepContext
@@ -46,6 +50,21 @@ class Answering:
 
     def emit(self, text: str) -> None:
         self.put_out(0, text, {})
+
+    @property
+    def cancel_requested(self) -> bool:
+        """Whether somebody asked the run to stop."""
+        return self._cancel is not None
+
+    def step_context(self) -> StepContext:
+        """The `step` through which a decorated step makes its call."""
+        return self._step
+
+    def step_call(self, command: str) -> StepCall:
+        """What a performer has to run for a STEP command that waits."""
+        call = self.waiting[command].call
+        assert isinstance(call, StepCall)
+        return call
 
     def sleep(self, seconds: float) -> Awaitable[None]:
         return self._step.asyncio_sleep(seconds)

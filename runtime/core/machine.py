@@ -19,7 +19,6 @@ from perdure.core.advancing import Advancing
 from perdure.core.answering import Answering
 from perdure.core.boxes import BOXED, MESSAGES, Boxes
 from perdure.core.branch import Branch
-from perdure.core.calls import StepCall
 from perdure.core.children import child_named
 from perdure.core.conditions import Conditions
 from perdure.core.context import Context
@@ -51,7 +50,6 @@ from perdure.texts import checked_text
 
 State = Literal["waiting to begin", "running", "ended"]
 SETS = (OrderedSet, OrderedFrozenSet)
-_refill = fuel.refill  # for each step of a replay
 
 
 class Machine(Answering):
@@ -156,11 +154,6 @@ class Machine(Answering):
         return self.facts if self._expected is None else self.facts.at(self._stride.causes[0].position)
 
     @property
-    def cancel_requested(self) -> bool:
-        """Whether somebody asked the run to stop."""
-        return self._cancel is not None
-
-    @property
     def returned(self) -> bool:
         """Whether the body has come to its end, though perhaps nobody has written that down yet."""
         return self._state == "ended" or (self._root is not None and self._root.done())
@@ -238,7 +231,7 @@ class Machine(Answering):
         number = branch.commands
         command = f"{branch.path}/{number}"
         recorded = expected.get(command)
-        # What `same_command` compares, and what `_take_stride` does, written out: this runs for every step of a replay.
+        # What `same_command` compares, written out: this runs for every step of a replay.
         if (
             recorded is None
             or cause[4] != command
@@ -250,14 +243,9 @@ class Machine(Answering):
         ):
             return None
         branch.commands = number + 1
-        self._stride = coming
-        self._expected = coming.commands
-        if coming.changes:
-            self.patches.recorded(coming.changes)
+        self._take_stride()
         self._now = cause[3]
-        self._coming = next(self._walk, None)
-        watchdog.again()
-        _refill(self.max_ops)
+        fuel.refill(self.max_ops)
         return cause
 
     def _deliver_all(self, causes: Sequence[Entry]) -> None:
@@ -501,13 +489,3 @@ class Machine(Answering):
         duration = str(due_us - self._now)
         waiting = self.ask(kinds.SLEEP, "asyncio.timeout", duration, due=due_us, call=callback, timer=True)
         return lambda: self.drop(waiting)
-
-    def step_context(self) -> StepContext:
-        """The `step` through which a decorated step makes its call."""
-        return self._step
-
-    def step_call(self, command: str) -> StepCall:
-        """What a performer has to run for a STEP command that waits."""
-        call = self.waiting[command].call
-        assert isinstance(call, StepCall)
-        return call
