@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from grammar import check_grammar, check_prefixes, check_row
 from lineage import check_lineage, end_told_at, first_of
 from post import MESSAGES, Post
 from streaming import check_streams
@@ -118,6 +119,9 @@ class Observer:
             in_order(history)
             answers_what_was_asked(history)
             nothing_after_the_end(history)
+            check_grammar(history)
+            check_row(simulation, [each.entry for each in history])
+            check_prefixes(simulation, history)
         check_traffic({run: list(history) for run, history in found.items()}, self.queues, self.max_concurrent_runs)
         if self.post is not None:
             recorded = {run_id: [each.entry for each in history] for run_id, history in by_id.items()}

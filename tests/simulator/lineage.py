@@ -7,6 +7,8 @@ import json
 import random
 from typing import Any
 
+from post import unread
+
 from perdure.storage.entries import Entry
 
 Histories = dict[str, list[Any]]  # by run_id: (commit, entry)
@@ -53,16 +55,15 @@ def check_lineage(by_id: Histories) -> None:
 
 
 def _carries_over(before: list[Any], history: list[Any]) -> None:
-    """What a successor gets with its creation are the last signals of the run before, as they came."""
-    created = history[0].entry
-    if created.due is None and "queue" not in _detail(created):
-        return  # it began at once, because there was nothing to carry over
+    """What a successor gets with its creation are the signals that the run before left unread, as they came."""
     first = itertools.takewhile(_is_signal, history[1:])
-    carried = [(each.entry.name, each.entry.body) for each in first if each.commit == history[0].commit]
-    sent = [(each.entry.name, each.entry.body) for each in before if _is_signal(each)]
-    for name in {name for name, _ in carried}:
-        mine, theirs = ([body for each, body in some if each == name] for some in (carried, sent))
-        assert theirs[len(theirs) - len(mine) :] == mine, f"the signals {name!r} were carried over otherwise than sent"
+    carried = [each.entry for each in first if each.commit == history[0].commit]
+    left = [each for each in unread([each.entry for each in before]) if each.kind == "signal_received"]
+    assert [_what(each) for each in carried[: len(left)]] == [_what(each) for each in left], "unread signals are lost"
+
+
+def _what(entry: Entry) -> tuple[str, str | None]:
+    return entry.name, entry.body
 
 
 def _is_signal(each: Any) -> bool:

@@ -339,8 +339,10 @@ async def race(nodes: Any, step: Any, ctx: Any) -> Any:
 async def dropped(inner: Any, step: Any, ctx: Any) -> Any:
     """Begin something, and take it back before it can be done."""
     task = asyncio.create_task(perform(["try", inner], step, ctx))
-    await asyncio.sleep(0)
-    task.cancel()
+    try:
+        await asyncio.sleep(0)
+    finally:
+        task.cancel()  # also when this is taken back itself, else the body leaves a task behind
     await asyncio.wait([task])
     return "dropped"
 

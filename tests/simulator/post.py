@@ -15,7 +15,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Iterable
 from typing import Any
 
-from perdure import HookRefused, SignalRefused
+from perdure import HookRefused, SignalRefused, UnknownRun
 from perdure.storage.entries import Entry
 from perdure.testing import SimulatedRun, Simulation
 
@@ -33,6 +33,7 @@ class Post:
         self.numbers = 0
         self.signals: defaultdict[tuple[str, str], list[int]] = defaultdict(list)  # (run_id, name) → acknowledged
         self.payloads: defaultdict[str, list[int]] = defaultdict(list)  # token → acknowledged
+        self.tries: dict[int, int] = {}  # how often a message was sent: once, and again after each crash
 
     def send_some(self, simulation: Simulation) -> None:
         """Send something to somebody, who may not want it yet, or never."""
@@ -42,46 +43,55 @@ class Post:
             if tokens and self.random.random() < 0.4:
                 self.resume(simulation, self.random.choice(tokens))
             elif self.names:
-                self.signal(run, self.random.choice(self.names))
+                self.signal(simulation, run, self.random.choice(self.names))
 
     def send_wanted(self, simulation: Simulation) -> None:
         """Send what is waited for."""
         for run in simulation.runs():
+            if simulation.ledger.run(run.run_id) is None:
+                continue  # a disk that lied forgot it while this was being sent
             for waits in run.status().waits_for:
                 if waits.kind == "wait_signal" and run.row().status not in OVER:
-                    self.signal(run, waits.name)
+                    self.signal(simulation, run, waits.name)
                 elif waits.kind == "wait_hook" and waits.name in run.status().hooks:
                     self.resume(simulation, waits.name)
 
-    def signal(self, run: SimulatedRun, name: str) -> None:
+    def signal(self, simulation: Simulation, run: SimulatedRun, name: str) -> None:
         """Send a signal; a run that has ended refuses it."""
         self.numbers += 1
+        lives = simulation.lives
         try:
             run.signal(name, self.numbers)
         except SignalRefused:
             assert run.row().status in OVER, "an open run refused a signal"
+        except UnknownRun:
+            assert simulation.lied, "a run is gone"  # its disk forgot it just now
         else:
             self.signals[run.run_id, name].append(self.numbers)
+        self.tries[self.numbers] = 1 + simulation.lives - lives
 
     def resume(self, simulation: Simulation, token: str) -> None:
         """Send a payload to a hook; one that was closed meanwhile refuses it."""
         self.numbers += 1
+        lives = simulation.lives
         try:
             simulation.resume_hook(token, self.numbers)
         except HookRefused:
             pass
         else:
             self.payloads[token].append(self.numbers)
+        self.tries[self.numbers] = 1 + simulation.lives - lives
 
     def check(self, by_id: dict[str, list[Entry]], *, lied: bool) -> None:
         """Check what the runs recorded and took."""
         for run_id, history in by_id.items():
-            waits_agree(history)
+            unread(history)
             tallies_are_what_came(history)
+            an_answered_hook_takes_no_more(history)
             for numbers in came(history, "signal_received").values():
-                in_the_order_of_sending(numbers)
+                self.in_the_order_of_sending(numbers)
             for token, numbers in came(history, "hook_received").items():
-                in_the_order_of_sending(numbers)
+                self.in_the_order_of_sending(numbers)
                 if not lied:
                     assert set(self.payloads[token]) <= set(numbers), f"{run_id} lost payloads of {token}"
         if not lied:
@@ -90,6 +100,12 @@ class Post:
                 assert set(numbers) <= there, f"{run_id} lost signals {name}"
             every = {token for history in by_id.values() for token in came(history, "hook_received")}
             assert set(self.payloads) <= every, "a hook lost every payload"
+
+    def in_the_order_of_sending(self, numbers: list[int]) -> None:
+        """What was sent first is there first, and as often as it was tried at most."""
+        assert numbers == sorted(numbers), f"messages are out of order: {numbers}"
+        often = [number for number, count in Counter(numbers).items() if count > self.tries[number]]
+        assert not often, f"messages {often} are there more often than they were sent"
 
 
 def chain_from(by_id: dict[str, list[Entry]], run_id: str) -> Iterable[list[Entry]]:
@@ -111,11 +127,6 @@ def came(history: Iterable[Entry], kind: str) -> defaultdict[str, list[int]]:
     return found
 
 
-def in_the_order_of_sending(numbers: list[int]) -> None:
-    """What was sent first is there first."""
-    assert numbers == sorted(numbers), f"messages are out of order: {numbers}"
-
-
 def tallies_are_what_came(history: list[Entry]) -> None:
     """What a body took of a box is the first that came, in order; it says so as arguments of a step."""
     for entry in history:
@@ -129,8 +140,31 @@ def tallies_are_what_came(history: list[Entry]) -> None:
         assert not repeated, f"{entry.name} took {repeated} twice"
 
 
-def waits_agree(history: list[Entry]) -> None:
-    """A wait is dropped or times out only while nothing has answered it, by the rule that the oldest wait is first."""
+def an_answered_hook_takes_no_more(history: list[Entry]) -> None:
+    """A hook that is awaited takes one payload in each attempt of its run."""
+    wanted: set[str] = set()  # hooks that wait for their one payload
+    answered: set[str] = set()
+    kept: Counter[str] = Counter()
+    for entry in history:
+        if entry.kind in ("retrying", "restarted"):  # its token finds the run again, which reads its boxes anew
+            wanted, answered = set(), set()
+            kept = Counter(
+                each.command for each in history if each.kind == MESSAGES[1] and each.position < entry.position
+            )
+        elif entry.kind == "wait_hook" and (facts := json.loads(entry.detail or "{}"))["once"]:
+            (answered if kept[facts["hook"]] else wanted).add(facts["hook"])
+        elif entry.kind == "hook_received":
+            assert entry.command not in answered, f"{entry.command} was answered, and took another payload"
+            kept[entry.command] += 1
+            if entry.command in wanted:
+                answered.add(entry.command)
+
+
+def unread(history: list[Entry]) -> list[Entry]:
+    """The messages that nobody took: the oldest wait is answered first, and what nobody waits for is kept.
+
+    A wait is dropped or times out only while nothing has answered it.
+    """
     asked: dict[str, Entry] = {}
     kept: defaultdict[str, deque[Entry]] = defaultdict(deque)
     messages: list[Entry] = []
@@ -160,6 +194,7 @@ def waits_agree(history: list[Entry]) -> None:
             asked[entry.command] = entry
         elif entry.kind in ("dropped", "wait_timed_out") and entry.command in waits:
             assert asked.pop(entry.command, None) is not None, f"{entry.kind} {entry.command}: it was answered before"
+    return sorted((message for box in kept.values() for message in box), key=lambda message: message.position)
 
 
 def box_of(entry: Entry) -> str:

@@ -95,6 +95,7 @@ class Stay:
 def stays(by_run: dict[int, list[tuple[int, Entry]]]) -> list[Stay]:
     """Read the stays of all runs on queues."""
     found = []
+    clock = {commit: entry.at for history in by_run.values() for commit, entry in history}
     for run, history in by_run.items():
         commit, created = history[0]
         detail = json.loads(created.detail or "{}")
@@ -109,7 +110,9 @@ def stays(by_run: dict[int, list[tuple[int, Entry]]]) -> list[Stay]:
         for commit, entry in history:
             if entry.kind == "began":
                 assert stay.began is None, f"run {run} began twice"
-                assert entry.at >= (created.due or 0) or stay.troubled, f"run {run} began too early"
+                # Its time had come, though the clock may have been set back since, while it waited for room.
+                latest = max(at for each, at in clock.items() if each <= commit)
+                assert latest >= (created.due or 0) or stay.troubled, f"run {run} began too early"
                 stay.began, stay.began_at = commit, entry.at
             elif entry.kind in OVER and stay.ended is None:
                 stay.ended = commit
