@@ -21,7 +21,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ClassVar
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 from perdure{strict} import StepContext, step, workflow
 
 @step
@@ -86,6 +86,14 @@ FOUND = {
         "async def inside():\n    try:\n        await ship()\n    except:\n        pass\nawait inside()",
         "swallows-cancellation",
     ),
+    "around async with": (
+        "try:\n    async with asyncio.timeout(1):\n        plain()\nexcept BaseException:\n    pass",
+        "swallows-cancellation",
+    ),
+    "raise in a function of the handler": (
+        "try:\n    await ship()\nexcept BaseException:\n    def later():\n        raise ValueError\n    print(later)",
+        "swallows-cancellation",
+    ),
     "except in a tuple": (
         "try:\n    await ship()\nexcept (KeyError, BaseException) as error:\n    pass",
         "swallows-cancellation",
@@ -116,6 +124,9 @@ HARMLESS = {
         "try:\n    await ship()\nexcept asyncio.CancelledError:\n    pass\nexcept BaseException:\n    pass"
     ),
     "nothing waits": "try:\n    plain()\nexcept BaseException:\n    pass",
+    "only a function there waits": (
+        "try:\n    async def later():\n        await ship()\nexcept BaseException:\n    pass\nawait later()"
+    ),
     "a step's own handler": (
         "async def guarded():\n    try:\n        await asyncio.sleep(0)\n    except BaseException:\n        pass\n"
         "await step.run('a', guarded)"
@@ -232,6 +243,11 @@ def test_however_a_body_gives_them_it_is_let_through(declared, line: str) -> Non
     declared(STAMPED + body(line))
 
 
+def test_of_places_that_nobody_can_count_nothing_is_said(declared) -> None:
+    both = "".join(f"    {name}: uuid.UUID = field(default_factory=uuid.uuid4)\n" for name in ("id", "key"))
+    declared(f"@dataclass\nclass T:\n{both}" + body("keys = [uuid.uuid4(), uuid.uuid4()]\nprint(T(*keys))"))
+
+
 @pytest.mark.parametrize("options", ["init=False, ", "kw_only=True, "])
 def test_a_place_in_the_call_gives_no_field_that_has_none(declared, options: str) -> None:
     made = f"@dataclass\nclass T:\n    id: object = field({options}default_factory=uuid.uuid4)\n    name: str = ''\n"
@@ -269,15 +285,17 @@ def test_a_model_with_such_defaults_may_be_the_input(declared) -> None:
         declared(MODEL + "@workflow(id='tried')\nasync def tried(input: T, step):\n    print(input.id)\n")
 
 
-def test_a_validator_that_reads_the_clock_is_refused_where_a_body_makes_the_model(declared) -> None:
-    model = """
-class T(BaseModel):
-    at: str
-    @field_validator("at")
-    @classmethod
-    def stamped(cls, at):
-        return at + str(time.time())
-"""
+FIELD_VALIDATOR = (
+    "@field_validator('at')\n    @classmethod\n    def stamped(cls, at):\n        return at + str(time.time())"
+)
+MODEL_VALIDATOR = (
+    "@model_validator(mode='after')\n    def stamped(self):\n        self.at = str(time.time())\n        return self"
+)
+
+
+@pytest.mark.parametrize("validator", [FIELD_VALIDATOR, MODEL_VALIDATOR], ids=["field", "model"])
+def test_a_validator_that_reads_the_clock_is_refused_where_a_body_makes_the_model(declared, validator: str) -> None:
+    model = f"class T(BaseModel):\n    at: str\n    {validator}\n"
     with pytest.raises(PolicyViolation, match="native-call"):
         declared(model + body("print(T(at='x'))"))
     declared(model + "@workflow(id='tried')\nasync def tried(input: T, step):\n    print(input.at)\n")
