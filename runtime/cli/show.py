@@ -130,6 +130,7 @@ def _show_status(status: RunStatus, children: Sequence[RunRow] = ()) -> None:
     if len(children) > _CHILDREN_SHOWN_MAX:
         facts.append(("children", f"{len(children):,}; --json lists all"))
     facts += [("hook", token) for token in status.hooks]
+    facts += [("signal", f"{name}, {count:,} kept that nobody has taken") for name, count in status.signals.items()]
     facts += [("stream", f"{name}, {count:,} chunks") for name, count in status.streams.items()]
     for name, value in facts:
         if value not in ("", None):

@@ -35,7 +35,8 @@ def signal_run(
     if as_json:
         print_json({"run_id": run, "name": name, "status": status.status})
     else:
-        console().print(f"{run} has the signal {name}, and is {waiting_text(status)}.", soft_wrap=True)
+        kept = ", keeps it until something waits for it" if name in status.signals else ""
+        console().print(f"{run} has the signal {name}{kept}, and is {waiting_text(status)}.", soft_wrap=True)
 
 
 async def _signal(path: Path, registry: Registry, run_id: str, name: str, payload: Any) -> RunStatus:

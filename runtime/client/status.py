@@ -13,6 +13,7 @@ from perdure.storage import entries as kinds
 from perdure.storage.encoding import decode
 from perdure.storage.entries import Entry
 from perdure.storage.failures import decode_failure
+from perdure.storage.fold import signal_box
 from perdure.storage.ledger import RunRow
 
 _FAILURES = frozenset(
@@ -46,6 +47,7 @@ class RunStatus(str):
         error: the first line of the latest error, None when there is none.
         waits_for: what it waits for, in the order in which it was asked.
         hooks: tokens of its hooks that take payloads now.
+        signals: by name, how many are kept that the body has not taken; empty when there are none.
         streams: by namespace, how many chunks were written.
         verdict: once the run was verified after its end, whether it replayed; else None.
         tags, idempotency_key, parent_run_id, entries: as recorded; `entries` counts them.
@@ -59,7 +61,7 @@ class RunStatus(str):
     __slots__ = (
         "attempt", "began_at", "cancel_requested", "continued_as", "continued_from", "created_at", "definition", "due",
         "entries", "error", "finished_at", "forked_from", "hooks", "idempotency_key", "parent_run_id", "priority",
-        "queue", "queue_key", "run_id", "streams", "tags", "updated_at", "verdict", "version", "waits_for", "workflow",
+        "queue", "queue_key", "run_id", "signals", "streams", "tags", "updated_at", "verdict", "version", "waits_for", "workflow",
     )  # fmt: skip
 
     run_id: str
@@ -75,6 +77,7 @@ class RunStatus(str):
     verdict: bool | None
     waits_for: tuple[Waits, ...]
     hooks: tuple[str, ...]
+    signals: Mapping[str, int]
     streams: Mapping[str, int]
     tags: Mapping[str, str]
     idempotency_key: str | None
@@ -118,10 +121,13 @@ class RunStatus(str):
                 ]
             elif name == "hooks":
                 value = list(self.hooks)
-            elif name in ("tags", "streams"):
+            elif name in ("tags", "signals", "streams"):
                 value = dict(value)
             shown[name] = value
         return shown
+
+
+_SIGNALS = signal_box("")  # what the boxes of signals begin with
 
 
 def waiting_text(status: RunStatus) -> str:
@@ -160,6 +166,11 @@ def status_of(row: RunRow) -> RunStatus:
     status.continued_from = row.continued_from
     status.cancel_requested = row.cancel_requested
     status.entries = row.length
+    status.signals = {
+        box.removeprefix(_SIGNALS): received - taken
+        for box, (received, taken) in row.boxes.items()
+        if box.startswith(_SIGNALS) and received > taken
+    }
     status.streams = {name: written for name, (written, _) in row.streams.items()}
     pending = sorted(row.pending.values(), key=lambda each: each.position)
     status.waits_for = tuple(
