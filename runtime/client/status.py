@@ -61,7 +61,8 @@ class RunStatus(str):
     __slots__ = (
         "attempt", "began_at", "cancel_requested", "continued_as", "continued_from", "created_at", "definition", "due",
         "entries", "error", "finished_at", "forked_from", "hooks", "idempotency_key", "parent_run_id", "priority",
-        "queue", "queue_key", "run_id", "signals", "streams", "tags", "updated_at", "verdict", "version", "waits_for", "workflow",
+        "queue", "queue_key", "run_id", "signals", "streams", "tags", "updated_at", "verdict", "version", "waits_for",
+        "workflow",
     )  # fmt: skip
 
     run_id: str
