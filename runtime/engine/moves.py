@@ -274,7 +274,7 @@ class Moves:
         except (WorkflowError, LedgerCorrupt) as error:
             self._diverged(row, error, batch)
             return
-        machine = next_attempt(row, definition, self._engine.ledger.entries(row.run))
+        machine = next_attempt(row, definition, self._engine.ledger.walk_many([row], whole=True)[0])
         self._engine.residents.add(machine)
         self._engine.notes.come_first(machine, batch)
         self._engine.feed(machine, batch, machine.entry(kinds.RESTARTED, batch.now, attempt=machine.facts.attempt))
