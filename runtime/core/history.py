@@ -128,6 +128,14 @@ class Stride:
     last: int = -1
     result: Entry | None = None
 
+    def was_full(self, entries_max: int) -> bool:
+        """Whether the body was refused whatever else it asked for here, because of the run's length.
+
+        What is left can only say that something was dropped, which is never refused. Notes may have come after it.
+        """
+        left = len(self.commands) + (self.ending is not None)
+        return self.last + 1 - left >= entries_max and all(key.startswith("-") for key in self.commands)
+
 
 def command_key(kind: str, command: str) -> str:
     """Tell a command from the later word that it was dropped, which carries the same identity."""

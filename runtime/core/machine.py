@@ -38,7 +38,7 @@ from perdure.core.refusals import no_entropy, outside_of_body, too_long
 from perdure.core.sites import site, waiting_site
 from perdure.core.state import deadline_of
 from perdure.core.step import StepContext
-from perdure.core.waiting import Waiting
+from perdure.core.waiting import Waiting, forget
 from perdure.errors import BudgetExceeded, Divergence, InternalError, SandboxViolation
 from perdure.sandbox import activation, fuel, watchdog
 from perdure.sandbox.sets import OrderedFrozenSet, OrderedSet
@@ -172,10 +172,7 @@ class Machine(Answering):
         else:
             with self._active():
                 self.loop.discard()
-        for waiting in self.waiting.values():
-            if waiting.future is not None:
-                waiting.future.cancel()  # it holds the task that waited, which holds it
-        self.waiting.clear()
+        forget(self.waiting)
         self.promised.clear()
         self._root = None
         self._step = self.patches = cast("Any", None)  # both hold the machine
@@ -396,6 +393,8 @@ class Machine(Answering):
         if self._expected is not None:
             recorded = self._expected.pop(command, None)
             if recorded is None or not same_command(recorded, kind, name, body, shape):
+                if recorded is None:
+                    self.check_room()
                 asked = Entry(self.facts.run, -1, kind, self._now, command, name, body=body, shape=shape, due=due)
                 self._diverge(recorded, asked)
             position, text = recorded.position, recorded.detail
@@ -425,10 +424,15 @@ class Machine(Answering):
         self.waiting.pop(waiting.command, None)
         return waiting.detail
 
+    def check_room(self) -> None:
+        """Refuse one more command than `max_entries` allows; on replay, one that the ledger does not have."""
+        limit = self.executable.options.max_entries
+        if self.length >= limit if self._expected is None else self._stride.was_full(limit):
+            raise too_long(limit, self._where())
+
     def write(self, kind: str, command: str, name: str, **fields: Any) -> Entry:
         """Make a command a new entry, while living."""
-        if self.length >= self.executable.options.max_entries:
-            raise too_long(self.executable.options.max_entries, self._where())
+        self.check_room()
         checked_text(name, "the name")
         checked_text(fields.get("detail") or "", "the text")
         entry = self.entry(kind, self._now, command=command, name=name, **fields)

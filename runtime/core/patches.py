@@ -74,6 +74,7 @@ class Patches:
         if machine.living:
             machine.write(kinds.PATCHED, patched_command(change), change, detail=detail_text({}, site()))
             return True
+        machine.check_room()
         return False
 
 

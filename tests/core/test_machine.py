@@ -218,6 +218,31 @@ def test_a_run_with_too_many_entries_ends_with_its_limit():
         driver.answer(driver.waiting()[0], run_function)
     assert "max_entries" in driver.ending.body
     assert len(driver.entries) <= 22
+    assert driver.replayed().ended
+
+
+def test_branches_and_compensation_that_the_limit_refused_are_refused_on_replay_too():
+    @workflow(id="endless", max_entries=20)
+    async def body(input: None, step, ctx) -> None:
+        import asyncio
+
+        async def branch(name: str) -> None:
+            try:
+                for number in range(100):
+                    await step.run(f"{name}{number}", work, number)
+            finally:
+                await step.run(f"{name} undone", work, 0)
+
+        await asyncio.gather(branch("a"), branch("b"))
+
+    driver = Driver(body)
+    while driver.ending is None:
+        driver.answer(driver.waiting()[0], run_function)
+        again = driver.replayed()
+        assert again.ended == (driver.ending is not None)
+        again.close()
+    driver.machine.close()
+    assert "max_entries" in driver.ending.body
 
 
 def test_an_endless_loop_ends_with_its_line():

@@ -252,3 +252,4 @@ def test_ids_made_in_a_loop_end_at_max_entries():
     assert driver.ending.kind == kinds.FAILED
     assert "BudgetExceeded" in driver.ending.body
     assert len(driver.entries) <= 21
+    assert driver.replayed().ended
