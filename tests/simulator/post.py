@@ -158,13 +158,16 @@ def an_answered_hook_takes_no_more(history: list[Entry]) -> None:
             kept[entry.command] += 1
             if entry.command in wanted:
                 answered.add(entry.command)
+        elif entry.kind == "dropped" and entry.detail and (facts := json.loads(entry.detail))["once"]:
+            answered.discard(facts["box"].removeprefix("hook:"))  # its one payload went back
 
 
 def unread(history: list[Entry]) -> list[Entry]:
     """The messages that nobody took: the oldest wait is answered first, and what nobody waits for is kept.
 
-    A wait is dropped or times out only while nothing has answered it.
+    A wait is dropped or times out only while nothing has answered it, or its message goes back and the entry says so.
     """
+    took: dict[str, Entry] = {}
     asked: dict[str, Entry] = {}
     kept: defaultdict[str, deque[Entry]] = defaultdict(deque)
     messages: list[Entry] = []
@@ -184,6 +187,7 @@ def unread(history: list[Entry]) -> list[Entry]:
             if first is None:
                 kept[box].append(entry)
             else:
+                took[first.command] = entry
                 del asked[first.command]
         elif entry.kind in ("wait_signal", "wait_hook"):
             if kept[box]:
@@ -192,6 +196,15 @@ def unread(history: list[Entry]) -> list[Entry]:
                 asked[entry.command] = entry
         elif entry.kind == "wait_until":
             asked[entry.command] = entry
+        elif entry.kind == "dropped" and entry.detail:
+            back = took.pop(entry.command)
+            box = box_of(back)
+            first = next((each for each in asked.values() if box_of(each) == box), None)
+            if first is None:
+                kept[box] = deque(sorted([back, *kept[box]], key=lambda message: message.position))
+            else:
+                took[first.command] = back
+                del asked[first.command]
         elif entry.kind in ("dropped", "wait_timed_out") and entry.command in waits:
             assert asked.pop(entry.command, None) is not None, f"{entry.kind} {entry.command}: it was answered before"
     return sorted((message for box in kept.values() for message in box), key=lambda message: message.position)
