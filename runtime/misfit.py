@@ -30,7 +30,9 @@ def fitting(function: Callable[P, R]) -> Callable[P, R]:
         try:
             return function(*args, **kwargs)
         except TypeError:
-            _refuse_misfit(function, args, kwargs)
+            caller = sys._getframe(1)
+            shown = function.__qualname__.removesuffix(".__init__").removeprefix("strict_")
+            refuse_misfit(function, args, kwargs, shown, f"{caller.f_code.co_filename}:{caller.f_lineno}")
             raise  # it fits, so the function itself raised it
 
     if inspect.iscoroutinefunction(function) and sys.version_info >= (3, 12):
@@ -46,29 +48,35 @@ def fitting_methods(kind: type[T]) -> type[T]:
     return kind
 
 
-def _refuse_misfit(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+def refuse_misfit(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], shown: str, where: str
+) -> None:
+    """Say what does not fit in a call that raised `TypeError`.
+
+    Args:
+        shown: what the caller calls the function. where: its line.
+
+    Raises:
+        DefinitionError: it does not fit. Nothing else is said: then the function itself raised it.
+    """
     signature = inspect.signature(function)
     try:
         signature.bind(*args, **kwargs)
     except TypeError as misfit:
-        _refuse(function, signature, kwargs, str(misfit))
+        _refuse(signature, kwargs, str(misfit), shown, where)
 
 
-def _refuse(
-    function: Callable[..., Any], signature: inspect.Signature, kwargs: dict[str, Any], misfit: str
-) -> NoReturn:
-    shown = function.__qualname__.removesuffix(".__init__").removeprefix("strict_")
+def _refuse(signature: inspect.Signature, kwargs: dict[str, Any], misfit: str, shown: str, where: str) -> NoReturn:
     takes = [
         parameter.name
         for parameter in signature.parameters.values()
         if parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD) and parameter.name != "self"
     ]
     unknown = [name for name in kwargs if name not in takes]
-    caller = sys._getframe(3)  # of the wrapper
     message = f"{shown}(…) takes no {unknown[0]!r}." if unknown else f"{shown}(…) can't be called like this: {misfit}."
     raise DefinitionError(
         message,
-        where=f"{caller.f_code.co_filename}:{caller.f_lineno}",
+        where=where,
         why=f"it takes {', '.join(takes)}",
         fix=did_you_mean(unknown[0], takes) if unknown else f"write {shown}{_without_self(signature)}",
     ) from None

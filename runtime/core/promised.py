@@ -16,9 +16,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from perdure.core.loop import BodyTask
 from perdure.core.refusals import explain
+from perdure.core.sites import site
 from perdure.core.waiting import Waiting
 from perdure.declare.offered import gives_awaitable
 from perdure.errors import NeverAwaited
+from perdure.misfit import refuse_misfit
+from perdure.sandbox import activation
 from perdure.storage import entries as kinds
 from perdure.storage.entries import Entry
 
@@ -84,7 +87,14 @@ def noting(kind: _Kind) -> _Kind:
 def _noted(method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return self._machine.promised.note(method(self, *args, **kwargs))
+        try:
+            coroutine = method(self, *args, **kwargs)
+        except TypeError:
+            where = site()  # as a body's errors say it: what is recorded is the same on every machine
+            with activation.suspended():  # looking at a signature is ours
+                refuse_misfit(method, (self, *args), kwargs, f"step.{method.__name__}", where)
+            raise
+        return self._machine.promised.note(coroutine)
 
     return call
 

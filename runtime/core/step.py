@@ -74,8 +74,8 @@ class StepContext(Receiving):
 
     def run(
         self,
-        name: str,
-        fn: Callable[..., Any],
+        name: str = "",  # both are needed, as the overloads say; without them the error is `_run`'s, with its fix
+        fn: Any = None,
         *args: object,
         retries: Retries | None = None,
         timeout: Duration | None = None,
@@ -395,8 +395,10 @@ def _checked(name: object) -> str:
 
 
 def _no_name(name: object) -> DefinitionError:
+    # A replay has to find the same words, so not the address of a function.
+    shown = repr(name) if name is None or isinstance(name, (str, int, float)) else f"{type(name).__name__} object"
     return DefinitionError(
-        f"{name!r} is no name.",
+        f"{shown} is no name.",
         where=site(),
         fix='the first argument is the name, a text: await step.run("charge", charge_card, order)',
     )

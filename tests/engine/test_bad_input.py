@@ -245,6 +245,47 @@ async def swallows(input: None, step) -> str:
     return "went on"
 
 
+def ping() -> str:
+    return "pong"
+
+
+@workflow(id="misfits")
+async def misfits(input: str, step) -> object:
+    if input == "run without a name":
+        return await step.run(ping)
+    if input == "run without anything":
+        return await step.run()
+    if input == "map without items":
+        return await step.map("all", ping)
+    if input == "wait without a type":
+        return await step.wait_for_event("paid")
+    options = {"timout": "1s"}
+    return await step.invoke("ship", "shipping", **options)
+
+
+MISFITS = {
+    "run without a name": "the first argument is the name",
+    "run without anything": "the first argument is the name",
+    "map without items": "write step.map(name, fn, items",
+    "wait without a type": "write step.wait_for_event(name, *, type",
+    "invoke with another word": "did you mean timeout?",
+}
+
+
+@pytest.mark.parametrize(("what", "fix"), MISFITS.items(), ids=MISFITS)
+def test_a_call_of_step_that_does_not_fit_shows_the_fix_and_replays(perdure_runtime, what: str, fix: str) -> None:
+    with perdure_runtime(misfits) as runtime:
+        run = runtime.start(misfits, what)
+        with pytest.raises(RunFailed) as failed:
+            run.result()
+        assert [entry.kind for entry in run.history()] == ["created", "failed"]
+        assert run.replay().ok
+    cause = failed.value.__cause__
+    assert isinstance(cause, DefinitionError)
+    assert fix in cause.fix
+    assert cause.where.startswith("test_bad_input.py:")  # no folder of this machine is recorded
+
+
 def test_a_swallowed_cancellation_is_logged_with_its_line_and_shown_by_the_status(perdure_runtime, caplog) -> None:
     with perdure_runtime(swallows) as runtime:
         run = runtime.start(swallows)
