@@ -52,7 +52,7 @@ def test_exit_code_2_when_a_workflow_is_not_registered(recorded: Any) -> None:
     recorded.rewrite('id="await-payment", version="2"', 'id="await-payment", version="3"')
     done = recorded("replay-check", "orders.duckdb", "-w", "orders.py")
     assert done.exit_code == 2
-    assert "has no version '2'; it has 3" in done.stdout
+    assert "has no version '2'; it has '3'" in done.stdout
     assert "w1" in done.stdout
     assert "1 run could not be checked" in done.stdout
 
