@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from breaking import Mutant, Wanted, be_caught
+from scripts import Script
 
 from perdure.core.history import Reused
 from perdure.core.machine import Machine
@@ -15,7 +16,7 @@ from perdure.engine.families import Families
 from perdure.engine.moves import Moves
 from perdure.engine.residents import Residents
 from perdure.storage import entries as kinds
-from perdure.testing import FullDisk
+from perdure.testing import Crash, FullDisk
 from perdure.testing.simulated_ledger import Disk
 
 
@@ -176,9 +177,16 @@ MUTANTS: list[Mutant] = [
 ]
 
 
+def _says_and_fails(script: Script) -> bool:
+    """A body that says something in many batches, one of which is lost."""
+    each = [["seq", [["step", f"step{number}", 0, 2, 0], ["say", f"say{number}"]]] for number in range(6)]
+    script.roots = [("anything", ["seq", each])]
+    return not script.traffic.limited and any(isinstance(fault, FullDisk | Crash) for fault in script.faults)
+
+
 #: What a seed must have to come near a mutant, where few do.
 WANTED: dict[Mutant, Wanted] = {
-    shows_lines_before_they_are_known_to_be_new: lambda script: "'say'" in str(script.roots),
+    shows_lines_before_they_are_known_to_be_new: _says_and_fails,
     forgets_the_outcomes_of_a_refused_batch: lambda script: any(isinstance(each, FullDisk) for each in script.faults),
     performs_what_is_not_durable: lambda script: any(isinstance(each, FullDisk) for each in script.faults),
 }
