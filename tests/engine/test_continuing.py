@@ -346,3 +346,19 @@ async def test_a_chain_stays_on_its_queue_and_carries_its_signals_there(open_run
         assert await chain(runtime, "a") == ["a", "a+2", "a+3"]
         kinds = [entry.kind for entry in await runtime.handle("a+3").history()]
         assert kinds[:3] == ["created", "signal_received", "began"]
+
+
+@pytest.mark.parametrize("on_parent_close", ["cancel", "abandon"])
+async def test_the_next_run_of_a_child_is_abandoned_or_stopped_as_the_first_was_to_be(open_runtime, on_parent_close):
+    @workflow(id="parent")
+    async def parent(input: str, step) -> None:
+        await step.spawn("child", loop, {"number": 1, "until": 2, "last": "wait"}, on_parent_close=input)
+        await step.wait_for_event("never", type="never")
+
+    async with open_runtime(parent, loop) as runtime:
+        run = await runtime.start("parent", on_parent_close, run_id="p")
+        await waits(runtime, "p-0-0+2")
+        await run.cancel()
+        assert await run.wait(timeout="10s") == "cancelled"
+        left = await runtime.handle("p-0-0+2").status()
+        assert left == ("cancelled" if on_parent_close == "cancel" else "waiting_event")
