@@ -94,6 +94,20 @@ def test_a_child_begins_when_only_started_runs_are_too_many() -> None:
     assert made.next(0) is None
 
 
+def test_a_child_waits_for_its_time_and_for_its_key_also_when_runs_are_too_many() -> None:
+    made = flow(
+        ticket(1), ticket(2, "a", child=True), ticket(3, "a", child=True), ticket(4, child=True, due=9),
+        at_most=1, max_concurrent_runs_per_key=1,
+    )  # fmt: skip
+    for run in (1, 2):
+        made.began(run, 0)
+    assert made.next(0) is None
+    made.over(2)
+    following = made.next(0)
+    assert following is not None
+    assert following.run == 3
+
+
 def test_a_queue_that_nobody_gave_lets_nobody_begin() -> None:
     made = flow(ticket(1, queue="other"))
     assert (made.next(0), made.wake_at(0), made.line("other").waiting) == (None, None, 1)

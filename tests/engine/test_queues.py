@@ -222,6 +222,18 @@ def test_no_more_begin_in_a_period_than_the_rate_lets_also_after_a_restart() -> 
         assert all(later - earlier >= 60_000_000 for earlier, later in zip(began, began[2:], strict=False))
 
 
+def test_a_long_period_counts_begins_of_runs_that_ended_long_before_a_restart() -> None:
+    with Simulation(quick, queues=[Queue("q", rate=Rate(1, per="1h"))]) as simulation:
+        runs = [simulation.start("quick", "a", queue="q") for _ in range(2)]
+        simulation.advance("30m")
+        simulation.crash()
+        simulation.advance("1m")
+        assert [run.row().status for run in runs] == ["completed", "queued"]
+        simulation.run()
+        began = [simulation.ledger.run(run.run_id).began_at for run in runs]
+        assert began[1] - began[0] == 3_600_000_000
+
+
 def test_a_keys_rate_holds_back_that_key_alone() -> None:
     with Simulation(quick, queues=[Queue("q", rate_per_key=Rate(1, per="1h"))]) as simulation:
         runs = [simulation.start("quick", key, queue="q", key=key) for key in "aab"]
@@ -262,6 +274,32 @@ def test_a_later_start_takes_the_place_of_one_that_is_debounced() -> None:
         # The newest input is what was replayed: with another one the output would differ.
         entries[3] = entries[3]._replace(body='{"to": "ann", "text": "other"}')
         assert not check_run(row, definition, entries).ok
+
+
+def test_a_start_of_another_version_takes_nobodys_place() -> None:
+    queue = Queue("q", debounce="5s")
+
+    @workflow(id="sync", version="1", queue=queue)
+    async def old(input: str, step: Any) -> str:
+        return f"old {input}"
+
+    @workflow(id="sync", version="2", queue=queue)
+    async def new(input: str, step: Any) -> str:
+        return f"new {input}"
+
+    with Simulation(old, new) as simulation:
+        runs = [simulation.start("sync", "a", version=version) for version in ("1", "2", "1")]
+        simulation.run()
+        assert [run.result() for run in runs] == ["old a", "new a", "old a"]
+        assert runs[0].run_id == runs[2].run_id != runs[1].run_id
+
+
+def test_a_later_start_with_a_longer_delay_puts_off_by_that() -> None:
+    with Simulation(quick, queues=[Queue("q", debounce="5s")]) as simulation:
+        run = simulation.start("quick", "a", queue="q")
+        simulation.start("quick", "b", queue="q", delay="1m")
+        simulation.run()
+        assert run.row().began_at - run.row().created_at == 60_000_000
 
 
 def test_two_starts_of_one_batch_debounce_each_other() -> None:
