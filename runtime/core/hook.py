@@ -7,6 +7,7 @@ elsewhere: the engine says so.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Final
@@ -89,7 +90,11 @@ class Hook:
         if self._awaited:
             raise self._used_up("and this is the second time that it is awaited")
         self._awaited = True
-        payload = await self._next(once=True)
+        try:
+            payload = await self._next(once=True)
+        except asyncio.CancelledError:
+            self._awaited = self.closed  # given up before a payload came, as by a timeout: it may be awaited again
+            raise
         if payload is _DISPOSED:
             raise self._used_up("and it was disposed")
         return payload

@@ -296,3 +296,29 @@ def test_a_blocking_runtime_resumes_hooks_too(tmp_path):
         run = runtime.start("one", "t")
         assert runtime.resume_hook("t", "blocking") == run.run_id
         assert run.result(timeout="5s") == "blocking"
+
+
+async def test_a_hook_whose_await_was_given_up_may_be_awaited_again(open_runtime):
+    @workflow(id="reminding")
+    async def reminding(input: None, step) -> list:
+        import asyncio
+
+        hook = step.hook("desk")
+        reminders = 0
+        while True:
+            try:
+                async with asyncio.timeout(0.01):
+                    return [reminders > 0, await hook]
+            except TimeoutError:
+                reminders += 1
+                await step.wait_for_signal("again")
+
+    async with open_runtime(reminding) as runtime:
+        run = await runtime.start("reminding", None)
+        while (await run.status()).waits_for[0].name != "again":
+            await run.wait(status="waiting_event", timeout="5s")
+            await asyncio.sleep(0.005)
+        await runtime.resume_hook("desk", "yes")
+        await run.signal("again")
+        assert await run.result(timeout="5s") == [True, "yes"]
+        assert (await run.replay()).ok

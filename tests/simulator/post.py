@@ -144,6 +144,7 @@ def an_answered_hook_takes_no_more(history: list[Entry]) -> None:
     """A hook that is awaited takes one payload in each attempt of its run."""
     wanted: set[str] = set()  # hooks that wait for their one payload
     answered: set[str] = set()
+    once: dict[str, str] = {}  # by wait: its hook
     kept: Counter[str] = Counter()
     for entry in history:
         if entry.kind in ("retrying", "restarted"):  # its token finds the run again, which reads its boxes anew
@@ -152,12 +153,15 @@ def an_answered_hook_takes_no_more(history: list[Entry]) -> None:
                 each.command for each in history if each.kind == MESSAGES[1] and each.position < entry.position
             )
         elif entry.kind == "wait_hook" and (facts := json.loads(entry.detail or "{}"))["once"]:
+            once[entry.command] = facts["hook"]
             (answered if kept[facts["hook"]] else wanted).add(facts["hook"])
         elif entry.kind == "hook_received":
             assert entry.command not in answered, f"{entry.command} was answered, and took another payload"
             kept[entry.command] += 1
             if entry.command in wanted:
                 answered.add(entry.command)
+        elif entry.kind == "dropped" and not entry.detail and entry.command in once:
+            wanted.discard(once[entry.command])  # given up before a payload came
         elif entry.kind == "dropped" and entry.detail and (facts := json.loads(entry.detail))["once"]:
             answered.discard(facts["box"].removeprefix("hook:"))  # its one payload went back
 
