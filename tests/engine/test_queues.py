@@ -469,6 +469,19 @@ def test_a_child_that_could_only_begin_after_its_parent_fails_with_the_fix() -> 
         assert "would wait on queue 'line' for its parent" in run.result()
 
 
+def test_a_child_under_another_key_of_a_singletons_queue_begins() -> None:
+    @workflow(id="nested", queue=Queue("line", singleton="queue"), key="{to}")
+    async def nested(input: Mail, step: Any) -> str:
+        if input.to == "child":
+            return "the child"
+        return str(await step.invoke("inner", "nested", {"to": "child"}))
+
+    with Simulation(nested) as simulation:
+        run = simulation.start("nested", {"to": "parent"})
+        simulation.run()
+        assert run.result() == "the child"
+
+
 # ── wrong use ──
 
 
@@ -531,6 +544,16 @@ async def test_a_start_on_a_queue_that_nobody_gave_starts_nothing() -> None:
 
 
 # ── at run time ──
+
+
+async def test_a_first_limit_of_steps_counts_those_that_are_at_work(gauge: Gauge) -> None:
+    async with Runtime(MemoryLedger(), workflows=[mail], queues=[Queue("emails")]) as runtime:
+        runs = [await runtime.start("mail", {"to": "0"})]
+        await runtime.set_queue("emails", max_concurrent_steps=1)
+        runs.append(await runtime.start("mail", {"to": "1"}))
+        assert (await runtime.queues())[0].steps_at_work == 1
+        gauge.gate.set()
+        assert [await run.result("10s") for run in runs] == ["0", "1"]
 
 
 async def test_limits_change_at_run_time_and_at_once(gauge: Gauge) -> None:
