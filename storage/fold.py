@@ -22,6 +22,7 @@ from typing import Any, Final
 
 from perdure.errors import InternalError
 from perdure.storage import entries as kinds
+from perdure.storage.boxes import hook_box, signal_box
 from perdure.storage.entries import Entry
 from perdure.storage.ledger import ENDED, HOOK_TYPE, Pending, RunRow
 from perdure.storage.plain import parse
@@ -250,16 +251,6 @@ def _unanswered(row: RunRow, entry: Entry) -> None:
 
 
 # ── messages ─────────────────────────────────────────────────────────────────────────────────────
-
-
-def signal_box(name: str) -> str:
-    """The box in which a run's signals of this name are kept."""
-    return f"signal:{name}"
-
-
-def hook_box(command: str) -> str:
-    """The box of the hook that this command made."""
-    return f"hook:{command}"
 
 
 def _signal_received(row: RunRow, entry: Entry) -> None:

@@ -10,10 +10,10 @@ from typing import Any
 
 from perdure.durations import moment
 from perdure.storage import entries as kinds
+from perdure.storage.boxes import signal_box
 from perdure.storage.encoding import decode
 from perdure.storage.entries import Entry
 from perdure.storage.failures import decode_failure
-from perdure.storage.fold import signal_box
 from perdure.storage.ledger import RunRow
 
 _FAILURES = frozenset(

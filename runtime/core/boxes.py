@@ -21,8 +21,8 @@ from perdure.core.schema import Schema
 from perdure.core.waiting import Waiting
 from perdure.errors import InvalidInput
 from perdure.storage import entries as kinds
+from perdure.storage.boxes import hook_box, signal_box
 from perdure.storage.entries import Entry
-from perdure.storage.fold import hook_box, signal_box
 
 if TYPE_CHECKING:
     from perdure.core.hook import Hook

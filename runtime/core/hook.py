@@ -18,9 +18,9 @@ from perdure.core.schema import Schema
 from perdure.core.sites import site
 from perdure.errors import HookRefused, WorkflowError
 from perdure.storage import entries as kinds
+from perdure.storage.boxes import hook_box
 from perdure.storage.entries import Entry
 from perdure.storage.failures import decode_failure
-from perdure.storage.fold import hook_box
 
 if TYPE_CHECKING:
     from perdure.core.machine import Machine

@@ -21,10 +21,10 @@ from perdure.core.schema import Schema
 from perdure.engine.batch import Batch, Unsettled
 from perdure.errors import HookRefused, InvalidInput, SignalRefused, UnknownRun
 from perdure.storage import entries as kinds
+from perdure.storage.boxes import signal_box
 from perdure.storage.encoding import Encoded, decode
 from perdure.storage.entries import Entry
 from perdure.storage.failures import encode_failure
-from perdure.storage.fold import signal_box
 from perdure.storage.ledger import ENDED, HOOK_TYPE, RunRow
 
 if TYPE_CHECKING:

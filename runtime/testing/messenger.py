@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from perdure.errors import DefinitionError, HookRefused, SignalRefused
 from perdure.storage import entries as kinds
+from perdure.storage.boxes import hook_box, signal_box
 from perdure.storage.encoding import encode
-from perdure.storage.fold import hook_box, signal_box
 from perdure.storage.ledger import ENDED, Pending, RunRow
 from perdure.testing.outside import is_function
 

@@ -14,8 +14,9 @@ from perdure.core.history import Reused, split_attempts
 from perdure.core.hook import Hook
 from perdure.core.machine import Machine
 from perdure.storage import entries as kinds
+from perdure.storage.boxes import hook_box, signal_box
 from perdure.storage.entries import Entry
-from perdure.storage.fold import fold_all, hook_box, signal_box
+from perdure.storage.fold import fold_all
 from perdure.strict import workflow
 
 WAITS = (kinds.WAIT_SIGNAL, kinds.WAIT_HOOK, kinds.WAIT_UNTIL, kinds.HOOK)
