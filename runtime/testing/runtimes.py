@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Coroutine, Generator
+from collections.abc import Awaitable, Coroutine, Generator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from perdure.client.runtime import Runtime
+from perdure.declare.queues import Queue
 from perdure.durations import Duration, duration_us, moment_text, moment_us
+from perdure.engine.definitions import Code
 from perdure.engine.residents import RESIDENTS_MAX
 from perdure.errors import PerdureError
 from perdure.storage.ledger import Ledger
@@ -163,20 +165,29 @@ class RuntimeFactory:
         self._memory = MemoryLedger()
 
     def __call__(
-        self, *workflows: object, ledger: Where = None, drain: Duration = "1s", residents_max: int = RESIDENTS_MAX
+        self,
+        *workflows: object,
+        ledger: Where = None,
+        drain: Duration = "1s",
+        residents_max: int = RESIDENTS_MAX,
+        code: Code = "pinned",
+        queues: Sequence[Queue] = (),
     ) -> Runtime:
         """Make a runtime.
 
         Args:
             workflows: definitions, modules, names of modules, paths.
             ledger: in memory by default; a file's name, in the test's own folder, or a ledger of yours.
-            drain, residents_max: as `Runtime` takes them.
+            drain, residents_max, code, queues: as `Runtime` takes them.
         """
         source: str | os.PathLike[str] | Ledger = self._memory
         if isinstance(ledger, (str, os.PathLike)):
             source = self._folder / ledger
         elif ledger is not None:
             source = ledger
-        runtime = Runtime(source, workflows=list(workflows), drain=drain, residents_max=residents_max, clock=self.clock)
+        runtime = Runtime(
+            source, workflows=list(workflows), drain=drain, residents_max=residents_max, clock=self.clock, code=code,
+            queues=queues,
+        )  # fmt: skip
         self.clock.drive(runtime)
         return runtime

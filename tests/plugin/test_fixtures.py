@@ -152,7 +152,7 @@ async def test_a_run_whose_workflow_nobody_registered_does_not_hold_up_time(perd
     async with perdure_runtime(remind) as runtime:
         run_id = (await runtime.start(remind, 2)).run_id
     begin = perdure_clock.now
-    async with perdure_runtime(short_order) as runtime:
+    async with perdure_runtime(short_order, code="today") as runtime:
         run = await runtime.start(short_order, "a")
         await asyncio.wait_for(_awaited(perdure_clock.advance("2d")), 20)
         assert await run.result() is None

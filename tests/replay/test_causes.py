@@ -379,11 +379,11 @@ async def test_commands_in_another_order_under_the_same_code_are_an_unordered_it
 
 
 async def test_the_same_code_under_another_python_names_the_versions(recorder: Any, monkeypatch: Any) -> None:
-    import perdure.engine.moves
+    import perdure.engine.created
 
     depot = recorder.library(monkeypatch, "RATE = 19\ndef draw():\n    return RATE\n")
     body = VOUCHED.replace("DEPOT", depot.__name__)
-    monkeypatch.setattr(perdure.engine.moves, "PYTHON", "3.9")
+    monkeypatch.setattr(perdure.engine.created, "PYTHON", "3.9")
     await recorder.record(body)
     depot.RATE = 21
     divergence = recorder.diverge(body)

@@ -77,9 +77,9 @@ def lived(seed: int) -> dict[str, list[Entry]]:
     script = Script(seed)
     kinds = ("TornTail", "LyingSync")  # these are faults of the simulated disk
     faults = [fault for fault in script.faults if type(fault).__name__ not in kinds]
-    with Simulation(*WORKFLOWS, seed=seed, faults=faults) as simulation:
+    with Simulation(*WORKFLOWS, seed=seed, faults=faults, **script.traffic.limits()) as simulation:
         script.disturb(simulation, script.begin(simulation))
-        script.finish(simulation)
+        script.finish(simulation, script.post)
         return {run.run_id: [entry._replace(run=0, digest=b"") for entry in run.entries()] for run in simulation.runs()}
 
 
