@@ -6,18 +6,16 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-import typer
-
 from perdure.cli.arguments import AsJson, LedgerPath, Since, Tags, WorkflowId, Workflows
 from perdure.cli.opening import need_ledger, registry_of, some_workflows
 from perdure.cli.output import console, print_json
 from perdure.cli.run import until_idle
-from perdure.cli.several import All, Chosen, RunIds, Statuses, Version, Yes, agreed, bar, choose
+from perdure.cli.several import All, Chosen, RunIds, Statuses, Version, Yes, choose, do_all
 from perdure.client.bulk import cancel_all
 from perdure.client.runtime import Runtime
 from perdure.client.status import RunStatus
 from perdure.declare.registry import Registry
-from perdure.storage.ledger import ENDED, STATUSES, RunFilter
+from perdure.storage.ledger import ENDED, STATUSES
 
 _OPEN = [status for status in STATUSES if status not in ENDED]
 
@@ -47,7 +45,18 @@ def cancel_run(
     registry = registry_of(workflows)
     some_workflows(registry, workflows)
     if chosen.wanted is not None:
-        number = asyncio.run(_cancel_all(ledger, registry, chosen.wanted, yes=yes))
+        number = asyncio.run(
+            do_all(
+                ledger,
+                registry,
+                chosen.wanted,
+                what="Cancel",
+                doing="cancelling",
+                work=cancel_all,
+                statuses=_OPEN,
+                yes=yes,
+            )
+        )
         if as_json:
             print_json({"cancelled": number})
         else:
@@ -82,13 +91,3 @@ async def _newest(runtime: Runtime, run_id: str) -> RunStatus:
     while status.continued_as is not None:
         status = await runtime.handle(status.continued_as).status()
     return status
-
-
-async def _cancel_all(path: Path, registry: Registry, wanted: RunFilter, *, yes: bool) -> int:
-    async with Runtime(path, workflows=registry.all()) as runtime:
-        if not await agreed(runtime, "Cancel", wanted, _OPEN, yes=yes):
-            raise typer.Abort
-        with bar("cancelling") as progress:
-            number = await cancel_all(runtime, wanted, progress)
-        await until_idle(runtime, patience_s=2.0)
-        return number

@@ -6,17 +6,14 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-import typer
-
 from perdure.cli.arguments import AsJson, LedgerPath, Since, Tags, WorkflowId, Workflows
 from perdure.cli.opening import need_ledger, registry_of, some_workflows
 from perdure.cli.output import console, print_json
 from perdure.cli.run import until_idle
-from perdure.cli.several import All, Chosen, RunIds, Statuses, Version, Yes, agreed, bar, choose
+from perdure.cli.several import All, Chosen, RunIds, Statuses, Version, Yes, choose, do_all
 from perdure.client.bulk import retry_all
 from perdure.client.runtime import Runtime
 from perdure.declare.registry import Registry
-from perdure.storage.ledger import RunFilter
 
 
 def retry_run(
@@ -44,7 +41,18 @@ def retry_run(
     registry = registry_of(workflows)
     some_workflows(registry, workflows)
     if chosen.wanted is not None:
-        number = asyncio.run(_retry_all(ledger, registry, chosen.wanted, yes=yes))
+        number = asyncio.run(
+            do_all(
+                ledger,
+                registry,
+                chosen.wanted,
+                what="Retry",
+                doing="retrying",
+                work=retry_all,
+                statuses=["failed"],
+                yes=yes,
+            )
+        )
         if as_json:
             print_json({"retried": number})
         else:
@@ -67,13 +75,3 @@ async def _retry(path: Path, registry: Registry, chosen: Chosen) -> list[dict[st
             await handle.retry()
         await until_idle(runtime, patience_s=2.0)
         return [{"run_id": handle.run_id, "status": (await handle.status()).status} for handle in handles]
-
-
-async def _retry_all(path: Path, registry: Registry, wanted: RunFilter, *, yes: bool) -> int:
-    async with Runtime(path, workflows=registry.all()) as runtime:
-        if not await agreed(runtime, "Retry", wanted, ["failed"], yes=yes):
-            raise typer.Abort
-        with bar("retrying") as progress:
-            number = await retry_all(runtime, wanted, progress)
-        await until_idle(runtime, patience_s=2.0)
-        return number

@@ -6,17 +6,21 @@ Knows what was typed. Must not know what is done to the runs.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich import progress as bars
 
 from perdure.cli.arguments import parse_since, parse_statuses, parse_tags
 from perdure.cli.output import console
+from perdure.cli.run import until_idle
+from perdure.client.bulk import Progress
 from perdure.client.runtime import Runtime
+from perdure.declare.registry import Registry
 from perdure.errors import DefinitionError
 from perdure.storage.ledger import RunFilter
 
@@ -81,11 +85,39 @@ async def agreed(runtime: Runtime, what: str, wanted: RunFilter, statuses: Seque
     return number == 0 or typer.confirm(f"{what} {number:,} {'run' if number == 1 else 'runs'}?", err=True)
 
 
+async def do_all(
+    path: Path,
+    registry: Registry,
+    wanted: RunFilter,
+    *,
+    what: str,
+    doing: str,
+    work: Callable[[Runtime, RunFilter, Progress], Awaitable[int]],
+    statuses: Sequence[str],
+    yes: bool,
+) -> int:
+    """Do something to all runs of a filter, once whoever sits there agrees; give to how many.
+
+    Args:
+        what, doing: what is done to them, as it is asked, and as the bar says it.
+        statuses: of the runs that `work` takes when the filter names none.
+    """
+    async with Runtime(path, workflows=registry.all()) as runtime:
+        if not await agreed(runtime, what, wanted, statuses, yes=yes):
+            raise typer.Abort
+        with bar(doing) as progress:
+            number = await work(runtime, wanted, progress)
+        await until_idle(runtime, patience_s=2.0)
+        return number
+
+
 @contextmanager
 def bar(what: str) -> Iterator[Callable[[int, int], Any]]:
     """A bar over the runs, on a terminal."""
     shown = console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=shown, transient=True, disable=not shown.is_terminal) as progress:
+    columns = (
+        bars.TextColumn("{task.description}"), bars.BarColumn(), bars.MofNCompleteColumn(), bars.TimeRemainingColumn(),
+    )  # fmt: skip
+    with bars.Progress(*columns, console=shown, transient=True, disable=not shown.is_terminal) as progress:
         task = progress.add_task(what, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)

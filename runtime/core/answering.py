@@ -6,6 +6,7 @@ The part of a machine that is `perdure.sandbox.Environment`. Must not ask for an
 from __future__ import annotations
 
 import random
+from abc import abstractmethod
 from collections.abc import Awaitable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -31,9 +32,9 @@ class Answering:
     _expected: dict[str, Entry] | None
     _step: StepContext
 
+    @abstractmethod
     def branch(self) -> Branch:
         """The branch of the task that runs now."""
-        raise NotImplementedError
 
     _read_at = -1  # the moment at which the body looked at the clock last
     reads = 0  # how often it did at that moment

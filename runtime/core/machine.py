@@ -30,7 +30,7 @@ from perdure.core.history import Reused, Stride, begins_at_once, command_key, is
 from perdure.core.hook import refuse_hook
 from perdure.core.loop import BodyLoop, BodyTask
 from perdure.core.misfits import misfit, refuse_loss
-from perdure.core.outcomes import OUTCOMES, Outcome
+from perdure.core.outcomes import OUTCOMES, SETS, Outcome
 from perdure.core.patches import Patches
 from perdure.core.promised import Promised, neglected
 from perdure.core.reading import entries_in_order
@@ -41,7 +41,6 @@ from perdure.core.step import StepContext
 from perdure.core.waiting import Waiting, forget
 from perdure.errors import BudgetExceeded, Divergence, InternalError, SandboxViolation
 from perdure.sandbox import activation, fuel, watchdog
-from perdure.sandbox.sets import OrderedFrozenSet, OrderedSet
 from perdure.storage import entries as kinds
 from perdure.storage.encoding import decode
 from perdure.storage.entries import Entry
@@ -49,7 +48,6 @@ from perdure.storage.failures import encode_failure
 from perdure.texts import checked_text
 
 State = Literal["waiting to begin", "running", "ended"]
-SETS = (OrderedSet, OrderedFrozenSet)
 
 
 class Machine(Answering):
@@ -231,17 +229,17 @@ class Machine(Answering):
         # What `same_command` compares, written out: this runs for every step of a replay.
         if (
             recorded is None
-            or cause[4] != command
-            or recorded[8] != body
-            or recorded[5] != name
-            or recorded[2] != kinds.STEP
-            or recorded[9] != shape
+            or cause.command != command
+            or recorded.body != body
+            or recorded.name != name
+            or recorded.kind != kinds.STEP
+            or recorded.shape != shape
             or self._stride.ending is not None
         ):
             return None
         branch.commands = number + 1
         self._take_stride()
-        self._now = cause[3]
+        self._now = cause.at
         fuel.refill(self.max_ops)
         return cause
 

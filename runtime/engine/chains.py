@@ -61,13 +61,15 @@ class Chains:
         """The run with which the chain began; who waits for a chain knows it by this one."""
         if row.continued_from is None:
             return row.run_id
-        facts = _created_facts(self.created(row.run, batch)).get("continued_from") or {}
+        facts = self.created_facts(row.run, batch).get("continued_from") or {}
         return str(facts.get("first_run_id", row.run_id))
 
-    def created(self, run: int, batch: Batch) -> Entry:
-        """A run's first entry, which may be of this very batch."""
+    def created_facts(self, run: int, batch: Batch) -> dict[str, Any]:
+        """The detail of a run's first entry, which may be of this very batch."""
         recorded = self._engine.ledger.entries(run, 0, 1)
-        return recorded[0] if recorded else next(each for each in batch.entries if each.run == run)
+        created = recorded[0] if recorded else next(each for each in batch.entries if each.run == run)
+        facts: dict[str, Any] = json.loads(created.detail or "{}")
+        return facts
 
     # ── doing it ─────────────────────────────────────────────────────────────────────────────────
 
@@ -88,7 +90,7 @@ class Chains:
         from perdure.engine.moves import Start
 
         before = machine.facts
-        facts = _created_facts(self.created(before.run, batch))
+        facts = self.created_facts(before.run, batch)
         definition, encoded = self._code(machine, Encoded(ending.body or "null", ending.shape))
         unread = machine.boxes.unread(kinds.SIGNAL_RECEIVED)
         queue = facts.get("queue")
@@ -134,8 +136,3 @@ class Chains:
             return newest, newest.encode_input(decode(encoded.body, encoded.shape))
         except (UnknownWorkflow, InvalidInput, NotSerializable, ValueUnreadable):
             return own, encoded
-
-
-def _created_facts(created: Entry) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(created.detail or "{}")
-    return found

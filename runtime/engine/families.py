@@ -204,8 +204,4 @@ class Families:
         return row
 
     def _abandoned(self, row: RunRow, batch: Batch) -> bool:
-        first = self._engine.ledger.entries(row.run, 0, 1)
-        if not first:
-            first = [entry for entry in batch.entries if entry.run == row.run and entry.kind == kinds.CREATED]
-        detail = json.loads(first[0].detail or "{}") if first else {}
-        return bool(detail.get("on_parent_close") == "abandon")
+        return bool(self._engine.chains.created_facts(row.run, batch).get("on_parent_close") == "abandon")

@@ -59,10 +59,10 @@ MUTANTS: dict[str, Mutant] = {
         endings, "same_ending", "_error_type(recorded) == _error_type(replayed)", "True"
     ),
     "a dropped wait passes": Mutant(Machine, "drop", "if self._expected.pop(key, None) is None:", "if False:"),
-    "the short way does not compare arguments": Mutant(Machine, "replayed", "or recorded[8] != body", ""),
-    "the short way does not compare types": Mutant(Machine, "replayed", "or recorded[9] != shape", ""),
-    "the short way does not compare names": Mutant(Machine, "replayed", "or recorded[5] != name", ""),
-    "the short way takes any cause": Mutant(Machine, "replayed", "or cause[4] != command", ""),
+    "the short way does not compare arguments": Mutant(Machine, "replayed", "or recorded.body != body", ""),
+    "the short way does not compare types": Mutant(Machine, "replayed", "or recorded.shape != shape", ""),
+    "the short way does not compare names": Mutant(Machine, "replayed", "or recorded.name != name", ""),
+    "the short way takes any cause": Mutant(Machine, "replayed", "or cause.command != command", ""),
     "the short way leaves commands behind": Mutant(Machine, "replayed", "or len(expected) != 1", ""),
     "a stride is skipped": Mutant(
         Machine, "_take_stride", "self._coming = next", "next(self._walk, None)\n    self._coming = next"
