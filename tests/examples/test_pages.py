@@ -11,6 +11,7 @@ from pages import ROOT, agrees, blocks, run_page
 # The page on errors has tests of its own.
 PAGES = ["README.md", *sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md") if page.name != "errors.md")]
 WITHOUT_CODE = {"docs/explanation.md", "docs/reference.md", "docs/threat-model.md"}
+WITHOUT_CODE |= {"docs/reference-commands.md", "docs/reference-testing.md"}
 WITHOUT_CODE |= {"docs/living-with-code-changes.md"}  # what it shows is deployed by tests/deploys
 
 
