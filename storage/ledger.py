@@ -2,7 +2,7 @@
 
 Two back ends keep it, DuckDB in a file and plain dictionaries in memory; `tests/storage/` drives both with one state
 machine and demands that they agree. All calls are synchronous and come from one thread at a time (the engine's), but
-for `sql`, which may come from any.
+for `sql` and the readers of cells, which may come from any.
 
 This file knows the questions. It must not know how they are answered, nor what a body does.
 """
@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple, Protocol
 
 from perdure.errors import InternalError
+from perdure.storage.cells import Cell
 from perdure.storage.entries import DIVERGED, ENDINGS, DefinitionRow, Entry
 
 #: What `handle.status()` may show. A run that nothing will ever touch again is in ENDED.
@@ -190,8 +191,12 @@ class Ledger(Protocol):
         """Give out a run number greater than any before, also across restarts (numbers may be skipped)."""
         ...
 
-    def append(self, entries: Sequence[Entry], definitions: Sequence[DefinitionRow] = ()) -> None:
+    def append(
+        self, entries: Sequence[Entry], definitions: Sequence[DefinitionRow] = (), cells: Sequence[Cell] = ()
+    ) -> None:
         """Add one batch, all or nothing, and return only when it would survive a power cut.
+
+        Of two cells with the same name the later one counts.
 
         Positions must continue each run without gaps; a new run's first entry is CREATED. Raises `LedgerFull` or
         `LedgerReadOnly` with nothing of the batch kept; the caller may try again.
@@ -282,6 +287,31 @@ class Ledger(Protocol):
 
     def definition(self, digest: str) -> DefinitionRow | None:
         """Find a definition by its digest."""
+        ...
+
+    def cell(self, space: str, key: str) -> Cell | None:
+        """Find a cell; None when it never was or is gone. One past its `expires_at` may be given or not."""
+        ...
+
+    def cells(
+        self,
+        space: str,
+        *,
+        prefix: str = "",
+        after: str | None = None,
+        due_until: int | None = None,
+        limit: int | None = None,
+    ) -> list[Cell]:
+        """List the cells of a space whose key begins with `prefix`, by key (Unicode code points).
+
+        Args:
+            after: only keys greater than this one, for paging.
+            due_until: only those whose `due` is at or before this time, ordered by `due`, then key.
+        """
+        ...
+
+    def spaces(self, prefix: str) -> list[str]:
+        """List the spaces that begin with `prefix` and have cells, in order."""
         ...
 
     def sql(self, query: str, parameters: Sequence[Any] = ()) -> SqlResult:

@@ -12,6 +12,7 @@ from typing import Any
 from perdure.errors import InternalError
 from perdure.storage.absorption import Load
 from perdure.storage.batch import Batch, prepare
+from perdure.storage.cells import Cell, listed
 from perdure.storage.columns import Columns
 from perdure.storage.due_window import DueWindow
 from perdure.storage.entries import DefinitionRow, Entry
@@ -34,6 +35,7 @@ class MemoryLedger:
         self._due = DueWindow()
         self._key_sets = KeySets()
         self._waits = WaitIndex(self._key_sets)
+        self._cells: dict[str, dict[str, Cell]] = {}  # by space, then key
         self._last_run = 0
         self._closed = False
 
@@ -42,14 +44,16 @@ class MemoryLedger:
         self._last_run += 1
         return self._last_run
 
-    def append(self, entries: Sequence[Entry], definitions: Sequence[DefinitionRow] = ()) -> None:
+    def append(
+        self, entries: Sequence[Entry], definitions: Sequence[DefinitionRow] = (), cells: Sequence[Cell] = ()
+    ) -> None:
         """Add one batch, all or nothing."""
         self._check_open()
         batch = prepare(entries, self._rows.get)
         for run, row in batch.rows.items():
             if batch.before[run] is None and row.run_id in self._numbers:
                 raise InternalError(f"run id {row.run_id!r} is taken.", where=f"run {self._numbers[row.run_id]}")
-        self.keep(batch, definitions)
+        self.keep(batch, definitions, cells)
         for run, row in batch.rows.items():
             before = batch.before[run]
             if before is None:
@@ -60,8 +64,19 @@ class MemoryLedger:
             self._waits.replace(before, row)
         for definition in definitions:
             self._definitions.setdefault(definition.digest, definition)
+        for cell in cells:
+            self._put(cell)
 
-    def keep(self, batch: Batch, definitions: Sequence[DefinitionRow]) -> None:
+    def _put(self, cell: Cell) -> None:
+        space = self._cells.setdefault(cell.space, {})
+        if not cell.is_gone:
+            space[cell.key] = cell
+        else:
+            space.pop(cell.key, None)
+            if not space:
+                del self._cells[cell.space]
+
+    def keep(self, batch: Batch, definitions: Sequence[DefinitionRow], cells: Sequence[Cell]) -> None:
         """Make a batch survive, before it counts. Memory survives nothing; a simulation writes it to its disk here."""
 
     def _enter(self, row: RunRow) -> None:
@@ -157,6 +172,27 @@ class MemoryLedger:
     def definition(self, digest: str) -> DefinitionRow | None:
         """Find a definition by its digest."""
         return self._definitions.get(digest)
+
+    def cell(self, space: str, key: str) -> Cell | None:
+        """Find a cell."""
+        return self._cells.get(space, {}).get(key)
+
+    def cells(
+        self,
+        space: str,
+        *,
+        prefix: str = "",
+        after: str | None = None,
+        due_until: int | None = None,
+        limit: int | None = None,
+    ) -> list[Cell]:
+        """List cells of a space."""
+        found = list(self._cells.get(space, {}).values())
+        return listed(found, prefix=prefix, after=after, due_until=due_until, limit=limit)
+
+    def spaces(self, prefix: str) -> list[str]:
+        """List the spaces that have cells."""
+        return sorted(space for space in list(self._cells) if space.startswith(prefix))
 
     def sql(self, query: str, parameters: Sequence[Any] = ()) -> SqlResult:
         """Run one read-only query over the documented views, made anew of what there is."""

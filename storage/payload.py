@@ -2,6 +2,7 @@
 
     [7,0,"created",…]<TAB>digest         an entry: its line as the chain covers it (chain.py), and its digest
     {"definition":[…]}                   a definition's fields
+    {"cell":{…}}                         a cell's fields, its data as base64
     {"reserved":4096}                    run numbers up to this one may have been given out
 
 This file knows text. It must not know how records are kept.
@@ -9,11 +10,14 @@ This file knows text. It must not know how records are kept.
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from perdure.storage.batch import Batch
+from perdure.storage.cells import Cell
 from perdure.storage.chain import entry_of
 from perdure.storage.entries import DefinitionRow, Entry
 
@@ -24,14 +28,16 @@ class Payload:
 
     entries: list[Entry] = field(default_factory=list)
     definitions: list[DefinitionRow] = field(default_factory=list)
+    cells: list[Cell] = field(default_factory=list)
     reserved: int = 0
 
 
-def write_batch(batch: Batch, definitions: Iterable[DefinitionRow]) -> bytes:
+def write_batch(batch: Batch, definitions: Iterable[DefinitionRow], cells: Iterable[Cell] = ()) -> bytes:
     """Write a batch."""
     digests = (entry.digest for entries in batch.entries.values() for entry in entries)
     lines = [line + b"\t" + digest.hex().encode() for line, digest in zip(batch.lines, digests, strict=True)]
     lines += [json.dumps({"definition": definition}).encode() for definition in definitions]
+    lines += [json.dumps({"cell": _plain(cell)}).encode() for cell in cells]
     return b"\n".join(lines)
 
 
@@ -51,5 +57,17 @@ def read(payload: bytes) -> Payload:
             facts = json.loads(line)
             if "definition" in facts:
                 found.definitions.append(DefinitionRow(*facts["definition"]))
+            if "cell" in facts:
+                found.cells.append(_cell(facts["cell"]))
             found.reserved = max(found.reserved, facts.get("reserved", 0))
     return found
+
+
+def _plain(cell: Cell) -> dict[str, object]:
+    data = None if cell.data is None else base64.b64encode(cell.data).decode()
+    return {**cell._asdict(), "data": data}
+
+
+def _cell(fields: dict[str, Any]) -> Cell:
+    cell = Cell(**fields)
+    return cell if cell.data is None else cell._replace(data=base64.b64decode(cell.data, validate=True))

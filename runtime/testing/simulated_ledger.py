@@ -13,6 +13,7 @@ from typing import NamedTuple
 from perdure.errors import LedgerFull
 from perdure.storage import payload
 from perdure.storage.batch import Batch
+from perdure.storage.cells import Cell
 from perdure.storage.entries import DefinitionRow
 from perdure.storage.memory_ledger import MemoryLedger
 from perdure.storage.segments import read_record, record
@@ -32,10 +33,11 @@ class Write(NamedTuple):
     commit: int
     batch: Batch
     definitions: Sequence[DefinitionRow]
+    cells: Sequence[Cell]
 
     def bytes(self) -> bytes:
         """The record as the journal writes it."""
-        return record(_IDENTITY, self.commit, payload.write_batch(self.batch, self.definitions))
+        return record(_IDENTITY, self.commit, payload.write_batch(self.batch, self.definitions, self.cells))
 
 
 class Disk:
@@ -105,12 +107,12 @@ class SimulatedLedger(MemoryLedger):
         data, offset, number = self._disk.read(), 0, 0
         while (found := read_record(data, offset)) is not None:
             read = payload.read(found.payload)
-            self.append([entry._replace(digest=b"") for entry in read.entries], read.definitions)
+            self.append([entry._replace(digest=b"") for entry in read.entries], read.definitions, read.cells)
             offset = found.end
             number += 1
         self._disk.cut(offset, number)
 
-    def keep(self, batch: Batch, definitions: Sequence[DefinitionRow]) -> None:
+    def keep(self, batch: Batch, definitions: Sequence[DefinitionRow], cells: Sequence[Cell]) -> None:
         """Write the batch to the disk, or fail as the fault says."""
         if self._reading:
             return
@@ -126,7 +128,7 @@ class SimulatedLedger(MemoryLedger):
         self.commit += 1
         if isinstance(fault, (Crash, Restart)) and getattr(fault, "when", "before") == "before":
             raise SimulatedCrash
-        write = Write(self.commit, batch, definitions)
+        write = Write(self.commit, batch, definitions, cells)
         if isinstance(fault, TornTail):
             self._disk.tear(write, fault.share)
             raise SimulatedCrash

@@ -1,0 +1,55 @@
+"""Cells: named values that change, beside entries, which never do.
+
+What is neither a run nor a fact about one lives here: values of `kv`, documents, blobs, messages on queues, how far a
+schedule has come. A cell is written in the batch of the entries that it goes with, so that no crash can separate them.
+
+This file knows what a cell is. It must not know what one is for, nor how it is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+
+class Cell(NamedTuple):
+    """One value under a name. Without a body and data it is gone: that is how a cell is deleted."""
+
+    space: str  # what it belongs to, such as "kv/default": its kind, a slash, and a name that users chose
+    key: str  # within the space
+    version: int  # the writer's; differs on every write of this cell
+    at: int  # when it was written, microseconds since 1970 UTC
+    body: str | None = None  # the encoded value as JSON text (see encoding.py)
+    shape: str | None = None
+    data: bytes | None = None  # bytes that belong to it, as they are
+    due: int | None = None  # by what `Ledger.cells(due_until=…)` finds it, microseconds
+    expires_at: int | None = None  # from then on it counts as gone; a ledger may forget it after that
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether this says that the cell was deleted."""
+        return self.body is None and self.data is None
+
+    def is_there(self, now_us: int) -> bool:
+        """Whether the cell has a value at this time."""
+        return not self.is_gone and (self.expires_at is None or self.expires_at > now_us)
+
+
+def listed(
+    found: Iterable[Cell], *, prefix: str = "", after: str | None = None, due_until: int | None = None,
+    limit: int | None = None,
+) -> list[Cell]:  # fmt: skip
+    """Choose and order cells of one space as `Ledger.cells` does, `found` being all that may be wanted."""
+    chosen = [
+        cell
+        for cell in found
+        if not cell.is_gone
+        and cell.key.startswith(prefix)
+        and (after is None or cell.key > after)
+        and (due_until is None or (cell.due is not None and cell.due <= due_until))
+    ]
+    if due_until is None:
+        chosen.sort(key=lambda cell: cell.key)
+    else:
+        chosen.sort(key=lambda cell: (cell.due or 0, cell.key))
+    return chosen[:limit]
