@@ -7,13 +7,14 @@ BIN := $(VENV)/bin
 INSTALL := PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation \
 	--config-settings editable_mode=strict --editable
 
-.PHONY: demo test check soak bench clean
+.PHONY: demo test check docs soak bench clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    install, then run the demo: a worker is killed half-way, restarted, finished and verified"
 	@echo "make test    install with test extras, then run the whole test suite"
 	@echo "make check   ruff, mypy, import-linter"
+	@echo "make docs    build the documentation into build/site; a dead link or a warning is an error"
 	@echo "make soak    the long tests"
 	@echo "make bench   the benchmarks (installs a peer to measure beside)"
 	@echo "make clean   remove the environment and what was built"
@@ -37,6 +38,10 @@ check: $(BIN)/python
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy -p perdure
 	$(BIN)/lint-imports
+
+docs: $(BIN)/python
+	$(INSTALL) ".[docs]"
+	$(BIN)/python docs/site/build.py
 
 soak: $(BIN)/python
 	$(INSTALL) ".[test]"
