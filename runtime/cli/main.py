@@ -15,6 +15,7 @@ from perdure.cli.diff import diff_runs
 from perdure.cli.fork import fork_run
 from perdure.cli.history import app as history
 from perdure.cli.list import list_workflows
+from perdure.cli.new import new_project
 from perdure.cli.queues import list_queues
 from perdure.cli.replay_check import HELP_END, check_ledger
 from perdure.cli.retry import retry_run
@@ -39,6 +40,9 @@ _COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
     ("list", list_workflows, examples(
         "perdure list orders.py", "perdure list workflows/ --json",
         "perdure list --open orders.duckdb --workflows orders.py",
+    )),
+    ("new", new_project, examples(
+        "perdure new --list", "perdure new shop --from order-fulfilment",
     )),
     ("runs", list_runs, examples(
         "perdure runs orders.duckdb --status failed --since 7d",

@@ -47,7 +47,7 @@ def test_every_fault_has_its_arguments_in_the_reference() -> None:
 
 
 def test_every_command_has_an_entry_in_the_reference_of_commands() -> None:
-    listed = set(re.findall(r"^\| `(?:perdure )?([\w-]+) (?:LEDGER|MODULE)", COMMANDS, re.MULTILINE))
+    listed = set(re.findall(r"^\| `(?:perdure )?([\w-]+) (?:LEDGER|MODULE|NAME)", COMMANDS, re.MULTILINE))
     commands = {command.name for command in app.registered_commands}
     assert listed == commands
     for group in app.registered_groups:
