@@ -19,9 +19,14 @@ from perdure.storage.ledger import STATUSES
 LedgerPath = Annotated[Path, typer.Argument(metavar="LEDGER", help="The ledger's file, such as orders.duckdb.")]
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")]
 Workflows = Annotated[
-    str,
+    str | None,
     typer.Option(
-        "--workflows", "-w", metavar="MODULE", help="Where the workflows are: a module, a .py file or a folder of them."
+        "--workflows",
+        "-w",
+        metavar="MODULE",
+        help="Where the workflows are: a module, a .py file or a folder of them. By default the folder workflows/ here, "
+        "else workflows.py.",
+        show_default=False,
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]

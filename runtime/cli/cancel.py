@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from perdure.cli.arguments import AsJson, LedgerPath, Since, Tags, WorkflowId, Workflows
-from perdure.cli.opening import need_ledger, registry_of, some_workflows
+from perdure.cli.opening import need_ledger, need_workflows
 from perdure.cli.output import console, print_json
 from perdure.cli.run import until_idle
 from perdure.cli.several import All, Chosen, RunIds, Statuses, Version, Yes, choose, do_all
@@ -22,7 +22,7 @@ _OPEN = [status for status in STATUSES if status not in ENDED]
 
 def cancel_run(
     ledger: LedgerPath,
-    workflows: Workflows,
+    workflows: Workflows = None,
     runs: RunIds = None,
     workflow: WorkflowId = None,
     version: Version = None,
@@ -42,8 +42,7 @@ def cancel_run(
         runs, workflow=workflow, version=version, status=status, tag=tag, since=since, everything=everything
     )
     need_ledger(ledger)
-    registry = registry_of(workflows)
-    some_workflows(registry, workflows)
+    registry = need_workflows(workflows)
     if chosen.wanted is not None:
         number = asyncio.run(
             do_all(

@@ -11,7 +11,7 @@ import typer
 from rich.text import Text
 
 from perdure.cli.arguments import LedgerPath, RunId, Workflows
-from perdure.cli.opening import need_run, reading, registry_of
+from perdure.cli.opening import need_run, need_workflows, reading
 from perdure.cli.output import console
 from perdure.cli.stack import where_it_stands
 from perdure.core.places import Place, find_place, parse_place
@@ -36,7 +36,9 @@ Debugger = Annotated[
 ]
 
 
-def debug_run(ledger: LedgerPath, run: RunId, workflows: Workflows, at: At = None, debugger: Debugger = "pdb") -> None:
+def debug_run(
+    ledger: LedgerPath, run: RunId, workflows: Workflows = None, at: At = None, debugger: Debugger = "pdb"
+) -> None:
     """Replay a run to a step, and open the debugger there.
 
     The body's variables are there under their names, and it can be stepped on through all that is recorded. Nothing is
@@ -45,7 +47,7 @@ def debug_run(ledger: LedgerPath, run: RunId, workflows: Workflows, at: At = Non
     with reading(ledger) as opened:
         row = need_run(opened, run, ledger)
         entries = opened.entries(row.run)
-    definition = registry_of(workflows).get(row.workflow, row.version)  # it may make the folder importable
+    definition = need_workflows(workflows).get(row.workflow, row.version)  # it may make the folder importable
     made = debugger_over(_debugger_class(debugger))(nosigint=True)
     place = _place(row, entries, at)
     walk = Walk(row, definition, entries, place or find_place(entries, row.length - 1, run))

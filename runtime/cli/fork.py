@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from perdure.cli.arguments import AsJson, LedgerPath, RunId, Tags, Workflows, parse_json, parse_tags
-from perdure.cli.opening import need_ledger, registry_of, some_workflows
+from perdure.cli.opening import need_ledger, need_workflows
 from perdure.cli.output import console, print_json
 from perdure.cli.run import spinning, until_idle
 from perdure.client.handle import RunHandle
@@ -41,7 +41,7 @@ def fork_run(
     ledger: LedgerPath,
     run: RunId,
     at: At,
-    workflows: Workflows,
+    workflows: Workflows = None,
     input: Input = None,
     result: Results = None,
     run_id: NewId = None,
@@ -57,8 +57,7 @@ def fork_run(
     worker (perdure run); with --wait all of it, and its output is printed.
     """
     need_ledger(ledger)
-    registry = registry_of(workflows)
-    some_workflows(registry, workflows)
+    registry = need_workflows(workflows)
     options: dict[str, Any] = {"run_id": run_id, "tags": parse_tags(tag) if tag else None}
     if input is not None:
         options["input"] = parse_json(input, "--input")

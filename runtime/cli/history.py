@@ -24,7 +24,7 @@ from perdure.cli.arguments import (
     parse_tags,
 )
 from perdure.cli.command import Command, examples
-from perdure.cli.opening import need_run, reading, registry_of, some_workflows
+from perdure.cli.opening import need_run, need_workflows, reading
 from perdure.cli.output import console
 from perdure.cli.show import At, show_recorded
 from perdure.declare.registry import Registry
@@ -134,13 +134,12 @@ def show_history(file: OneFile, at: At = None, as_json: AsJson = False) -> None:
     show_recorded(history.ledger(), history.row, at, as_json)
 
 
-def check_histories(paths: Files, workflows: Workflows) -> None:
+def check_histories(paths: Files, workflows: Workflows = None) -> None:
     """Replay histories on today's code.
 
     As replay-check does with a ledger: nothing is performed, and where code and history part it says why.
     """
-    registry = registry_of(workflows)
-    some_workflows(registry, workflows)
+    registry = need_workflows(workflows)
     report = Report(", ".join(map(str, paths)))
     for file in history_files(paths):
         report.take(check_history(read_history(file), registry))
@@ -151,8 +150,7 @@ def check_histories(paths: Files, workflows: Workflows) -> None:
 def _registry(workflows: str | None) -> Registry | None:
     if workflows is None:
         return None
-    registry = registry_of(workflows)
-    some_workflows(registry, workflows)
+    registry = need_workflows(workflows)
     return registry
 
 

@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from perdure.declare.discovery import USUAL_PLACES, usual_places
 from perdure.declare.imported import registry_of
 from perdure.declare.registry import Registry
 from perdure.errors import DefinitionError, LedgerError, UnknownRun
 from perdure.storage.duckdb_ledger import DuckDBLedger
 from perdure.storage.ledger import Ledger, RunRow
 
-__all__ = ["need_ledger", "need_run", "reading", "registry_of", "some_workflows"]
+__all__ = ["need_ledger", "need_run", "need_workflows", "reading", "registry_of", "workflows_at"]
 
 
 @contextmanager
@@ -41,12 +42,43 @@ def need_ledger(path: Path) -> None:
         )
 
 
-def some_workflows(registry: Registry, workflows: str) -> None:
-    """Refuse a module without any workflow."""
+def workflows_at(given: str | None) -> str:
+    """Where the workflows are: where the user says, else in one of the usual places.
+
+    Raises:
+        DefinitionError: nobody says, and they are in neither.
+    """
+    if given is not None:
+        return given
+    found = usual_places(Path.cwd())
+    if found:
+        return found[0]
+    raise DefinitionError(
+        "there are no workflows here.",
+        where=f"looked for {' and '.join(map(_as_typed, USUAL_PLACES))} in {Path.cwd()}",
+        fix="write workflows.py, or say where they are: --workflows with a module, a .py file or a folder",
+    )
+
+
+def _as_typed(place: str) -> str:
+    return place if place.endswith(".py") else f"{place}/"
+
+
+def need_workflows(given: str | None) -> Registry:
+    """Import the workflows, and refuse to go on with none.
+
+    Raises:
+        DefinitionError, PolicyViolation: they can't be found or used, or there are none.
+    """
+    place = workflows_at(given)
+    registry = registry_of(place)
     if not registry.all():
         raise DefinitionError(
-            f"{workflows!r} has no workflows.", fix="name the module whose functions are decorated with @workflow"
+            f"{place!r} has no workflows.",
+            where=str(Path.cwd()),
+            fix="name the module whose functions are decorated with @workflow",
         )
+    return registry
 
 
 def need_run(ledger: Ledger, run_id: str, path: Path) -> RunRow:

@@ -14,12 +14,14 @@ from typing import Annotated, get_args
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from perdure.cli.arguments import LedgerPath, Since, WorkflowId, Workflows, parse_since
+from perdure.cli.arguments import Since, WorkflowId, Workflows, parse_since
 from perdure.cli.command import Command, examples
-from perdure.cli.opening import need_run, reading, registry_of, some_workflows
+from perdure.cli.opening import need_run, need_workflows, reading, workflows_at
 from perdure.cli.output import console
 from perdure.errors import DefinitionError, PerdureError
 from perdure.replay.documents import report_json, report_junit
+from perdure.replay.golden import check_history, history_files
+from perdure.replay.history_file import SUFFIX, read_history
 from perdure.replay.printing import show_report
 from perdure.replay.report import Report
 from perdure.replay.selection import Selection
@@ -27,6 +29,10 @@ from perdure.replay.survey import Code, Survey
 from perdure.replay.workers import Task, Workers
 from perdure.storage.ledger import ENDED, STATUSES, Ledger, RunFilter
 
+Recorded = Annotated[
+    Path,
+    typer.Argument(metavar="LEDGER", help="A ledger, or exported histories: a *.history.jsonl, or a folder of them."),
+]
 OneRun = Annotated[str | None, typer.Option("--run", metavar="ID", help="Only this run.")]
 OnlyOpen = Annotated[bool, typer.Option("--open/--all", help="Only runs that have not ended, or all runs.")]
 Sample = Annotated[
@@ -73,8 +79,7 @@ class SurveyOpening:
     @contextmanager
     def opened(self) -> Iterator[tuple[Ledger, Survey]]:
         """Open both, for as long as the block lasts."""
-        registry = registry_of(self.workflows)
-        some_workflows(registry, self.workflows)
+        registry = need_workflows(self.workflows)
         with reading(self.ledger) as ledger:
             yield ledger, Survey(ledger, registry, name=str(self.ledger), code=self.code)
 
@@ -86,8 +91,8 @@ class SurveyOpening:
 
 
 def check_ledger(
-    ledger: LedgerPath,
-    workflows: Workflows,
+    ledger: Recorded,
+    workflows: Workflows = None,
     run: OneRun = None,
     only_open: OnlyOpen = False,
     since: Since = None,
@@ -111,15 +116,24 @@ def check_ledger(
     statuses = tuple(status for status in STATUSES if status not in ENDED) if only_open else ()
     wanted = RunFilter(workflow=workflow, statuses=statuses, since=parse_since(since), limit=None)
     selection = Selection(wanted, 1.0 if sample is None else sample)
-    opening = SurveyOpening(ledger, workflows, _parse_code(code))
+    opening = SurveyOpening(ledger, workflows_at(workflows), _parse_code(code))
     report = Report(str(ledger), keep_cases=junit_file is not None)
-    with opening.opened() as (opened, survey):
-        if run is not None:
-            report.take(survey.check(need_run(opened, run, ledger)))
-        else:
-            _check_selected(opening, opened, survey, selection, processes, report)
-            if workflow is not None and not report.tallies:
-                need_workflow(opened, workflow)
+    if ledger.is_dir() or ledger.name.endswith(SUFFIX):
+        if run is not None or selection != Selection(RunFilter(limit=None), 1.0) or (processes, code) != (1, "today"):
+            raise DefinitionError(
+                "a ledger's runs can be selected, and histories are named.",
+                where=str(ledger),
+                fix="name the file of the one that you mean, and leave the options to ledgers",
+            )
+        _check_histories(ledger, workflows, report)
+    else:
+        with opening.opened() as (opened, survey):
+            if run is not None:
+                report.take(survey.check(need_run(opened, run, ledger)))
+            else:
+                _check_selected(opening, opened, survey, selection, processes, report)
+                if workflow is not None and not report.tallies:
+                    need_workflow(opened, workflow)
     to_stdout = _STANDARD_OUTPUT in (json_file, junit_file)
     show_report(report, console(stderr=to_stdout))
     if json_file is not None:
@@ -127,6 +141,14 @@ def check_ledger(
     if junit_file is not None:
         _write(junit_file, report_junit(report))
     raise typer.Exit(report.exit_code)
+
+
+def _check_histories(path: Path, workflows: str | None, report: Report) -> None:
+    registry = need_workflows(workflows)
+    for file in history_files([path]):
+        report.take(check_history(read_history(file), registry))
+    if not report.runs:  # an empty folder must not look like success
+        raise DefinitionError(f"there is no *{SUFFIX} in {str(path)!r}.", fix="export one: perdure history export")
 
 
 def parse_jobs(text: str) -> int:

@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.text import Text
 
 from perdure.cli.arguments import AsJson, LedgerPath, Workflows
-from perdure.cli.opening import registry_of, some_workflows
+from perdure.cli.opening import need_workflows
 from perdure.cli.output import STATUS_STYLES, console, print_json
 from perdure.client.runtime import Runtime
 from perdure.engine.batch import Batch
@@ -46,7 +46,7 @@ _LOOK_EVERY_S = 0.2
 
 def run_worker(
     ledger: LedgerPath,
-    workflows: Workflows,
+    workflows: Workflows = None,
     until_idle: UntilIdle = False,
     verify: Verified = "off",
     code: WalkedOn = "pinned",
@@ -57,8 +57,7 @@ def run_worker(
     A worker resumes what was cut off, runs steps and fires timers. SIGTERM stops it too; steps at work get a moment to
     finish, and what is cut off runs again at the next start.
     """
-    registry = registry_of(workflows)
-    some_workflows(registry, workflows)
+    registry = need_workflows(workflows)
     runtime = Runtime(ledger, workflows=registry.all(), verify=_share(verify), code=checked_code(code))
     counts = asyncio.run(_work(runtime, ledger, until_idle))
     if as_json:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from perdure.cli.arguments import AsJson, LedgerPath, Workflows, parse_json
-from perdure.cli.opening import need_ledger, registry_of, some_workflows
+from perdure.cli.opening import need_ledger, need_workflows
 from perdure.cli.output import console, print_json
 from perdure.client.runtime import Runtime
 from perdure.declare.registry import Registry
@@ -22,15 +22,18 @@ Payload = Annotated[
 
 
 def send_event(
-    ledger: LedgerPath, event_type: EventType, workflows: Workflows, payload: Payload = None, as_json: AsJson = False
+    ledger: LedgerPath,
+    event_type: EventType,
+    workflows: Workflows = None,
+    payload: Payload = None,
+    as_json: AsJson = False,
 ) -> None:
     """Send an event to waiting runs.
 
     It reaches the runs that wait for it now; a worker (perdure run) takes them on from there.
     """
     need_ledger(ledger)
-    registry = registry_of(workflows)
-    some_workflows(registry, workflows)
+    registry = need_workflows(workflows)
     value = None if payload is None else parse_json(payload, "--payload")
     woken = asyncio.run(_send(ledger, registry, event_type, value))
     if as_json:

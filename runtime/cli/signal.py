@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from perdure.cli.arguments import AsJson, LedgerPath, RunId, Workflows, parse_json
-from perdure.cli.opening import need_ledger, registry_of, some_workflows
+from perdure.cli.opening import need_ledger, need_workflows
 from perdure.cli.output import console, print_json
 from perdure.cli.send import Payload
 from perdure.client.runtime import Runtime
@@ -20,7 +20,7 @@ SignalName = Annotated[str, typer.Argument(metavar="NAME", help="The signal's na
 
 
 def signal_run(
-    ledger: LedgerPath, run: RunId, name: SignalName, workflows: Workflows, payload: Payload = None,
+    ledger: LedgerPath, run: RunId, name: SignalName, workflows: Workflows = None, payload: Payload = None,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Hand a run a signal.
@@ -28,8 +28,7 @@ def signal_run(
     It is recorded when this returns; the body takes it in its turn, and a worker (perdure run) takes it on from there.
     """
     need_ledger(ledger)
-    registry = registry_of(workflows)
-    some_workflows(registry, workflows)
+    registry = need_workflows(workflows)
     value = None if payload is None else parse_json(payload, "--payload")
     status = asyncio.run(_signal(ledger, registry, run, name, value))
     if as_json:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from perdure.cli.arguments import AsJson, LedgerPath, Tags, Workflows, parse_json, parse_json_lines, parse_tags
-from perdure.cli.opening import registry_of, some_workflows
+from perdure.cli.opening import need_workflows
 from perdure.cli.output import console, print_json
 from perdure.cli.run import spinning
 from perdure.cli.several import bar
@@ -59,7 +59,7 @@ _AT_ONCE_US = 1
 def start_run(
     ledger: LedgerPath,
     workflow: WorkflowName,
-    workflows: Workflows,
+    workflows: Workflows = None,
     input: Input = None,
     version: Version = None,
     run_id: GivenId = None,
@@ -79,8 +79,7 @@ def start_run(
     started; an input that can't be used is named by its place, from 0, and nothing is started then.
     """
     _check_each(each, input=input, run_id=run_id, idempotency_key=idempotency_key, wait=wait)
-    registry = registry_of(workflows)
-    some_workflows(registry, workflows)
+    registry = need_workflows(workflows)
     value = None if input is None else parse_json(input, "--input")
     definition = registry.newest(workflow) if version is None else registry.get(workflow, version)
     wanted = Start(
@@ -95,7 +94,7 @@ def start_run(
         tags=parse_tags(tag),
     )
     if each is not None:
-        _tell_many(record_many(ledger, registry, wanted, each), f"{ledger} --workflows {workflows}", as_json=as_json)
+        _tell_many(record_many(ledger, registry, wanted, each), _worker(ledger, workflows), as_json=as_json)
         return
     if wait:
         output = asyncio.run(_run_to_end(ledger, registry, wanted, delay))
@@ -107,7 +106,12 @@ def start_run(
         return
     console().print(f"Run {status.run_id} is {status.status}.", soft_wrap=True)
     if status.status == "queued":
-        console(stderr=True).print(f"A worker begins it: perdure run {ledger} --workflows {workflows}", soft_wrap=True)
+        console(stderr=True).print(f"A worker begins it: {_worker(ledger, workflows)}", soft_wrap=True)
+
+
+def _worker(ledger: Path, workflows: str | None) -> str:
+    """The command that does what was started."""
+    return f"perdure run {ledger}" if workflows is None else f"perdure run {ledger} --workflows {workflows}"
 
 
 def record_start(path: Path, registry: Registry, wanted: Start) -> RunStatus:
@@ -174,7 +178,7 @@ def _tell_many(run_ids: Sequence[str], worker: str, *, as_json: bool) -> None:
     number = len(set(run_ids))
     console().print(f"{number:,} {'run is' if number == 1 else 'runs are'} recorded.", soft_wrap=True)
     if number:
-        console(stderr=True).print(f"A worker begins them: perdure run {worker}", soft_wrap=True)
+        console(stderr=True).print(f"A worker begins them: {worker}", soft_wrap=True)
 
 
 class _Refusing:

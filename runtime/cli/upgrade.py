@@ -14,7 +14,7 @@ from rich.text import Text
 
 from perdure.cli.arguments import AsJson, LedgerPath, WorkflowId, Workflows
 from perdure.cli.command import examples
-from perdure.cli.opening import need_ledger, need_run, reading, registry_of, some_workflows
+from perdure.cli.opening import need_ledger, need_run, need_workflows, reading
 from perdure.cli.output import cells, console, print_json, print_table, table
 from perdure.cli.replay_check import OneRun, need_workflow
 from perdure.client.upgrade import check_target, need_open
@@ -66,7 +66,7 @@ class _Found:
 
 def upgrade_runs(
     ledger: LedgerPath,
-    workflows: Workflows,
+    workflows: Workflows = None,
     workflow: WorkflowId = None,
     run: OneRun = None,
     to_version: ToVersion = None,
@@ -81,8 +81,7 @@ def upgrade_runs(
     as they are.
     """
     check_target(workflow, run, to_version)
-    registry = registry_of(workflows)
-    some_workflows(registry, workflows)
+    registry = need_workflows(workflows)
     if workflow is not None and to_version is not None:
         registry.get(workflow, to_version)
     with _opened(ledger, writing=apply) as opened:

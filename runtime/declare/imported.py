@@ -6,11 +6,51 @@ Knows that a module of the user's may raise anything. Must not know who asks.
 from __future__ import annotations
 
 import traceback
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from perdure.declare.discovery import find_workflows
-from perdure.declare.registry import Registry
+from perdure.declare.discovery import distinct
+from perdure.declare.modules import Importable, modules_in
+from perdure.declare.registry import Definition, Registry, workflows_of
 from perdure.errors import DefinitionError, PerdureError
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What a text stood for.
+
+    Attributes:
+        registry: the workflows that can be used.
+        failures: what is wrong with the others, in the order of the files.
+        looked_at: the modules, as their author calls them.
+    """
+
+    registry: Registry = field(default_factory=Registry)
+    failures: list[PerdureError] = field(default_factory=list)
+    looked_at: list[str] = field(default_factory=list)
+
+
+def imported(workflows: str) -> Imported:
+    """Import and check as much as can be had of a module, a file or a folder.
+
+    Raises:
+        DefinitionError: there is no such file or folder.
+    """
+    found = Imported()
+    definitions: list[Definition] = []
+    for module in modules_in(workflows):
+        found.looked_at.append(module.shown)
+        try:
+            definitions += _definitions(module)
+        except PerdureError as error:
+            if str(error) not in map(str, found.failures):  # else a module that imports a bad one tells it again
+                found.failures.append(error)
+    for definition in distinct(definitions):
+        try:
+            found.registry.add(definition)
+        except PerdureError as error:
+            found.failures.append(error)
+    return found
 
 
 def registry_of(workflows: str) -> Registry:
@@ -19,19 +59,30 @@ def registry_of(workflows: str) -> Registry:
     Raises:
         DefinitionError: the module fails to import. PolicyViolation: with all findings.
     """
+    found = imported(workflows)
+    if not found.failures:
+        return found.registry
+    first, *others = found.failures
+    if others:
+        first.details += (("also", "\n".join(other.message for other in others)),)
+    raise first
+
+
+def _definitions(module: Importable) -> list[Definition]:
     try:
-        return Registry(find_workflows(workflows))
+        return workflows_of(module.load())
     except PerdureError:
         raise
     except Exception as error:  # the user's module may raise anything; told as an error with its place
         raise DefinitionError(
-            f"{workflows!r} fails to import: {type(error).__name__}: {error}",
+            f"{module.shown!r} fails to import: {type(error).__name__}: {error}",
             where=_place(error),
-            fix="make `python -c 'import …'` of it work first",
+            fix=f"make `python -c 'import {module.name}'` work first",
         ) from error
     except SystemExit as error:
         raise DefinitionError(
-            f"{workflows!r} ends the process when it is imported (exit {error.code}).",
+            f"{module.shown!r} ends the process when it is imported (exit {error.code}).",
+            where=_place(error),
             fix='put what it runs under `if __name__ == "__main__":`',
         ) from error
 
