@@ -24,8 +24,8 @@ Workflows = Annotated[
         "--workflows",
         "-w",
         metavar="MODULE",
-        help="Where the workflows are: a module, a .py file or a folder of them. By default the folder workflows/ here, "
-        "else workflows.py.",
+        help="Where the workflows are: a module, a .py file or a folder of them. By default the folder workflows/ here,"
+        " else workflows.py.",
         show_default=False,
     ),
 ]

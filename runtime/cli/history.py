@@ -148,10 +148,7 @@ def check_histories(paths: Files, workflows: Workflows = None) -> None:
 
 
 def _registry(workflows: str | None) -> Registry | None:
-    if workflows is None:
-        return None
-    registry = need_workflows(workflows)
-    return registry
+    return None if workflows is None else need_workflows(workflows)
 
 
 def _selected(ledger: Ledger, run: str | None, wanted: RunFilter, path: Path) -> Iterator[History]:
