@@ -24,6 +24,8 @@
     │   ├── RunFailed            RUN201   the run ended with an error
     │   ├── RunCancelled         RUN202   the run was cancelled
     │   ├── RunTimeout           RUN203   the run, or the caller's patience, ran out of time
+    │   ├── WriteConflict        SVC201   somebody else wrote what a step had read; it is tried again (a RetryableError)
+    │   ├── ServiceFailed        SVC202   what stands behind a service can't be reached, or refused
     │   ├── HookRefused          HOOK201  the payload does not fit, or the token is not waiting
     │   └── Divergence           REPLAY201 the body asks for something else than the ledger has
     ├── LedgerError                       the ledger
@@ -271,6 +273,27 @@ class RetryableError(WorkflowError):
     def __init__(self, message: str = "try again", *, delay: Any = None, **labels: Any) -> None:
         super().__init__(message, **labels)
         self.delay = delay
+
+
+class WriteConflict(RetryableError):
+    """Somebody else wrote what this attempt had read, or holds what it wants to write while waiting for it.
+
+    The attempt has written nothing. Raised in a step and not caught, it has the step tried again soon.
+    """
+
+    code = "SVC201"
+
+    def __init__(self, message: str, *, delay: Any = "20ms", **labels: Any) -> None:
+        super().__init__(message, delay=delay, **labels)
+
+
+class ServiceFailed(WorkflowError):
+    """What stands behind a service (a Redis, a database, a file system) can't be reached, or refused.
+
+    Nothing of the attempt was written. Raised in a step and not caught, it has the step tried again as its policy says.
+    """
+
+    code = "SVC202"
 
 
 class RunFailed(WorkflowError):

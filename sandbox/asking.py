@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from perdure.sandbox.judgement import Judgement
 from perdure.sandbox.scopes import COMPREHENSIONS, FUNCTIONS, FunctionNode, bound_names, comprehension_names, parameters
+from perdure.sandbox.step_positions import step_callables, step_only_functions
 
 _STARTERS = frozenset({"invoke", "spawn"})
 
@@ -55,11 +56,23 @@ def names_of(function: FunctionNode, *, is_body: bool) -> tuple[str, str]:
 def asked_of(function: FunctionNode, step: str, ctx: str, offers: Offers) -> Asked:
     """Look through a function for what it asks of its `step` and `ctx`."""
     found = Asked([], [])
+    outside = _outside(function, step) if step and ctx else frozenset()
     for name, shown, members in ((step, "step", offers.step), (ctx, "ctx", offers.ctx)):
         if name and not _is_rebound(function, name):
             for node in _seeing(function, name):
-                _look(node, name, shown, members, offers.services, found)
+                if not (shown == "ctx" and id(node) in outside and getattr(node, "attr", "") in offers.services):
+                    _look(node, name, shown, members, offers.services, found)
     return found
+
+
+def _outside(function: FunctionNode, step: str) -> frozenset[int]:
+    """The nodes of what is handed to steps, which may use the services of `ctx`: it runs as a step."""
+    names = frozenset({step})
+    handed: set[ast.AST] = set(step_only_functions(function, names))
+    for node in ast.walk(function):
+        if isinstance(node, ast.Call):
+            handed.update(step_callables(node, names))
+    return frozenset(id(part) for node in handed for part in ast.walk(node))
 
 
 def dropped_calls(function: FunctionNode) -> Iterator[tuple[ast.Call, bool]]:
@@ -112,7 +125,7 @@ def _unknown(shown: str, name: str, members: Mapping[str, Member], services: fro
         return Judgement(
             "service-in-body",
             f"ctx.{name} is for steps, not for bodies: what it returns changes from one replay to the next",
-            'do it in a step, with a client of your own: await step.run("…", fn, …)',
+            f'do it in a step: await step.run("…", lambda: ctx.{name}.…), or current_step().{name} in the step',
         )
     return Judgement("unknown-name", f"{shown} has no {name!r}", _nearest(name, members))
 

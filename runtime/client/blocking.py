@@ -26,6 +26,8 @@ from perdure.misfit import fitting_methods
 from perdure.replay.check import Verdict
 from perdure.replay.history_file import History
 from perdure.replay.upgrade import Upgrade
+from perdure.services.kv import BlockingKv
+from perdure.services.services import BlockingServices
 from perdure.storage.ledger import SqlResult
 
 if TYPE_CHECKING:
@@ -99,6 +101,16 @@ class BlockingRuntime:
         )  # fmt: skip
         handle = self.wait_for(started)
         return BlockingRunHandle(self, handle)
+
+    @property
+    def services(self) -> BlockingServices:
+        """All services; each operation is durable when it returns."""
+        return self._runtime.services.blocking
+
+    @property
+    def kv(self) -> BlockingKv:
+        """Values under keys."""
+        return self.services.kv
 
     def start_many(
         self,

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack
 
+from perdure.client.backing import backing_of
 from perdure.client.bulk import Progress, cancel_all, retry_all
 from perdure.client.given import (
     check_clock,
@@ -27,7 +28,6 @@ from perdure.core.receiving import check_event_type
 from perdure.declare.discovery import find_workflows
 from perdure.declare.queues import Queue, QueueChanges, check_limit, named_by
 from perdure.declare.registry import Definition, Registry
-from perdure.declare.workflow import WorkflowDefinition
 from perdure.durations import Duration, duration_us
 from perdure.engine.batch import Batch, Unsettled
 from perdure.engine.clock import Clock, SystemClock
@@ -42,6 +42,9 @@ from perdure.errors import DefinitionError, PerdureError
 from perdure.misfit import fitting_methods
 from perdure.replay.live import LiveVerifier, share_of
 from perdure.replay.upgrade import Upgrade
+from perdure.services.kv import Kv
+from perdure.services.scope import OutsideScope
+from perdure.services.services import Services
 from perdure.storage.duckdb_ledger import DuckDBLedger
 from perdure.storage.encoding import encode
 from perdure.storage.ledger import Ledger, RunRow, SqlResult
@@ -122,6 +125,7 @@ class Runtime:
         self._thread: EngineThread | None = None
         self._performers: ThreadedPerformers | None = None
         self._verifier: LiveVerifier | None = None
+        self._services: Services | None = None
         self._blocking: BlockingRuntime | None = None
 
     # ── opening and closing ──────────────────────────────────────────────────────────────────────
@@ -133,7 +137,9 @@ class Runtime:
         ledger = await asyncio.to_thread(self._open)
 
         def make(thread: EngineThread) -> Engine:
-            self._performers = ThreadedPerformers(loop, thread.report, thread.tell, self._clock.now_us)
+            backing = backing_of(ledger, loop, self._clock.now_us, self.registry, thread)
+            self._services = Services(OutsideScope(backing))
+            self._performers = ThreadedPerformers(loop, thread.report, thread.tell, self._clock.now_us, backing)
             return Engine(
                 ledger, self.registry, self._clock, self._performers,
                 residents_max=self._residents_max, code=self._code, queues=self._queues,
@@ -248,7 +254,7 @@ class Runtime:
             UnknownWorkflow, InvalidInput, NotSerializable, DefinitionError: nothing was started.
         """
         wanted = start_of(
-            self._definition(workflow, version), input, run_id=run_id, idempotency_key=idempotency_key, delay=delay,
+            self.registry.find(workflow, version), input, run_id=run_id, idempotency_key=idempotency_key, delay=delay,
             tags=tags, queue=queue, key=key, priority=priority,
         )  # fmt: skip
         return RunHandle(self, await self.ask(lambda engine, batch: engine.moves.start(wanted, batch)))
@@ -283,7 +289,7 @@ class Runtime:
                 it is its turn.
         """
         usual = start_of(
-            self._definition(workflow, version), None, delay=delay, tags=tags, queue=queue, priority=priority
+            self.registry.find(workflow, version), None, delay=delay, tags=tags, queue=queue, priority=priority
         )
         run_ids = await start_all(self, Starts(usual, inputs, run_ids, idempotency_keys), progress)
         return [RunHandle(self, run_id) for run_id in run_ids]
@@ -301,6 +307,18 @@ class Runtime:
         check_event_type(type)
         checked_text(type, "type")
         return await self.ask(lambda engine, batch: engine.moves.event(type, payload, batch))
+
+    @property
+    def services(self) -> Services:
+        """All services; outside of steps each operation is durable when it returns."""
+        if self._thread is None or self._services is None:
+            raise _closed()
+        return self._services
+
+    @property
+    def kv(self) -> Kv:
+        """Values under keys."""
+        return self.services.kv
 
     async def resume_hook(self, token: str, payload: Any = None) -> str:
         """Hand a payload to the run whose open hook has this token; give its run_id once that is recorded.
@@ -458,17 +476,6 @@ class Runtime:
         if self._thread is None:
             raise _closed()
         return watch(self._thread, run_id, condition)
-
-    def _definition(self, workflow: str | Definition, version: str | None) -> Definition:
-        if not isinstance(workflow, (str, WorkflowDefinition)):
-            raise DefinitionError(
-                f"{workflow!r} is no workflow.", fix='pass a function decorated with @workflow, or its id: "shipping"'
-            )
-        if not isinstance(workflow, str):
-            wanted, version = workflow.id, version or workflow.version
-        else:
-            wanted = workflow
-        return self.registry.newest(wanted) if version is None else self.registry.get(wanted, version)
 
 
 def _closed() -> PerdureError:

@@ -14,6 +14,8 @@ from perdure.core.lacking import lacking
 from perdure.core.sites import site
 from perdure.core.state import RunState, record_state
 from perdure.errors import SandboxViolation
+from perdure.sandbox import activation
+from perdure.services.services import of_step
 
 if TYPE_CHECKING:
     from perdure.core.machine import Machine
@@ -131,7 +133,10 @@ class Context:
 
     def __getattr__(self, name: str) -> Any:
         if name in self.__perdure_services__:
-            self._refuse(name)
+            services = of_step.get()
+            if services is None or activation.current() is not None:
+                self._refuse(name)
+            return getattr(services(), name)
         raise lacking(self, "ctx", name)
 
     def _refuse(self, name: str) -> NoReturn:
@@ -139,5 +144,5 @@ class Context:
             f"ctx.{name} is for steps, not for bodies.",
             where=f"{self.workflow_id} v{self.version}, run {self.run_id}",
             why="what it returns changes from one replay to the next",
-            fix='do it in a step, with a client of your own: await step.run("…", fn, …)',
+            fix=f'do it in a step: await step.run("…", lambda: ctx.{name}.…), or current_step().{name} in the step',
         )

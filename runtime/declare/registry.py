@@ -64,6 +64,20 @@ class Registry:
             raise self._unknown(f"workflow {id!r} has no version {version!r}; it has {', '.join(map(repr, versions))}.")
         return definition
 
+    def find(self, workflow: str | Definition, version: str | None = None) -> Definition:
+        """Find the definition that a caller names: a workflow or its id, and a version of it.
+
+        Raises:
+            DefinitionError: it is neither. UnknownWorkflow: it is not registered.
+        """
+        if not isinstance(workflow, (str, WorkflowDefinition)):
+            raise DefinitionError(
+                f"{workflow!r} is no workflow.", fix='pass a function decorated with @workflow, or its id: "shipping"'
+            )
+        if isinstance(workflow, str):
+            return self.newest(workflow) if version is None else self.get(workflow, version)
+        return self.get(workflow.id, version or workflow.version)
+
     def knows(self, id: str, version: str) -> bool:
         """Whether this version is registered."""
         return version in self._by_id.get(id, {})

@@ -14,6 +14,7 @@ from perdure.core.stream import Stream
 from perdure.durations import duration_text
 from perdure.engine.current_step import CurrentStep, Voice
 from perdure.errors import NotSerializable, StepTimeout
+from perdure.services.effects import Effects
 from perdure.storage.encoding import Encoded, encode
 from perdure.storage.failures import encode_failure
 
@@ -86,7 +87,7 @@ class Outcome(NamedTuple):
     """How an attempt went.
 
     `value` is the encoded result of a completed one, else the encoded failure; `delay_us` is set only when the step is
-    to be tried again. `closes` names the streams that a completed one closes.
+    to be tried again. `closes` names the streams that a completed one closes, `effects` is what it did to the services.
     """
 
     run: int
@@ -97,6 +98,7 @@ class Outcome(NamedTuple):
     value: Encoded
     delay_us: int = 0
     closes: tuple[Stream, ...] = ()
+    effects: Effects | None = None
 
 
 Place: TypeAlias = tuple[int, str]  # (run, command): where an attempt belongs

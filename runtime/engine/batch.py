@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from perdure.core.facts import Output, RunFacts
 from perdure.declare.registry import Definition
 from perdure.engine.attempts import Attempt, Place
+from perdure.services.effects import Effects
+from perdure.storage.cells import Cell
 from perdure.storage.entries import DefinitionRow, Entry
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ class Batch:
     now: int  # microseconds; the same for the whole batch
     entries: list[Entry] = field(default_factory=list)
     definitions: list[DefinitionRow] = field(default_factory=list)
+    cells: dict[tuple[str, str], Cell] = field(default_factory=dict)  # by space and key
     #: Runs with entries in this batch. One of them without a body in memory must wait for the next batch, because the
     #: ledger's row of it is out of date until the append.
     touched: set[int] = field(default_factory=set)
@@ -51,6 +54,7 @@ class Batch:
     perform: list[Attempt] = field(default_factory=list)
     cancel: list[Place] = field(default_factory=list)
     outputs: list[tuple[RunFacts, Output]] = field(default_factory=list)
+    effects: list[Effects] = field(default_factory=list)  # that this batch records; they are over then
     ended: list[int] = field(default_factory=list)  # runs whose attempt is over
     times: list[tuple[int, int]] = field(default_factory=list)  # (due, run) that no entry's own `due` says
     lengths: dict[int, int] = field(default_factory=dict)  # of touched runs without a body in memory

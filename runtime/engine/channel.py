@@ -20,6 +20,9 @@ from perdure.core.stream import Durable, Stream
 from perdure.engine.attempts import Attempt, Outcome
 from perdure.engine.batch import Batch
 from perdure.errors import WorkflowError
+from perdure.services.backing import Backing
+from perdure.services.scope import StepScope
+from perdure.services.services import Services
 from perdure.storage.encoding import Encoded, encode
 
 if TYPE_CHECKING:
@@ -44,18 +47,24 @@ class Channel:
     Args:
         loop: where its timers run.
         blocks: whether a thread without an event loop may be made to wait.
+        backing: what stands behind the services that it may use.
     """
 
     __slots__ = (
-        "_armed", "_attempt", "_beat_at", "_blocks", "_closing", "_lock", "_loop", "_newest", "_open", "_over", "_tell",
-        "_timer", "heard_at",
+        "_armed", "_attempt", "_backing", "_beat_at", "_blocks", "_closing", "_lock", "_loop", "_newest", "_open",
+        "_over", "_scope", "_services", "_tell", "_timer", "heard_at",
     )  # fmt: skip
 
-    def __init__(self, attempt: Attempt, tell: Tell, loop: asyncio.AbstractEventLoop, *, blocks: bool) -> None:
+    def __init__(
+        self, attempt: Attempt, tell: Tell, loop: asyncio.AbstractEventLoop, backing: Backing, *, blocks: bool
+    ) -> None:
         self._attempt = attempt
         self._tell = tell
         self._loop = loop
         self._blocks = blocks
+        self._backing = backing
+        self._scope: StepScope | None = None  # once it has used a service
+        self._services: Services | None = None
         self._lock = threading.Lock()
         self._open: dict[Future[Any], None] = {}  # writes that are not durable, or refused and not heard of; in order
         self._closing: dict[tuple[str, str], None] = {}  # streams, as (run_id, namespace)
@@ -104,12 +113,15 @@ class Channel:
     @property
     def is_settled(self) -> bool:
         """Whether every write is durable, or was refused and heard of."""
-        return not self._open
+        return not self._open and (self._scope is None or self._scope.is_concluded)
 
     async def settled(self) -> None:
         """Wait until every write is durable; raise what was refused and nobody heard of."""
         while (future := self._first()) is not None:
             await Durable(future, self._hear)
+        if self._scope is not None:
+            self._scope.conclude()
+            await self._scope.transaction.settle()
 
     def settle(self, left: int = 0) -> None:
         """The same, for a worker thread; `left` writes may be on their way still."""
@@ -118,6 +130,10 @@ class Channel:
                 future.result()
             finally:
                 self._hear(future)
+        if not left and self._scope is not None:
+            self._scope.conclude()
+            if self._scope.transaction.writes_outside:
+                self._backing.loop.wait(self._scope.transaction.settle())
 
     def _first(self) -> Future[Any] | None:
         with self._lock:
@@ -182,17 +198,42 @@ class Channel:
         self._beat_at, self._newest = now, None
         self._tell(lambda engine, batch: engine.streams.heartbeat(attempt, details, batch))
 
+    # ── services ─────────────────────────────────────────────────────────────────────────────────
+
+    def services(self) -> Services:
+        """The services as this attempt uses them."""
+        with self._lock:
+            if self._services is None:
+                attempt = self._attempt
+                label = f"step {attempt.call.name!r} of run {attempt.run_id}"
+                self._scope = StepScope(self._backing, label, attempt.idempotency_key)
+                self._services = Services(self._scope)
+            return self._services
+
     # ── the end ──────────────────────────────────────────────────────────────────────────────────
 
     def concluded(self, outcome: Outcome) -> Outcome:
         """End with an attempt's outcome; give it with the streams that it closes."""
-        self.end()
-        if not self._closing or outcome.kind != "completed":
+        if outcome.kind != "completed":
+            self.end()
             return outcome
-        return outcome._replace(closes=tuple(Stream(*each) for each in self._closing))
+        self._say_last()
+        effects = None
+        if self._scope is not None and not self._scope.transaction.is_empty:
+            effects = self._scope.transaction.effects()
+        elif self._scope is not None:
+            self._scope.transaction.end()
+        if effects is None and not self._closing:
+            return outcome
+        return outcome._replace(closes=tuple(Stream(*each) for each in self._closing), effects=effects)
 
     def end(self) -> None:
-        """Say the newest heartbeat if it is not said, and nothing more."""
+        """Say the newest heartbeat if it is not said, and nothing more; nothing was written to the services."""
+        self._say_last()
+        if self._scope is not None:
+            self._scope.transaction.end()
+
+    def _say_last(self) -> None:
         with self._lock:
             if self._over:
                 return

@@ -9,6 +9,8 @@ from typing import Any, Protocol
 
 from perdure.core.stream import Stream, Writer, checked_namespace, writers
 from perdure.errors import WorkflowError
+from perdure.services.kv import Kv
+from perdure.services.services import BlockingServices, Services, of_step
 from perdure.storage.encoding import Encoded, decode
 
 
@@ -17,6 +19,10 @@ class Voice(Writer, Protocol):
 
     def heartbeat(self, details: object) -> None:
         """Take a sign of life."""
+        ...
+
+    def services(self) -> Services:
+        """Give the services as this attempt uses them."""
         ...
 
 
@@ -59,6 +65,21 @@ class CurrentStep:
         self._voice.heartbeat(details)
 
     @property
+    def kv(self) -> Kv:
+        """Values under keys; what is written is recorded with the step's result."""
+        return self._voice.services().kv
+
+    @property
+    def platform(self) -> Services:
+        """All services, to be handed on as one."""
+        return self._voice.services()
+
+    @property
+    def blocking(self) -> BlockingServices:
+        """All services, as type checkers should see them in a plain `def`."""
+        return self._voice.services().blocking
+
+    @property
     def last_heartbeat(self) -> Any:
         """The newest details that an earlier attempt, or this one before a crash, gave; None when there are none."""
         return None if self._heartbeat is None else decode(*self._heartbeat)
@@ -87,3 +108,4 @@ def begin(step: CurrentStep) -> None:
     """Say that this task or thread works on a step now."""
     _current.set(step)
     writers.set(step._voice)
+    of_step.set(step._voice.services)

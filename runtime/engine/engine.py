@@ -35,6 +35,7 @@ from perdure.engine.messages import Messages
 from perdure.engine.moves import Moves
 from perdure.engine.notes import Notes
 from perdure.engine.queues import Queues
+from perdure.engine.reactions import Reactions
 from perdure.engine.residents import RESIDENTS_MAX, Residents
 from perdure.engine.shown import show
 from perdure.engine.slots import Slots
@@ -92,6 +93,7 @@ class Engine:
         self.messages = Messages(self)
         self.notes = Notes(self)
         self.streams = Streams(self)
+        self.reactions = Reactions(self)
         #: Steps at work, by run. A run with none only waits, and may be parked.
         self.in_flight: defaultdict[int, dict[str, int]] = defaultdict(dict)  # command → serial of the attempt
         self.queues = Queues(self, named_by(registry.all()) if queues is None else queues, max_concurrent_runs)
@@ -178,13 +180,15 @@ class Engine:
     # ── the append, and what comes after it ──────────────────────────────────────────────────────
 
     def _commit(self, batch: Batch) -> None:
-        if batch.entries or batch.definitions:
+        if batch.entries or batch.definitions or batch.cells:
             try:
-                self.ledger.append(batch.entries, batch.definitions)
+                self.ledger.append(batch.entries, batch.definitions, tuple(batch.cells.values()))
             except LedgerError as error:
                 self._undo(batch, error)
                 return
         self.unrecorded_may_go = True
+        for effects in batch.effects:  # before the next steps start, which may want to write the same
+            effects.over()
         self._known_definitions.update(row.digest for row in batch.definitions)
         for entry in batch.entries:
             if entry.due is not None:

@@ -19,6 +19,7 @@ from perdure.engine.attempts import Outcome
 from perdure.engine.batch import Batch, Queued
 from perdure.engine.created import PYTHON, CreatedDetails
 from perdure.engine.diverging import recover_waiting, report_of, stops
+from perdure.engine.effects import take_effects
 from perdure.engine.residents import next_attempt
 from perdure.engine.streams import newest_heartbeat
 from perdure.errors import (
@@ -180,7 +181,8 @@ class Moves:
         engine = self._engine
         at_work = engine.in_flight.get(outcome.run, {})
         if at_work.get(outcome.command) != outcome.serial:
-            return  # the body dropped it, or it was abandoned: nobody wants to know any more
+            _forget_effects(outcome)  # the body dropped it, or it was abandoned: nobody wants to know any more
+            return
         batch.outcomes.append(outcome)
         del at_work[outcome.command]
         machine = self.machine(outcome.run, batch)
@@ -188,7 +190,8 @@ class Moves:
             self._keep(outcome, batch)
             return
         if outcome.command not in machine.waiting:
-            return  # the run is over
+            _forget_effects(outcome)  # the run is over
+            return
         name = machine.waiting[outcome.command].name
         engine.streams.close(outcome, batch)
         kind, fields = _recorded(outcome, name, batch.now)
@@ -197,18 +200,25 @@ class Moves:
             batch.add(entry)
         else:
             engine.feed(machine, batch, entry)
+        if outcome.effects is not None:
+            take_effects(engine, outcome.effects, batch)
 
     def _keep(self, outcome: Outcome, batch: Batch) -> None:
         """Keep the outcome of a run that has diverged, which gets it when it replays again."""
         engine = self._engine
         row = engine.ledger.run_numbered(outcome.run)
         if row is None or row.status in ENDED or engine.residents.get(outcome.run) is not None:
-            return  # the run is over
+            _forget_effects(outcome)  # the run is over
+            return
         pending = row.pending.get(outcome.command)
-        if pending is not None:
-            engine.streams.close(outcome, batch)
-            kind, fields = _recorded(outcome, pending.name, batch.now)
-            batch.add(self.bare_entry(row, batch, kind, **fields))
+        if pending is None:
+            _forget_effects(outcome)
+            return
+        engine.streams.close(outcome, batch)
+        kind, fields = _recorded(outcome, pending.name, batch.now)
+        batch.add(self.bare_entry(row, batch, kind, **fields))
+        if outcome.effects is not None:
+            take_effects(engine, outcome.effects, batch)
 
     def event(self, event_type: str, payload: object, batch: Batch) -> int:
         """Wake the runs that wait for this event; give how many."""
@@ -456,6 +466,12 @@ class Moves:
         position = batch.lengths.get(row.run, row.length)
         batch.lengths[row.run] = position + 1
         return Entry(row.run, position, kind, max(batch.now, row.updated_at), **fields)
+
+
+def _forget_effects(outcome: Outcome) -> None:
+    """What a step did to the services goes with its result: when nobody wants that, it did nothing."""
+    if outcome.effects is not None:
+        outcome.effects.over()
 
 
 def _recorded(outcome: Outcome, name: str, now: int) -> tuple[str, dict[str, Any]]:

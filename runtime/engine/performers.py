@@ -17,6 +17,7 @@ from perdure.engine.attempts import Attempt, Outcome, Place, is_async
 from perdure.engine.channel import Channel, Tell
 from perdure.engine.current_step import begin
 from perdure.engine.limits import limited
+from perdure.services.backing import Backing
 
 logger = logging.getLogger("perdure")
 
@@ -31,6 +32,7 @@ class ThreadedPerformers:
         report: takes each outcome, from any thread.
         tell: takes what a step says while it works, from any thread, in one order with the outcomes.
         now_us: the clock by which deadlines are told.
+        backing: what stands behind the services that steps use.
         workers_max: synchronous steps at a time.
     """
 
@@ -40,12 +42,14 @@ class ThreadedPerformers:
         report: Callable[[Outcome], None],
         tell: Tell,
         now_us: Callable[[], int],
+        backing: Backing,
         workers_max: int = WORKERS_MAX,
     ) -> None:
         self._loop = loop
         self._report = report
         self._tell = tell
         self._now_us = now_us
+        self._backing = backing
         self._pool = ThreadPoolExecutor(workers_max, thread_name_prefix="perdure-step")
         self._tasks: dict[Place, asyncio.Task[None]] = {}
         self._closed = False
@@ -100,7 +104,7 @@ class ThreadedPerformers:
 
     def _enter(self, attempt: Attempt) -> Channel:
         """Let this task or thread be the attempt's."""
-        channel = Channel(attempt, self._tell, self._loop, blocks=True)
+        channel = Channel(attempt, self._tell, self._loop, self._backing, blocks=True)
         begin(attempt.seen_from_inside(self._now_us(), channel))
         return channel
 

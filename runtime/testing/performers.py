@@ -24,6 +24,7 @@ from perdure.engine.channel import Channel, Tell
 from perdure.engine.current_step import begin
 from perdure.engine.limits import limited
 from perdure.errors import DefinitionError
+from perdure.services.backing import Backing
 from perdure.testing.clock import SimulatedClock
 from perdure.testing.fakes import Fakes
 from perdure.testing.faults import CallFault, DuplicateOutcome, SlowStep, StepError, describe
@@ -112,10 +113,17 @@ class SimulatedPerformers:
     Args:
         commits: gives the number of the newest commit.
         tell: takes what a step says while it works.
+        make_backing: puts together what stands behind the services that steps use, given the loop of the steps.
     """
 
     def __init__(
-        self, world: World, clock: SimulatedClock, story: Story, commits: Callable[[], int], tell: Tell
+        self,
+        world: World,
+        clock: SimulatedClock,
+        story: Story,
+        commits: Callable[[], int],
+        tell: Tell,
+        make_backing: Callable[[StepLoop], Backing],
     ) -> None:
         self.ready: list[Attempt] = []
         self.outcomes: list[Outcome] = []
@@ -126,6 +134,7 @@ class SimulatedPerformers:
         self._tell_engine = tell
         self._channels: dict[int, Channel] = {}  # by serial: of attempts at work
         self._loop = StepLoop(clock.now_us)  # type: ignore[abstract]  # it has a refusal for each method it lacks
+        self._backing = make_backing(self._loop)
         self._tasks: dict[Place, asyncio.Task[None]] = {}
         self._late: list[tuple[int, int, Outcome]] = []
         self._numbers = itertools.count()
@@ -186,7 +195,7 @@ class SimulatedPerformers:
             return
         began = self._commits()
         context = copy_context()
-        channel = Channel(attempt, self._tell_engine, self._loop, blocks=False)
+        channel = Channel(attempt, self._tell_engine, self._loop, self._backing, blocks=False)
         self._channels[attempt.serial] = channel
         context.run(begin, attempt.seen_from_inside(self._clock.now_us(), channel))
         function = self._world.fakes.stand_in(name, attempt.call.function)

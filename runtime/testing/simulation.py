@@ -55,6 +55,7 @@ from perdure.testing.laws import Invariant, LawBroken, check_laws, checked_invar
 from perdure.testing.memory import Memory
 from perdure.testing.performers import Effect, SimulatedPerformers, World
 from perdure.testing.seeding import again, chosen_seed
+from perdure.testing.services import simulated_backing
 from perdure.testing.simulated_ledger import Disk, SimulatedCrash, SimulatedLedger
 from perdure.testing.simulated_run import SimulatedRun
 from perdure.testing.story import Story, call_text, plain
@@ -372,7 +373,12 @@ class Simulation:
         self.ledger = SimulatedLedger(self._disk, commits)
         self._requests = []
         self._performers = SimulatedPerformers(
-            self._world, self.clock, self.story, lambda: self.ledger.commit, self._tell
+            self._world,
+            self.clock,
+            self.story,
+            lambda: self.ledger.commit,
+            self._tell,
+            lambda loop: simulated_backing(self.ledger, loop, self.clock.now_us, self._registry),
         )
         residents_max = (RESIDENTS_MAX, 0, 1)[self.choices.choose(3)]
         self._engine = Engine(

@@ -33,12 +33,12 @@ class Disk(MemoryLedger):
     full = False
     refused = 0
 
-    def append(self, entries: Any, definitions: Any = ()) -> None:
+    def append(self, entries: Any, definitions: Any = (), cells: Any = ()) -> None:
         """Append, or say that there is no room."""
         if self.full:
             self.refused += 1
             raise LedgerFull("no room.")
-        super().append(entries, definitions)
+        super().append(entries, definitions, cells)
 
 
 @contextmanager

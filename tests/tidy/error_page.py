@@ -234,7 +234,7 @@ def _bug(section: Section, folder: Path) -> None:
     """A ledger that gives up with an error of no family stops the engine."""
 
     class Broken(MemoryLedger):
-        def append(self, entries: Any, definitions: Any = ()) -> None:
+        def append(self, entries: Any, definitions: Any = (), cells: Any = ()) -> None:
             raise KeyError("position")
 
     module = load(TRIVIAL, folder)

@@ -468,11 +468,11 @@ async def test_a_full_disk_delays_verdicts_and_loses_none(monkeypatch: pytest.Mo
     class Full(MemoryLedger):
         refusals = 2
 
-        def append(self, entries: Any, definitions: Any = ()) -> None:
+        def append(self, entries: Any, definitions: Any = (), cells: Any = ()) -> None:
             if entries and entries[0].kind == kinds.VERIFIED and self.refusals:
                 self.refusals -= 1
                 raise LedgerFull("no room.")
-            super().append(entries, definitions)
+            super().append(entries, definitions, cells)
 
     monkeypatch.setattr(live, "_PAUSE_AFTER_FULL_DISK_S", 0.01)
     ledger = Full()

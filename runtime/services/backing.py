@@ -1,0 +1,86 @@
+"""What stands behind the services of one runtime: where cells are read, who may write, which loop it happens on.
+
+Knows the ledger's cells and the clock. Must not know any one service, nor the engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+from perdure.services.claims import Claims
+from perdure.services.effects import Effects, Word
+from perdure.storage.cells import Cell
+
+T = TypeVar("T")
+
+
+class Cells(Protocol):
+    """The part of a ledger that services read; from any thread."""
+
+    def cell(self, space: str, key: str) -> Cell | None: ...
+
+    def cells(
+        self,
+        space: str,
+        *,
+        prefix: str = "",
+        after: str | None = None,
+        due_until: int | None = None,
+        limit: int | None = None,
+    ) -> list[Cell]: ...
+
+    def spaces(self, prefix: str) -> list[str]: ...
+
+
+class Loop(Protocol):
+    """Where services run: one event loop, whoever calls."""
+
+    def run(self, work: Coroutine[Any, Any, T]) -> Any:
+        """Give what the caller can use: an awaitable on an event loop, the result in a thread that has none."""
+        ...
+
+    def wait(self, work: Coroutine[Any, Any, T]) -> T:
+        """Block until it is done. Never on the loop itself."""
+        ...
+
+    def offload(self, read: Callable[[], T]) -> Awaitable[T]:
+        """Do a long read where it does not hold up the loop."""
+        ...
+
+
+class Orders(Protocol):
+    """What the engine can be asked to do in the batch that records a step's result."""
+
+    def start(self, run_id: str, workflow: Any, input: object, **options: Any) -> Word:
+        """Check a start now, and give what does it. Raises what `Runtime.start` does."""
+        ...
+
+    def event(self, type: str, payload: object, **options: Any) -> Word:
+        """Check an event now, and give what sends it."""
+        ...
+
+
+@dataclass
+class Backing:
+    """Everything that the services of one runtime share.
+
+    Attributes:
+        commit: has the effects of a call from outside appended; done when they are durable.
+        outside: other back ends by service ("kv", "database", "storage", "queue"); what is not there is in cells.
+    """
+
+    cells: Cells
+    claims: Claims
+    loop: Loop
+    now_us: Callable[[], int]
+    orders: Orders
+    commit: Callable[[Effects], Awaitable[None]]
+    outside: Mapping[str, Any] = field(default_factory=dict)
+    _last_version: int = 0
+
+    def new_version(self) -> int:
+        """A number that no write had before; on the services' loop."""
+        self._last_version = max(self._last_version + 1, self.now_us())
+        return self._last_version

@@ -1,0 +1,38 @@
+"""What an attempt did to the services, as plain data on its way into the batch that records its result.
+
+Knows changes. Must not know who asked for them or what follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
+
+from perdure.storage.cells import Cell
+from perdure.storage.encoding import Encoded
+
+#: Something else to be done in the batch, given the engine and the batch: a run to start, an event to send.
+Word: TypeAlias = Callable[[Any, Any], object]
+
+
+class Change(NamedTuple):
+    """One write to a service, as handlers are told of it."""
+
+    service: str  # "kv", "database", "storage" or "queue"
+    place: str  # the namespace, collection, bucket or queue
+    key: str
+    op: str  # "put", "insert", "update" or "delete"
+    value: Encoded | None = None  # None when it was deleted
+    previous: Encoded | None = None  # None when there was nothing
+    cell: Cell | None = None  # what the ledger keeps of it; None when another back end keeps it
+
+
+class Effects(NamedTuple):
+    """All that one attempt, or one call from outside, did.
+
+    `over` is called once by the engine, from any thread, when it is appended or when nobody wants it any more.
+    """
+
+    changes: tuple[Change, ...]
+    words: tuple[Word, ...]
+    over: Callable[[], None]

@@ -1,0 +1,43 @@
+"""The loop that services run on: the one that the runtime was opened on, whoever calls."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+from perdure.errors import PerdureError
+
+T = TypeVar("T")
+
+
+class RuntimeLoop:
+    """An event loop that runs in some thread. Make it on the loop itself."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._thread = threading.get_ident()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> Any:
+        """Give the coroutine on the loop itself, something to await on another loop, else the result."""
+        running = asyncio._get_running_loop()
+        if running is self._loop:
+            return work
+        if running is not None:
+            return asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
+        return self.wait(work)
+
+    def wait(self, work: Coroutine[Any, Any, T]) -> T:
+        """Block until it is done."""
+        if threading.get_ident() == self._thread:
+            work.close()
+            raise PerdureError(
+                "a blocking call was made on the runtime's own loop, which would wait for itself.",
+                fix="await the operation without `.blocking`, or call it from a plain def step",
+            )
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def offload(self, read: Callable[[], T]) -> Awaitable[T]:
+        """Do a long read on a thread of the loop's pool."""
+        return self._loop.run_in_executor(None, read)

@@ -1,0 +1,150 @@
+"""A transaction: what one attempt (or one call from outside) has written, and nobody else sees yet.
+
+    rules   1. It reads its own writes first, then what is committed.
+            2. Who writes a cell claims it until the end. What it had read of it must still be so, else WriteConflict.
+            3. Nothing is written before the end: `effects()` is all of it, for one batch.
+
+Knows cells and claims. Must not know what the services make of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from perdure.errors import WriteConflict
+from perdure.services.backing import Backing
+from perdure.services.claims import Name
+from perdure.services.effects import Change, Effects, Word
+from perdure.storage.cells import Cell, listed
+from perdure.storage.encoding import Encoded
+
+
+class Transaction:
+    """The reads and writes of one owner.
+
+    Args:
+        label: names the owner in errors.
+        idempotency_key: the same for every attempt of a step; other back ends write once under it.
+    """
+
+    def __init__(self, backing: Backing, label: str, idempotency_key: str) -> None:
+        self.backing = backing
+        self.label = label
+        self.idempotency_key = idempotency_key
+        self._owner = backing.claims.owner(label)
+        self._read: dict[Name, int] = {}  # versions that were seen; 0 is "not there"
+        self._written: dict[Name, Cell] = {}
+        self._changes: list[Change] = []
+        self._words: list[Word] = []
+        self._outside: list[Callable[[], Awaitable[object]]] = []
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was written."""
+        return not self._changes and not self._words and not self._outside
+
+    @property
+    def words(self) -> int:
+        """How many runs and events it asked for so far."""
+        return len(self._words)
+
+    def cell(self, space: str, key: str) -> Cell | None:
+        """Read a cell; None when it is not there."""
+        name = (space, key)
+        found = self._written.get(name)
+        if found is None:
+            found = self.backing.cells.cell(space, key)
+            self._read.setdefault(name, 0 if found is None else found.version)
+        return found if found is not None and found.is_there(self.backing.now_us()) else None
+
+    async def cells(
+        self, space: str, *, prefix: str = "", after: str | None = None, due_until: int | None = None,
+        limit: int | None = None,
+    ) -> list[Cell]:  # fmt: skip
+        """List cells of a space, as `Ledger.cells`; those past their expiry are left out."""
+        mine = {key: cell for (of, key), cell in self._written.items() if of == space}
+        now, more = self.backing.now_us(), None if limit is None else limit + len(mine)
+
+        def read() -> tuple[list[Cell], bool]:
+            page = self.backing.cells.cells(space, prefix=prefix, after=after, due_until=due_until, limit=more)
+            return [cell for cell in page if cell.is_there(now)], more is not None and len(page) >= more
+
+        found, is_cut = await self.backing.loop.offload(read)
+        while is_cut and limit is not None and len(found) < limit + len(mine):  # expired ones took places
+            more = more * 2 if more is not None else None
+            found, is_cut = await self.backing.loop.offload(read)
+        merged = [cell for cell in found if cell.key not in mine]
+        merged += [cell for cell in mine.values() if cell.is_there(now)]
+        return listed(merged, prefix=prefix, after=after, due_until=due_until, limit=limit)
+
+    async def claim(self, space: str, key: str) -> Cell | None:
+        """Make the cell this owner's until the end, and read it.
+
+        Raises:
+            WriteConflict: it has changed since this owner read it, or its holder waits for this owner.
+        """
+        name = (space, key)
+        await self.backing.claims.take(self._owner, name)
+        if name not in self._written:
+            found = self.backing.cells.cell(space, key)
+            version = 0 if found is None else found.version
+            if self._read.setdefault(name, version) != version:
+                raise WriteConflict(
+                    f"{space}, key {key!r} was written by somebody else after {self.label} read it.",
+                    where=self.label,
+                    why="what it would write now follows from what is not so any more",
+                    fix="nothing was written; a step is tried again by itself. update() and increment() never conflict",
+                )
+        return self.cell(space, key)
+
+    def put(
+        self, change: Change, value: Encoded | None, *, data: bytes | None = None, due: int | None = None,
+        expires_at: int | None = None, space: str,
+    ) -> None:  # fmt: skip
+        """Write a cell that is claimed; without value and data it is deleted."""
+        body, shape = (None, None) if value is None else value
+        backing = self.backing
+        cell = Cell(space, change.key, backing.new_version(), backing.now_us(), body, shape, data, due, expires_at)
+        self._written[space, change.key] = cell
+        self._changes.append(change._replace(cell=cell))
+
+    def changed(self, change: Change) -> None:
+        """Note a write that another back end keeps."""
+        self._changes.append(change)
+
+    def write_outside(self, write: Callable[[], Awaitable[object]]) -> None:
+        """Have another back end write at the end, before the result is recorded: once under the idempotency key."""
+        self._outside.append(write)
+
+    @property
+    def writes_outside(self) -> bool:
+        """Whether another back end has something to write."""
+        return bool(self._outside)
+
+    async def settle(self) -> None:
+        """Let the other back ends write."""
+        while self._outside:
+            await self._outside[0]()
+            del self._outside[0]
+
+    def order(self, word: Word) -> None:
+        """Have something else done in the same batch."""
+        self._words.append(word)
+
+    def effects(self) -> Effects:
+        """All of it, for one batch. Whoever takes it calls its `over`."""
+        return Effects(tuple(self._changes), tuple(self._words), self._owner.end)
+
+    def end(self) -> None:
+        """Give up: nothing was written."""
+        self._owner.end()
+
+
+def encoded(cell: Cell) -> Encoded:
+    """The value of a cell."""
+    return Encoded(cell.body or "null", cell.shape)
+
+
+def changed_cells(changes: Sequence[Change]) -> list[Cell]:
+    """The cells of some changes, in order."""
+    return [change.cell for change in changes if change.cell is not None]

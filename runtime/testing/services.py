@@ -1,0 +1,52 @@
+"""The services of a simulated process: on the steps' loop, over the simulated ledger.
+
+Nothing waits for a real thread here: what a step asks for is done at once, or when the loop comes to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from perdure.client.orders import EngineOrders
+from perdure.declare.registry import Registry
+from perdure.errors import InternalError
+from perdure.services.backing import Backing
+from perdure.services.claims import Claims
+from perdure.services.effects import Effects
+from perdure.storage.ledger import Ledger
+from perdure.testing.step_loop import StepLoop
+
+T = TypeVar("T")
+
+
+class SimulatedLoop:
+    """The loop of simulated steps, as services use it."""
+
+    def run(self, work: Coroutine[Any, Any, T]) -> Any:
+        """Give the coroutine to an asynchronous step, the result to one that blocks."""
+        return work if asyncio._get_running_loop() is not None else self.wait(work)
+
+    def wait(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run it to its end: nothing in it takes time."""
+        try:
+            work.send(None)
+        except StopIteration as done:
+            result: T = done.value
+            return result
+        work.close()
+        raise InternalError("an operation of a service waits in a simulation.", fix="send us the step")
+
+    async def offload(self, read: Callable[[], T]) -> T:
+        """Read at once."""
+        return read()
+
+
+def simulated_backing(ledger: Ledger, loop: StepLoop, now_us: Callable[[], int], registry: Registry) -> Backing:
+    """Put it together for one life."""
+
+    async def commit(effects: Effects) -> None:
+        raise InternalError("a simulation has no services outside of steps.", fix="write in a step")
+
+    return Backing(ledger, Claims(loop.call_soon_threadsafe), SimulatedLoop(), now_us, EngineOrders(registry), commit)
