@@ -14,15 +14,18 @@ from itertools import islice
 from typing import Final
 
 from perdure.storage import entries as kinds
+from perdure.storage.cells import Cell
 from perdure.storage.database import Database
 from perdure.storage.entries import DefinitionRow, Entry
 from perdure.storage.ledger import RunRow
 from perdure.storage.tables import (
     DEFINITION_COLUMNS,
+    LOADED_CELL_COLUMNS,
     LOADED_ENTRY_COLUMNS,
     LOADED_RUN_COLUMNS,
     WAIT_COLUMNS,
     SqlRow,
+    cell_row,
     create_statement,
     entry_row,
     run_row,
@@ -37,7 +40,13 @@ _STAGES: Final = {
     "stage_runs": LOADED_RUN_COLUMNS,
     "stage_waits": WAIT_COLUMNS,
     "stage_definitions": DEFINITION_COLUMNS,
+    "stage_cells": LOADED_CELL_COLUMNS,
 }
+
+#: Cells are forgotten so long after they expired, as the times of newly written cells have it, …
+_FORGOTTEN_AFTER_US: Final = 60_000_000
+#: … and are looked for as often, since it takes a look at all of them.
+_FORGETS_EVERY_US: Final = 60_000_000
 
 
 @dataclass(slots=True)
@@ -48,6 +57,7 @@ class Load:
     rows: dict[int, RunRow] = field(default_factory=dict)  # of the same runs
     before: dict[int, RunRow | None] = field(default_factory=dict)  # the rows that the columns have of them
     definitions: dict[str, DefinitionRow] = field(default_factory=dict)  # by digest
+    cells: dict[str, dict[str, Cell]] = field(default_factory=dict)  # by space and key; deleted ones too
 
 
 class Absorption:
@@ -60,6 +70,7 @@ class Absorption:
     def __init__(self, database: Database, schema: str) -> None:
         self._database = database
         self._schema = schema
+        self._forgot_at = 0
         self._cursor = database.cursor()
         with database.in_our_words("preparing the ledger"):
             for name, columns in _STAGES.items():
@@ -72,6 +83,7 @@ class Absorption:
             self._stage("stage_runs", (run_row(row) for row in load.rows.values()))
             self._stage("stage_waits", (wait for row in load.rows.values() for wait in wait_rows(row)))
             self._stage("stage_definitions", load.definitions.values())
+            self._stage("stage_cells", (cell_row(cell) for space in load.cells.values() for cell in space.values()))
             self._move(load)
             for key, value in meta.items():
                 self._cursor.execute(f"DELETE FROM {self._schema}.meta WHERE key = ?", [key])
@@ -116,6 +128,22 @@ class Absorption:
             new = f"(FROM temp.stage_definitions WHERE digest NOT IN (SELECT digest FROM {schema}.definitions))"
             execute(f"INSERT INTO {schema}.definitions FROM {new}")
             execute("TRUNCATE temp.stage_definitions")
+        if load.cells:
+            self._move_cells(load)
+
+    def _move_cells(self, load: Load) -> None:
+        schema, execute = self._schema, self._cursor.execute
+        names = 'SELECT hash, space, "key" FROM temp.stage_cells'
+        execute(f'DELETE FROM {schema}.cells WHERE (hash, space, "key") IN ({names})')
+        # What a reader adds in memory must say that a cell of the file is gone; elsewhere a deleted one leaves nothing.
+        there = "" if schema == "tail" else "WHERE body IS NOT NULL OR data IS NOT NULL"
+        value = "CASE WHEN shown THEN TRY_CAST(TRY_CAST(body AS JSON) AS VARIANT) END"
+        execute(f"INSERT INTO {schema}.cells SELECT *, {value} FROM temp.stage_cells {there}")
+        execute("TRUNCATE temp.stage_cells")
+        now = max(cell.at for space in load.cells.values() for cell in space.values())
+        if now >= self._forgot_at + _FORGETS_EVERY_US:
+            execute(f"DELETE FROM {schema}.cells WHERE expires_us <= ?", [now - _FORGOTTEN_AFTER_US])
+            self._forgot_at = now
 
 
 def entry_rows(load: Load) -> Iterable[SqlRow]:

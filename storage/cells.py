@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from perdure.errors import InternalError
+
 
 class Cell(NamedTuple):
     """One value under a name. Without a body and data it is gone: that is how a cell is deleted."""
@@ -33,6 +35,27 @@ class Cell(NamedTuple):
     def is_there(self, now_us: int) -> bool:
         """Whether the cell has a value at this time."""
         return not self.is_gone and (self.expires_at is None or self.expires_at > now_us)
+
+
+def refuse_unkeepable(cells: Iterable[Cell]) -> None:
+    """Raise InternalError for a cell that no column can hold, before its batch counts as written."""
+    for cell in cells:
+        for label, value in zip(Cell._fields, cell, strict=True):
+            why = None
+            if isinstance(value, str) and not value.isascii():
+                try:
+                    value.encode()
+                except UnicodeEncodeError as error:
+                    why = f"it has a lone surrogate, {error.object[error.start]!a}, at {error.start}"
+            elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+                why = f"{value} does not fit in 64 bits"
+            if why is not None:
+                raise InternalError(
+                    f"the {label} of a cell can't be kept.",
+                    where=f"cell {cell.key[:80]!a} in {cell.space[:80]!a}",
+                    why=why,
+                    fix="refuse it, or escape it, before it reaches the ledger",
+                )
 
 
 def listed(

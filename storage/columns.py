@@ -1,6 +1,6 @@
 """The columns behind the journal: what is asked of the tables, in SQL.
 
-Answers are as of the last absorption; the ledger adds what came since. One thread at a time, but for `sql`.
+Answers are as of the last absorption; the ledger adds what came since. One thread at a time, but for `sql` and `cells`.
 
 This file knows queries. It must not know that there is a journal, nor how rows are written (absorption.py).
 """
@@ -15,6 +15,7 @@ from typing import Any
 from perdure.errors import LedgerCorrupt
 from perdure.storage import packed
 from perdure.storage.absorption import Absorption
+from perdure.storage.cell_columns import READER_CELLS, CellColumns
 from perdure.storage.database import Database
 from perdure.storage.entries import DefinitionRow, Entry
 from perdure.storage.hashed import hashed
@@ -53,6 +54,7 @@ class Columns:
                 else:
                     migrate(self._cursor, self._version(may_be_empty=True), path or "memory")
                 self._make_views(read_only)
+            self.cells = CellColumns(self._database)
             self.absorption = Absorption(self._database, "tail" if read_only else "_ledger")
         except BaseException:
             self._database.close()
@@ -101,6 +103,9 @@ class Columns:
         newer = {"runs": "run", "waits": "run", "meta": "key", "definitions": "digest"}
         for name in TABLES:
             self._cursor.execute(f"CREATE TABLE tail.{name} AS FROM kept._ledger.{name} LIMIT 0")
+            if name == "cells":
+                self._cursor.execute(f"CREATE VIEW _ledger.cells AS {READER_CELLS}")
+                continue
             key = newer.get(name)
             # Of a run that went on in the journal, waits are replaced as its row is, even by none.
             table = "runs" if name == "waits" else name
@@ -280,6 +285,7 @@ class Columns:
     def close(self) -> None:
         """Give the file back."""
         self.absorption.close()
+        self.cells.close()
         self._cursor.close()
         self._database.close()
 

@@ -28,6 +28,8 @@ from perdure.storage import payload
 from perdure.storage.absorber import GATHER_S, Absorber
 from perdure.storage.absorption import Load
 from perdure.storage.batch import prepare
+from perdure.storage.cell_answers import CellAnswers
+from perdure.storage.cells import Cell, refuse_unkeepable
 from perdure.storage.columns import Columns
 from perdure.storage.due_window import DueWindow
 from perdure.storage.entries import CREATED, DefinitionRow, Entry
@@ -35,6 +37,7 @@ from perdure.storage.fold import fold_all
 from perdure.storage.journal import SEGMENT_BYTES, Journal
 from perdure.storage.ledger import QueueRow, RunFilter, RunRow, SqlResult, Waiter, is_on_queue, queue_row
 from perdure.storage.lock import OwnerLock, ReaderLock
+from perdure.storage.place import check_place
 from perdure.storage.recent import Recent
 from perdure.storage.resumption import is_interrupted
 from perdure.storage.segments import JournalScan
@@ -85,7 +88,7 @@ class DuckDBLedger:
         self._journal: Journal | None = None
         self._absorber: Absorber | None = None
         self._closed = False
-        _check_place(self.path, read_only)
+        check_place(self.path, read_only)
         with ExitStack() as undo:  # if opening fails, in reverse order
             self._owner = ReaderLock(self.path) if read_only else OwnerLock(self.path)
             undo.callback(self._owner.release)
@@ -97,6 +100,7 @@ class DuckDBLedger:
             self._recover(read_only, segment_bytes)
             undo.pop_all()
         self._due = DueWindow(self._read_due)
+        self._cells = CellAnswers(self._recent, self._columns.cells, self._absorb)
         if not read_only:
             self._absorber = Absorber(self._absorb, gather_s)
 
@@ -155,7 +159,7 @@ class DuckDBLedger:
                     why="its digest does not continue the run's chain", fix="restore file and journal from a backup",
                 )  # fmt: skip
         self._reserved = max(self._reserved, found.reserved, *batch.rows, 0)
-        self._recent.take(batch, found.definitions, sequence, len(content))
+        self._recent.take(batch, found.definitions, found.cells, sequence, len(content))
 
     def close(self) -> None:
         """Absorb what is left, and give the file back. A second call does nothing."""
@@ -197,7 +201,9 @@ class DuckDBLedger:
         self._last_run += 1
         return self._last_run
 
-    def append(self, entries: Sequence[Entry], definitions: Sequence[DefinitionRow] = ()) -> None:
+    def append(
+        self, entries: Sequence[Entry], definitions: Sequence[DefinitionRow] = (), cells: Sequence[Cell] = ()
+    ) -> None:
         """Add one batch, all or nothing, and return only when it would survive a power cut."""
         journal = self._writable()
         batch = prepare(entries, self._present(entries).get)
@@ -205,14 +211,15 @@ class DuckDBLedger:
             if batch.before[run] is None and self._recent.run(row.run_id) is not None:
                 raise InternalError(f"run id {row.run_id!r} is taken.", where=f"run {run}")
         definitions = [each for each in definitions if each.digest not in self._known_definitions]
-        content = payload.write_batch(batch, definitions)
+        refuse_unkeepable(cells)
+        content = payload.write_batch(batch, definitions, cells)
         if not content:
             return
         if self._recent.size > _WAIT_BYTES:
             self._absorb()  # in the foreground, so that its error is this batch's
         sequence = journal.append(content)
         self._known_definitions.update(each.digest for each in definitions)
-        self._recent.take(batch, definitions, sequence, len(content))
+        self._recent.take(batch, definitions, cells, sequence, len(content))
         for run, row in batch.rows.items():
             self._due.set(run, row.next_due)
         if self._absorber is not None:
@@ -447,6 +454,19 @@ class DuckDBLedger:
                 return overlay.load.definitions[digest]
         return self._columns.definition(digest)
 
+    def cell(self, space: str, key: str) -> Cell | None:
+        """Find a cell."""
+        return self._cells.cell(space, key)
+
+    def cells(self, space: str, *, prefix: str = "", after: str | None = None, due_until: int | None = None,
+              limit: int | None = None) -> list[Cell]:  # fmt: skip
+        """List cells of a space."""
+        return self._cells.cells(space, prefix=prefix, after=after, due_until=due_until, limit=limit)
+
+    def spaces(self, prefix: str) -> list[str]:
+        """List the spaces that have cells."""
+        return self._cells.spaces(prefix)
+
     def sql(self, query: str, parameters: Sequence[Any] = ()) -> SqlResult:
         """Run one read-only query over the documented views; it sees everything that was acknowledged."""
         self._absorb()
@@ -459,19 +479,3 @@ class DuckDBLedger:
             self._absorb()
             moved = self._recent.moved()
         return moved
-
-
-def _check_place(path: Path, read_only: bool) -> None:
-    """Say plainly what DuckDB would say in its own words, or what would make a ledger where none is meant."""
-    if path.is_dir():
-        raise LedgerCorrupt(
-            "a ledger is a file, and this is a folder.",
-            where=str(path),
-            fix=f"name a file in it, such as {path / 'ledger.duckdb'}",
-        )
-    if read_only and not path.exists():
-        raise LedgerReadOnly(
-            "there is no ledger to read.", where=str(path), fix="mend the path; without read_only=True it would be made"
-        )
-    if not path.parent.is_dir():
-        raise LedgerReadOnly("the ledger's folder does not exist.", where=str(path.parent), fix="make the folder first")

@@ -12,7 +12,7 @@ from typing import Any
 from perdure.errors import InternalError
 from perdure.storage.absorption import Load
 from perdure.storage.batch import Batch, prepare
-from perdure.storage.cells import Cell, listed
+from perdure.storage.cells import Cell, listed, refuse_unkeepable
 from perdure.storage.columns import Columns
 from perdure.storage.due_window import DueWindow
 from perdure.storage.entries import DefinitionRow, Entry
@@ -53,6 +53,7 @@ class MemoryLedger:
         for run, row in batch.rows.items():
             if batch.before[run] is None and row.run_id in self._numbers:
                 raise InternalError(f"run id {row.run_id!r} is taken.", where=f"run {self._numbers[row.run_id]}")
+        refuse_unkeepable(cells)
         self.keep(batch, definitions, cells)
         for run, row in batch.rows.items():
             before = batch.before[run]
@@ -198,7 +199,7 @@ class MemoryLedger:
         """Run one read-only query over the documented views, made anew of what there is."""
         columns = Columns(None)
         try:
-            load = Load(self._entries, self._rows, dict.fromkeys(self._rows), self._definitions)
+            load = Load(self._entries, self._rows, dict.fromkeys(self._rows), self._definitions, self._cells)
             columns.absorption.absorb(load, {})
             return columns.sql(query, parameters)
         finally:

@@ -99,7 +99,16 @@ def _messages_and_queues(connection: Connection) -> None:
     connection.execute("UPDATE _ledger.runs SET queue_key = '', priority = 0")
 
 
-STEPS: Final[tuple[Step, ...]] = (_first_tables, _verdicts, _forks, _messages_and_queues)
+def _cells(connection: Connection) -> None:
+    connection.execute("""
+        CREATE TABLE _ledger.cells (
+            "hash" BIGINT, "space" VARCHAR, "key" VARCHAR, "version" BIGINT, "at_us" BIGINT, "body" VARCHAR,
+            "shape" VARCHAR, "data" BLOB, "due_us" BIGINT, "expires_us" BIGINT, "shown" BOOLEAN, "value" VARIANT
+        )
+    """)
+
+
+STEPS: Final[tuple[Step, ...]] = (_first_tables, _verdicts, _forks, _messages_and_queues, _cells)
 
 
 def migrate(connection: Connection, version: int, path: Path | str, steps: Sequence[Step] = STEPS) -> None:

@@ -1,4 +1,4 @@
-"""What was acknowledged and is not in the columns yet: entries, rows and definitions of some batches, in memory.
+"""What was acknowledged and is not in the columns yet: entries, rows, definitions and cells of some batches, in memory.
 
 A ledger has up to two: one that batches go into, and one that is being absorbed. A row here hides the columns' one.
 
@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from perdure.storage.absorption import Load
 from perdure.storage.batch import Batch
+from perdure.storage.cells import Cell
 from perdure.storage.entries import DefinitionRow, Entry
 from perdure.storage.ledger import RunRow
 from perdure.storage.waits import KeySets, WaitIndex
@@ -37,7 +38,9 @@ class Overlay:
         """Whether there is nothing to absorb."""
         return self.sequence == 0
 
-    def take(self, batch: Batch, definitions: Iterable[DefinitionRow], sequence: int, size: int) -> None:
+    def take(
+        self, batch: Batch, definitions: Iterable[DefinitionRow], cells: Iterable[Cell], sequence: int, size: int
+    ) -> None:
         """Add a batch that the journal has."""
         load = self.load
         for run, row in batch.rows.items():
@@ -52,6 +55,8 @@ class Overlay:
             load.rows[run] = row
         for definition in definitions:
             load.definitions[definition.digest] = definition
+        for cell in cells:
+            load.cells.setdefault(cell.space, {})[cell.key] = cell
         self.note(sequence, size)
 
     def note(self, sequence: int, size: int) -> None:
@@ -67,6 +72,10 @@ class Overlay:
         """Likewise, by the run's id."""
         number = self._numbers.get(run_id)
         return None if number is None else self.load.rows[number]
+
+    def cells(self, space: str) -> dict[str, Cell]:
+        """The cells of a space that these batches wrote or deleted, by key."""
+        return self.load.cells.get(space, {})
 
     def entries(self, run: int) -> Sequence[Entry]:
         """The entries of a run that came in these batches."""

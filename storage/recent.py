@@ -1,7 +1,8 @@
 """What a ledger has in memory: overlays of what is not in the columns yet, and the rows of runs that move.
 
-Two threads meet here, the one that appends and the one that absorbs, so all of it is behind one lock, held for moments.
-Only the appending one changes the newest overlay, so it may read what it was given without the lock.
+Several threads meet here, the one that appends, the one that absorbs and those that read cells, so all of it is behind
+one lock, held for moments. Only the appending one changes the newest overlay, so it may read what it was given without
+the lock.
 
 This file knows what is at hand. It must not know the journal or the tables.
 """
@@ -13,6 +14,8 @@ from collections import OrderedDict
 from collections.abc import Iterable
 
 from perdure.storage.batch import Batch
+from perdure.storage.cell_cache import CellCache
+from perdure.storage.cells import Cell
 from perdure.storage.entries import DefinitionRow
 from perdure.storage.ledger import ENDED, RunRow
 from perdure.storage.overlay import Overlay
@@ -36,6 +39,8 @@ class Recent:
         self._absorbing: Overlay | None = None
         self._hot: OrderedDict[int, RunRow] = OrderedDict()
         self._hot_numbers: dict[str, int] = {}
+        self._hot_cells = CellCache()
+        self._begun = 0
 
     @property
     def size(self) -> int:
@@ -69,10 +74,45 @@ class Recent:
                 row = self._hot[self._hot_numbers[run_id]]
             return row
 
-    def take(self, batch: Batch, definitions: Iterable[DefinitionRow], sequence: int, size: int) -> None:
+    @property
+    def begun(self) -> int:
+        """How many absorptions have begun. While it stays the same, nothing gets into the columns but what the
+        overlays had when it was read."""
+        return self._begun
+
+    def cell(self, space: str, key: str) -> tuple[bool, Cell | None, int]:
+        """Whether it is known at hand what a cell is, the cell, and `begun`."""
+        with self._lock:
+            for overlay in (self._fresh, self._absorbing):
+                cell = None if overlay is None else overlay.cells(space).get(key)
+                if cell is not None:
+                    return True, None if cell.is_gone else cell, self._begun
+            return *self._hot_cells.look_up(space, key), self._begun
+
+    def cells(self, space: str) -> tuple[dict[str, Cell], int]:
+        """What the overlays say of a space's cells, deleted ones too, and `begun`."""
+        with self._lock:
+            old = {} if self._absorbing is None else self._absorbing.cells(space)
+            return {**old, **self._fresh.cells(space)}, self._begun
+
+    def spaces(self) -> set[str]:
+        """The spaces of which the overlays have cells, or deleted ones."""
+        with self._lock:
+            old = () if self._absorbing is None else self._absorbing.load.cells
+            return {*old, *self._fresh.load.cells}
+
+    def warm_cell(self, space: str, key: str, cell: Cell | None, begun: int) -> None:
+        """Keep at hand what the columns said of a cell, unless they may say otherwise by now."""
+        with self._lock:
+            if self._begun == begun:
+                self._hot_cells.keep(space, key, cell)
+
+    def take(
+        self, batch: Batch, definitions: Iterable[DefinitionRow], cells: Iterable[Cell], sequence: int, size: int
+    ) -> None:
         """Add a batch that the journal has."""
         with self._lock:
-            self._fresh.take(batch, definitions, sequence, size)
+            self._fresh.take(batch, definitions, cells, sequence, size)
 
     def note(self, sequence: int, size: int) -> None:
         """Take note of a record of the journal that holds no batch."""
@@ -84,6 +124,7 @@ class Recent:
         with self._lock:
             if self._absorbing is None and not self._fresh.empty:
                 self._absorbing, self._fresh = self._fresh, Overlay(self.key_sets)
+                self._begun += 1
             return self._absorbing
 
     def end_absorption(self) -> None:
@@ -92,6 +133,7 @@ class Recent:
             assert self._absorbing is not None
             for row in self._absorbing.load.rows.values():
                 self._warm(row)
+            self._hot_cells.follow(self._absorbing.load.cells)
             self._absorbing = None
 
     def warm(self, rows: Iterable[RunRow]) -> None:

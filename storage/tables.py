@@ -14,6 +14,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, Final
 
+from perdure.storage.cells import Cell
 from perdure.storage.entries import Entry
 from perdure.storage.hashed import hashed
 from perdure.storage.ledger import Pending, RunRow
@@ -102,6 +103,21 @@ DEFINITION_COLUMNS: Final = {
     "at_us": "BIGINT",
 }
 
+CELL_COLUMNS: Final = {
+    "hash": "BIGINT",  # of space and key
+    "space": "VARCHAR",
+    "key": "VARCHAR",
+    "version": "BIGINT",
+    "at_us": "BIGINT",
+    "body": "VARCHAR",
+    "shape": "VARCHAR",
+    "data": "BLOB",
+    "due_us": "BIGINT",
+    "expires_us": "BIGINT",
+    "shown": "BOOLEAN",  # whether `value` shows the body
+    "value": "VARIANT",  # the body for queries; NULL for one that VARIANT can't hold
+}
+
 META_COLUMNS: Final = {"key": "VARCHAR", "value": "VARCHAR"}
 
 TABLES: Final = {
@@ -109,6 +125,7 @@ TABLES: Final = {
     "runs": RUN_COLUMNS,
     "waits": WAIT_COLUMNS,
     "definitions": DEFINITION_COLUMNS,
+    "cells": CELL_COLUMNS,
     "meta": META_COLUMNS,
 }
 
@@ -219,3 +236,26 @@ def wait_rows(row: RunRow) -> list[SqlRow]:
         (row.run, row.run_id, row.pending[command].position, command, event_type, match, match_key(event_type, match))
         for command, event_type, match in waits_of(row)
     ]
+
+
+# ── cells ────────────────────────────────────────────────────────────────────────────────────────
+
+#: What is loaded; `value` is made from it by DuckDB.
+LOADED_CELL_COLUMNS: Final = {name: kind for name, kind in CELL_COLUMNS.items() if name != "value"}
+CELL_SELECTION: Final = 'space, "key", version, at_us, body, shape, data, due_us, expires_us'  # as in Cell
+
+
+def cell_hash(space: str, key: str) -> int:
+    """What a cell is found by."""
+    return hashed(f"{space}\0{key}")
+
+
+def cell_row(cell: Cell) -> SqlRow:
+    """A cell as it is loaded."""
+    return (cell_hash(cell.space, cell.key), *cell, cell.body is not None and not _too_deep(cell.body))
+
+
+def cell_of(values: Sequence[Any]) -> Cell:
+    """Read back what CELL_SELECTION gives."""
+    cell = Cell._make(values)
+    return cell if cell.data is None else cell._replace(data=bytes(cell.data))

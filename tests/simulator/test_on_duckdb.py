@@ -13,6 +13,7 @@ from scripts import Script
 
 import perdure.testing.simulation as simulated
 from perdure.errors import LedgerFull
+from perdure.storage.cells import Cell
 from perdure.storage.duckdb_ledger import DuckDBLedger
 from perdure.storage.entries import DefinitionRow, Entry
 from perdure.storage.verify import verify
@@ -57,7 +58,9 @@ class CrashingLedger(DuckDBLedger):
         self.fault: Any = None
         self.on_strike: Any = lambda fault: None
 
-    def append(self, entries: Sequence[Entry], definitions: Sequence[DefinitionRow] = ()) -> None:
+    def append(
+        self, entries: Sequence[Entry], definitions: Sequence[DefinitionRow] = (), cells: Sequence[Cell] = ()
+    ) -> None:
         """Append, or fail."""
         fault, self.fault = self.fault, None
         if fault is not None:
@@ -67,7 +70,7 @@ class CrashingLedger(DuckDBLedger):
         self.commit += 1
         if isinstance(fault, (Crash, Restart)) and getattr(fault, "when", "before") == "before":
             raise SimulatedCrash
-        super().append(entries, definitions)
+        super().append(entries, definitions, cells)
         if isinstance(fault, Crash):
             raise SimulatedCrash
 

@@ -1,0 +1,68 @@
+"""The cells in the columns: what is asked of their table, in SQL, from any thread.
+
+A cell is found by its hash. There is no index (see tables.py): a look through the hashes of a million cells takes some
+3 ms, and an index made the file five times as large and each absorption dearer, for 2 ms of it.
+
+This file knows queries. It must not know that there is a journal, nor how cells are written (absorption.py).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any, Final
+
+from perdure.storage.cells import Cell
+from perdure.storage.database import Database
+from perdure.storage.tables import CELL_SELECTION, SqlRow, cell_hash, cell_of
+
+#: What a reader sees: the file's cells but for those that its journal changed, and these, but for deleted ones.
+READER_CELLS: Final = """
+    FROM (FROM kept._ledger.cells WHERE (hash, space, "key") NOT IN (SELECT hash, space, "key" FROM tail.cells))
+    UNION ALL FROM (FROM tail.cells WHERE body IS NOT NULL OR data IS NOT NULL)
+"""
+
+
+class CellColumns:
+    """The table of cells, over a cursor of its own, which one thread has at a time."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._cursor = database.cursor()
+        self._lock = threading.Lock()
+
+    def _all(self, query: str, parameters: Sequence[Any]) -> list[SqlRow]:
+        with self._lock, self._database.in_our_words("reading cells"):
+            rows: list[SqlRow] = self._cursor.execute(query, list(parameters)).fetchall()
+            return rows
+
+    def cell(self, space: str, key: str) -> Cell | None:
+        """Find a cell."""
+        found = self._all(f"SELECT {CELL_SELECTION} FROM _ledger.cells WHERE hash = ?", [cell_hash(space, key)])
+        # Compared here: a comparison of texts in SQL would be made with all rows.
+        return next((cell for cell in map(cell_of, found) if cell.space == space and cell.key == key), None)
+
+    def cells(self, space: str, prefix: str, after: str | None, due_until: int | None, limit: int | None) -> list[Cell]:
+        """List cells of a space as `Ledger.cells` does."""
+        conditions, parameters = ["space = ?"], list[Any]([space])
+        for condition, value in (
+            ('starts_with("key", ?)', prefix or None),
+            ('"key" > ?', after),
+            ("due_us <= ?", due_until),
+        ):
+            if value is not None:
+                conditions.append(condition)
+                parameters.append(value)
+        order = '"key"' if due_until is None else 'due_us, "key"'
+        query = f"SELECT {CELL_SELECTION} FROM _ledger.cells WHERE {' AND '.join(conditions)} ORDER BY {order}"
+        return list(map(cell_of, self._all(query if limit is None else f"{query} LIMIT {int(limit)}", parameters)))
+
+    def spaces(self, prefix: str) -> list[str]:
+        """List the spaces that begin with `prefix`."""
+        query = "SELECT DISTINCT space FROM _ledger.cells WHERE starts_with(space, ?)"
+        return [space for (space,) in self._all(query, [prefix])]
+
+    def close(self) -> None:
+        """Give the cursor back."""
+        with self._lock:
+            self._cursor.close()
