@@ -16,7 +16,7 @@ from perdure.errors import DefinitionError, LedgerError, UnknownRun
 from perdure.storage.duckdb_ledger import DuckDBLedger
 from perdure.storage.ledger import Ledger, RunRow
 
-__all__ = ["need_ledger", "need_run", "need_workflows", "reading", "registry_of", "workflows_at"]
+__all__ = ["need_ledger", "need_run", "need_workflows", "reading", "registry_of", "usual_workflows", "workflows_at"]
 
 
 @contextmanager
@@ -50,14 +50,26 @@ def workflows_at(given: str | None) -> str:
     """
     if given is not None:
         return given
+    found, note = usual_workflows()
+    if found is None:
+        raise DefinitionError(
+            "there are no workflows here.",
+            where=note[:1].lower() + note[1:],
+            fix="write workflows.py, or say where they are: --workflows with a module, a .py file or a folder",
+        )
+    return found
+
+
+def usual_workflows() -> tuple[str | None, str]:
+    """The usual place that has workflows, None when neither is there; and what is to be said about where was looked."""
     found = usual_places(Path.cwd())
-    if found:
-        return found[0]
-    raise DefinitionError(
-        "there are no workflows here.",
-        where=f"looked for {' and '.join(map(_as_typed, USUAL_PLACES))} in {Path.cwd()}",
-        fix="write workflows.py, or say where they are: --workflows with a module, a .py file or a folder",
-    )
+    places = [_as_typed(place) for place in USUAL_PLACES]
+    if not found:
+        return None, f"Looked for {' and '.join(places)} in {Path.cwd()}."
+    passed_over = [_as_typed(place) for place in found[1:]]
+    if passed_over:
+        return found[0], f"{_as_typed(found[0])} is there, so {' and '.join(passed_over)} was not looked at."
+    return found[0], ""
 
 
 def _as_typed(place: str) -> str:

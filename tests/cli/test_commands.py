@@ -39,8 +39,10 @@ def test_list_shows_what_was_found_with_its_place(shop: Any) -> None:
 
 def test_list_says_plainly_when_nothing_was_found(shop: Any) -> None:
     (shop.folder / "empty.py").write_text("x = 1\n")
-    assert "No workflows in empty.py" in shop.ok("list", "empty.py")
-    assert shop.json("list", "empty.py") == []
+    result = shop("list", "empty.py")
+    assert result.exit_code == 1
+    assert "No workflows in empty.py. A workflow is" in result.stdout
+    assert shop("list", "empty.py", "--json").stdout == "[]\n"
 
 
 def test_start_with_wait_runs_to_the_end_and_prints_the_output(shop: Any) -> None:
