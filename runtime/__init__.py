@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from perdure.declare.options import RetryPolicy as RetryPolicy
     from perdure.declare.queues import Queue as Queue
     from perdure.declare.queues import Rate as Rate
+    from perdure.declare.reactions import on_db_change as on_db_change
+    from perdure.declare.reactions import on_event as on_event
+    from perdure.declare.reactions import on_kv_change as on_kv_change
     from perdure.declare.step import step as step
     from perdure.declare.workflow import workflow as workflow
     from perdure.engine.current_step import CurrentStep as CurrentStep
@@ -116,6 +119,9 @@ if TYPE_CHECKING:
         SandboxViolation as SandboxViolation,
     )
     from perdure.errors import (
+        ServiceFailed as ServiceFailed,
+    )
+    from perdure.errors import (
         SignalRefused as SignalRefused,
     )
     from perdure.errors import (
@@ -139,19 +145,28 @@ if TYPE_CHECKING:
     from perdure.errors import (
         WorkflowError as WorkflowError,
     )
+    from perdure.errors import (
+        WriteConflict as WriteConflict,
+    )
     from perdure.replay.check import Verdict as Verdict
     from perdure.replay.upgrade import CodeName as CodeName
     from perdure.replay.upgrade import Upgrade as Upgrade
     from perdure.sandbox import allow as allow
     from perdure.storage.memory_ledger import MemoryLedger as MemoryLedger
+    from perdure.triggers.changes import DbChange as DbChange
+    from perdure.triggers.changes import KvChange as KvChange
+    from perdure.triggers.event import Event as Event
+    from perdure.triggers.event import ReceivedEvent as ReceivedEvent
+    from perdure.triggers.schedule import Schedule as Schedule
+    from perdure.triggers.schedule import ScheduledInput as ScheduledInput
 
 _ERRORS = (
     "BudgetExceeded", "ChildCancelled", "ChildFailed", "DefinitionError", "DeterminismWarning", "Divergence",
     "DuplicateStepName", "FatalError", "HookRefused", "InternalError", "InvalidInput", "LedgerCorrupt", "LedgerError",
     "LedgerFull", "LedgerLocked", "LedgerReadOnly", "LedgerTooNew", "NeverAwaited", "NotSerializable", "PerdureError",
     "PolicyViolation", "RetryableError", "RunCancelled", "RunFailed", "RunTimeout", "SandboxViolation",
-    "SignalRefused", "StepFailed", "StepInterrupted", "StepTimeout", "UnknownRun", "UnknownWorkflow", "ValueUnreadable",
-    "WorkflowError",
+    "ServiceFailed", "SignalRefused", "StepFailed", "StepInterrupted", "StepTimeout", "UnknownRun", "UnknownWorkflow",
+    "ValueUnreadable", "WorkflowError", "WriteConflict",
 )  # fmt: skip
 
 _HOMES = {
@@ -176,6 +191,9 @@ _HOMES = {
     "Queue": "perdure.declare.queues",
     "Rate": "perdure.declare.queues",
     "QueueStatus": "perdure.engine.queues",
+    "on_db_change": "perdure.declare.reactions",
+    "on_event": "perdure.declare.reactions",
+    "on_kv_change": "perdure.declare.reactions",
     "step": "perdure.declare.step",
     "workflow": "perdure.declare.workflow",
     "CurrentStep": "perdure.engine.current_step",
@@ -185,6 +203,12 @@ _HOMES = {
     "Upgrade": "perdure.replay.upgrade",
     "allow": "perdure.sandbox",
     "MemoryLedger": "perdure.storage.memory_ledger",
+    "DbChange": "perdure.triggers.changes",
+    "KvChange": "perdure.triggers.changes",
+    "Event": "perdure.triggers.event",
+    "ReceivedEvent": "perdure.triggers.event",
+    "Schedule": "perdure.triggers.schedule",
+    "ScheduledInput": "perdure.triggers.schedule",
     **dict.fromkeys(_ERRORS, "perdure.errors"),
 }
 
