@@ -208,6 +208,8 @@ class Channel:
                 label = f"step {attempt.call.name!r} of run {attempt.run_id}"
                 self._scope = StepScope(self._backing, label, attempt.idempotency_key)
                 self._services = Services(self._scope)
+                if self._over:  # an attempt that was abandoned, and goes on without knowing
+                    self._scope.end()
             return self._services
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────────
@@ -218,11 +220,7 @@ class Channel:
             self.end()
             return outcome
         self._say_last()
-        effects = None
-        if self._scope is not None and not self._scope.transaction.is_empty:
-            effects = self._scope.transaction.effects()
-        elif self._scope is not None:
-            self._scope.transaction.end()
+        effects = None if self._scope is None else self._scope.effects()
         if effects is None and not self._closing:
             return outcome
         return outcome._replace(closes=tuple(Stream(*each) for each in self._closing), effects=effects)
@@ -231,7 +229,7 @@ class Channel:
         """Say the newest heartbeat if it is not said, and nothing more; nothing was written to the services."""
         self._say_last()
         if self._scope is not None:
-            self._scope.transaction.end()
+            self._scope.end()
 
     def _say_last(self) -> None:
         with self._lock:

@@ -1,10 +1,11 @@
 """Claims: who may write a cell now. A writer keeps what it claimed until its batch is appended, or nobody wants it.
 
 So two steps that write one cell never interleave: the second one waits, and then reads what the first one left. Only
-one process has a ledger, so a table in memory is enough. Two that wait for each other are told apart at once.
+one process has a ledger, so a table in memory is enough. Two that wait for each other are told at once.
 
     rules   1. All of it runs on the services' loop, but for `Owner.end`, which any thread may call.
             2. An owner that is over holds nothing; whoever wants its cells need not wait to be told.
+            3. First come, first served: a cell that is free goes to whoever has waited longest, and nobody gets ahead.
 
 Knows names and who waits. Must not know what is written.
 """
@@ -12,31 +13,43 @@ Knows names and who waits. Must not know what is written.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Callable
-from typing import TypeAlias
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Final, TypeAlias
 
-from perdure.errors import WriteConflict
+from perdure.errors import WorkflowError, WriteConflict
 
 Name: TypeAlias = tuple[str, str]  # of a cell: its space and key
+
+_SWEEP_AT: Final = 1_024  # names of owners that are over, before they are forgotten
+
+
+class Wait:
+    """An owner's place in the line for a cell; several of its operations may want it."""
+
+    __slots__ = ("future", "operations")
+
+    def __init__(self, future: asyncio.Future[None]) -> None:
+        self.future = future
+        self.operations = 0
 
 
 class Owner:
     """An attempt, or a call from outside, as far as it holds cells."""
 
-    __slots__ = ("_claims", "is_over", "label", "names", "waits_for")
+    __slots__ = ("_claims", "is_over", "label", "names", "waits")
 
     def __init__(self, claims: Claims, label: str) -> None:
         self._claims = claims
         self.label = label
         self.names: set[Name] = set()
-        self.waits_for: set[Name] = set()
+        self.waits: dict[Name, Wait] = {}
         self.is_over = False
 
     def end(self) -> None:
         """Give back everything. Any thread may call it, more than once."""
         self.is_over = True
-        self._claims.ended()
+        self._claims.ended(self)
 
 
 class Claims:
@@ -49,8 +62,9 @@ class Claims:
     def __init__(self, call_soon: Callable[[Callable[[], None]], object]) -> None:
         self._call_soon = call_soon
         self._holders: dict[Name, Owner] = {}
-        self._queues: dict[Name, deque[tuple[Owner, asyncio.Future[None]]]] = {}
+        self._lines: dict[Name, dict[Owner, Wait]] = {}  # in order
         self._waiting = 0
+        self._sweep_at = _SWEEP_AT
 
     def owner(self, label: str) -> Owner:
         """Make one who may claim; `label` names it in errors."""
@@ -61,28 +75,53 @@ class Claims:
 
         Raises:
             WriteConflict: its holder waits for a cell of this owner's.
+            WorkflowError: the owner is over, or was when its turn came.
         """
-        if name in owner.names:
+        if name in owner.names and not owner.is_over:
             return
         self._waiting += 1  # before looking, so that an owner who ends meanwhile sees it
         try:
-            while (holder := self._holder(name)) is not None and holder is not owner:
-                self._refuse_circle(owner, holder, name)
+            if owner.is_over:
+                raise over(owner.label)
+            self._hand_on(name)
+            if self._holder(name) is None:
+                self._give(name, owner)
+            else:
                 await self._wait(owner, name)
         finally:
             self._waiting -= 1
+
+    def ended(self, owner: Owner) -> None:
+        """Let those go on who waited for an owner that is over. From any thread."""
+        if self._waiting:
+            with suppress(RuntimeError):  # the loop is closed, and nobody waits on it any more
+                self._call_soon(lambda: self._let_go(owner))
+
+    def _let_go(self, owner: Owner) -> None:
+        for name in owner.names:
+            self._hand_on(name)
+        for name, wait in list(owner.waits.items()):
+            self._leave(owner, name)
+            if not wait.future.done():
+                wait.future.set_exception(over(owner.label))
+
+    def _give(self, name: Name, owner: Owner) -> None:
         self._holders[name] = owner
         owner.names.add(name)
+        if len(self._holders) > self._sweep_at:  # memory only: nobody is kept waiting by those who are over
+            self._holders = {name: holder for name, holder in self._holders.items() if not holder.is_over}
+            self._sweep_at = 2 * len(self._holders) + _SWEEP_AT
 
-    def ended(self) -> None:
-        """Somebody is over: let those go on who waited. From any thread."""
-        if self._waiting:
-            self._call_soon(self._wake)
-
-    def sweep(self) -> None:
-        """Forget who is over. Memory only: nobody is kept waiting by them."""
-        for name in [name for name, holder in self._holders.items() if holder.is_over]:
-            del self._holders[name]
+    def _hand_on(self, name: Name) -> None:
+        """Give a cell that is free to the first one in its line who is not over."""
+        while self._holder(name) is None and (line := self._lines.get(name)):
+            owner, wait = next(iter(line.items()))
+            self._leave(owner, name)
+            if owner.is_over:
+                wait.future.set_exception(over(owner.label))
+            else:
+                self._give(name, owner)
+                wait.future.set_result(None)
 
     def _holder(self, name: Name) -> Owner | None:
         holder = self._holders.get(name)
@@ -92,45 +131,67 @@ class Claims:
         return None
 
     async def _wait(self, owner: Owner, name: Name) -> None:
-        loop = asyncio._get_running_loop()
-        if loop is None:  # a simulated step that blocks, where nobody else could go on meanwhile
-            raise WriteConflict(f"{name[0]}, key {name[1]!r} is being written by another step.", where=owner.label)
-        future: asyncio.Future[None] = loop.create_future()
-        queue = self._queues.setdefault(name, deque())
-        queue.append((owner, future))
-        owner.waits_for.add(name)
+        wait = owner.waits.get(name)
+        if wait is None:
+            loop = asyncio._get_running_loop()
+            if loop is None:  # a simulated step that blocks, where nobody else could go on meanwhile
+                raise WriteConflict(f"{name[0]}, key {name[1]!r} is being written by another step.", where=owner.label)
+            self._refuse_circle(owner, name)
+            wait = owner.waits[name] = Wait(loop.create_future())
+            self._lines.setdefault(name, {})[owner] = wait
+        wait.operations += 1
         try:
-            await future
-        except asyncio.CancelledError:
-            self._call_soon(self._wake)  # it may have been the one who was told
-            raise
+            await asyncio.shield(wait.future)
         finally:
-            owner.waits_for.discard(name)
-            if (owner, future) in queue:
-                queue.remove((owner, future))
-            if not queue and self._queues.get(name) is queue:
-                del self._queues[name]
+            wait.operations -= 1
+            if not wait.operations and not wait.future.done():  # all that wanted it were cancelled
+                self._leave(owner, name)
+                wait.future.cancel()
 
-    def _wake(self) -> None:
-        for name in list(self._queues):
-            if self._holder(name) is None:
-                _, future = self._queues[name][0]
-                if not future.done():
-                    future.set_result(None)
+    def _leave(self, owner: Owner, name: Name) -> None:
+        del owner.waits[name]
+        line = self._lines[name]
+        del line[owner]
+        if not line:
+            del self._lines[name]
 
-    def _refuse_circle(self, owner: Owner, holder: Owner, name: Name) -> None:
+    # ── circles ──────────────────────────────────────────────────────────────────────────────────
+
+    def _refuse_circle(self, owner: Owner, name: Name) -> None:
         """Two that wait for each other would wait for ever: the one that closes the circle is told."""
-        seen: set[int] = set()
-        ahead = [holder]
+        seen: set[Owner] = set()
+        known = {name}  # whose whole line is looked at already
+        ahead = list(self._before(name, None))
         while ahead:
             each = ahead.pop()
             if each is owner:
                 raise WriteConflict(
-                    f"{owner.label} and {holder.label} each want to write what the other has written.",
+                    f"{owner.label} wants to write what others have written, and they wait for it.",
                     where=f"{name[0]}, key {name[1]!r}",
-                    why="neither could go on before the other one is done",
+                    why="none of them could go on before the others are done",
                     fix="write in the same order everywhere; this attempt has written nothing, and is tried again",
                 )
-            if id(each) not in seen:
-                seen.add(id(each))
-                ahead += [held for wanted in each.waits_for if (held := self._holder(wanted)) is not None]
+            if each not in seen:
+                seen.add(each)
+                for wanted in each.waits:
+                    if wanted not in known:
+                        ahead += self._before(wanted, each)
+
+    def _before(self, name: Name, owner: Owner | None) -> Iterator[Owner]:
+        """Who has to be over before `owner` gets this cell; None is somebody who comes last."""
+        holder = self._holder(name)
+        if holder is not None:
+            yield holder
+        for each in self._lines.get(name, ()):
+            if each is owner:
+                return
+            yield each
+
+
+def over(label: str) -> WorkflowError:
+    """The error of whoever uses a service too late."""
+    return WorkflowError(
+        f"{label} used a service after its attempt was over.",
+        why="what a step writes is recorded with its result, and this one was given, or is not wanted any more",
+        fix="await everything before the step returns, also in tasks and threads that it starts",
+    )

@@ -9,13 +9,16 @@ import inspect
 import sys
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from perdure.errors import WorkflowError
 from perdure.services.backing import Backing
+from perdure.services.claims import over
+from perdure.services.effects import Effects
 from perdure.services.transaction import Transaction
 
 T = TypeVar("T")
+_SWEEP_AT: Final = 256  # operations, before those that were awaited are forgotten
 _OUR_CALLS: Final = 2  # frames between an author's line and `run`: the operation and its decorator
 
 
@@ -38,23 +41,40 @@ class Scope(Protocol):
         ...
 
 
+class Begun(NamedTuple):
+    """An operation that was asked for; `is_awaited_here` says that nothing happens before it is awaited."""
+
+    work: Coroutine[Any, Any, Any]
+    where: str
+    is_awaited_here: bool
+
+
 class StepScope:
-    """One attempt of a step: all that it does is one transaction, which ends with it."""
+    """One attempt of a step: all that it does is one transaction, which ends with it.
+
+    Operations run on the services' loop. Who asks for them, and who ends it, may be in any thread.
+    """
 
     def __init__(self, backing: Backing, label: str, idempotency_key: str) -> None:
         self.backing = backing
         self.transaction = Transaction(backing, label, idempotency_key)
         self._label = label
         self._is_over = False
-        self._begun: dict[int, tuple[Coroutine[Any, Any, Any], str]] = {}  # operations that nobody awaited yet
+        self._at_work = 0  # operations that have begun and not ended
+        self._begun: dict[int, Begun] = {}  # that may not have begun yet, by the id of their coroutine
+        self._sweep_at = _SWEEP_AT
 
     def run(self, work: Coroutine[Any, Any, T]) -> Any:
         """Give an awaitable that is known until it is awaited, or the result."""
         self._refuse_if_over(work)
         frame = sys._getframe(_OUR_CALLS)
         answer = self.backing.loop.run(work)
-        if inspect.iscoroutine(answer):
-            self._begun[id(answer)] = (answer, f"{frame.f_code.co_filename}:{frame.f_lineno}")
+        if inspect.isawaitable(answer):
+            where = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+            self._begun[id(work)] = Begun(work, where, answer is work)
+            if len(self._begun) > self._sweep_at:
+                self._begun = {id(each.work): each for each in self._forgotten()}
+                self._sweep_at = 2 * len(self._begun) + _SWEEP_AT
         return answer
 
     def wait(self, work: Coroutine[Any, Any, T]) -> T:
@@ -65,7 +85,13 @@ class StepScope:
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[Transaction]:
         """The attempt's own transaction."""
-        yield self.transaction
+        self._at_work += 1  # before looking: whoever ends it looks in the other order
+        try:
+            if self._is_over:
+                raise over(self._label)
+            yield self.transaction
+        finally:
+            self._at_work -= 1
 
     @property
     def is_concluded(self) -> bool:
@@ -73,30 +99,52 @@ class StepScope:
         return self._is_over and not self.transaction.writes_outside
 
     def conclude(self) -> None:
-        """End: nothing more is written. Raises WorkflowError when an operation was asked for and not awaited."""
+        """End: nothing more is written.
+
+        Raises:
+            WorkflowError: an operation was asked for and not awaited, or is still at work.
+        """
         self._is_over = True
-        forgotten = [
-            each for each in self._begun.values() if inspect.getcoroutinestate(each[0]) == inspect.CORO_CREATED
-        ]
+        forgotten = self._forgotten()
         self._begun.clear()
-        for work, _ in forgotten:
-            work.close()
+        for each in forgotten:
+            if each.is_awaited_here:
+                each.work.close()
         if forgotten:
-            name = getattr(forgotten[0][0], "__qualname__", "an operation")
+            name = getattr(forgotten[0].work, "__qualname__", "an operation")
             raise WorkflowError(
                 f"{self._label} called {name} and did not await it, so nothing was done.",
-                where="\n".join(each[1] for each in forgotten),
+                where="\n".join(each.where for each in forgotten),
                 fix=f"write await before it. (In a plain def, {name} just does it.)",
             )
+        if self._at_work:
+            raise WorkflowError(
+                f"{self._label} returned while something of it still used a service.",
+                why="what it would write then could not be recorded with its result any more",
+                fix="wait for the tasks and threads that it starts before it returns",
+            )
+
+    def effects(self) -> Effects | None:
+        """All that the attempt did, for the batch that records its result; None when it did nothing."""
+        self._is_over = True
+        if self.transaction.is_empty:
+            self.transaction.end()
+            return None
+        return self.transaction.effects()
+
+    def end(self) -> None:
+        """Give up: nothing was written, and nothing will be."""
+        self._is_over = True
+        self.transaction.end()
+
+    def _forgotten(self) -> list[Begun]:
+        created = inspect.CORO_CREATED
+        return [each for each in list(self._begun.values()) if inspect.getcoroutinestate(each.work) == created]
 
     def _refuse_if_over(self, work: Coroutine[Any, Any, Any]) -> None:
         if self._is_over:
             work.close()
-            raise WorkflowError(
-                f"{self._label} used a service after its attempt was over.",
-                why="what a step writes is recorded with its result, which was given already",
-                fix="await everything before the step returns, also in tasks and threads that it starts",
-            )
+            raise over(self._label)
 
 
 class OutsideScope:

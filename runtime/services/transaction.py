@@ -9,11 +9,12 @@ Knows cells and claims. Must not know what the services make of them.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Awaitable, Callable, Sequence
 
 from perdure.errors import WriteConflict
 from perdure.services.backing import Backing
-from perdure.services.claims import Name
+from perdure.services.claims import Name, over
 from perdure.services.effects import Change, Effects, Word
 from perdure.storage.cells import Cell, listed
 from perdure.storage.encoding import Encoded
@@ -37,6 +38,8 @@ class Transaction:
         self._changes: list[Change] = []
         self._words: list[Word] = []
         self._outside: list[Callable[[], Awaitable[object]]] = []
+        self._lock = threading.Lock()  # writes come on the services' loop, the end from any thread
+        self._is_over = False
 
     @property
     def is_empty(self) -> bool:
@@ -54,7 +57,7 @@ class Transaction:
         found = self._written.get(name)
         if found is None:
             found = self.backing.cells.cell(space, key)
-            self._read.setdefault(name, 0 if found is None else found.version)
+            self._read.setdefault(name, self._version(found))
         return found if found is not None and found.is_there(self.backing.now_us()) else None
 
     async def cells(
@@ -87,7 +90,7 @@ class Transaction:
         await self.backing.claims.take(self._owner, name)
         if name not in self._written:
             found = self.backing.cells.cell(space, key)
-            version = 0 if found is None else found.version
+            version = self._version(found)
             if self._read.setdefault(name, version) != version:
                 raise WriteConflict(
                     f"{space}, key {key!r} was written by somebody else after {self.label} read it.",
@@ -105,16 +108,22 @@ class Transaction:
         body, shape = (None, None) if value is None else value
         backing = self.backing
         cell = Cell(space, change.key, backing.new_version(), backing.now_us(), body, shape, data, due, expires_at)
-        self._written[space, change.key] = cell
-        self._changes.append(change._replace(cell=cell))
+        with self._lock:
+            self._refuse_if_over()
+            self._written[space, change.key] = cell
+            self._changes.append(change._replace(cell=cell))
 
     def changed(self, change: Change) -> None:
         """Note a write that another back end keeps."""
-        self._changes.append(change)
+        with self._lock:
+            self._refuse_if_over()
+            self._changes.append(change)
 
     def write_outside(self, write: Callable[[], Awaitable[object]]) -> None:
         """Have another back end write at the end, before the result is recorded: once under the idempotency key."""
-        self._outside.append(write)
+        with self._lock:
+            self._refuse_if_over()
+            self._outside.append(write)
 
     @property
     def writes_outside(self) -> bool:
@@ -129,15 +138,30 @@ class Transaction:
 
     def order(self, word: Word) -> None:
         """Have something else done in the same batch."""
-        self._words.append(word)
+        with self._lock:
+            self._refuse_if_over()
+            self._words.append(word)
 
     def effects(self) -> Effects:
-        """All of it, for one batch. Whoever takes it calls its `over`."""
+        """All of it, for one batch; nothing more is taken. Whoever gets it calls its `over`."""
+        with self._lock:
+            self._refuse_if_over()
+            self._is_over = True
         return Effects(tuple(self._changes), tuple(self._words), self._owner.end)
 
     def end(self) -> None:
-        """Give up: nothing was written."""
+        """Give up: nothing was written, and nothing more is taken."""
+        with self._lock:
+            self._is_over = True
         self._owner.end()
+
+    def _refuse_if_over(self) -> None:
+        if self._is_over:
+            raise over(self.label)
+
+    def _version(self, cell: Cell | None) -> int:
+        """What was seen of a cell; 0 is "not there", whether it never was or has expired."""
+        return cell.version if cell is not None and cell.is_there(self.backing.now_us()) else 0
 
 
 def encoded(cell: Cell) -> Encoded:
