@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from perdure.client.orders import EngineOrders
 from perdure.declare.registry import Registry
@@ -16,12 +16,14 @@ from perdure.services.backing import Backing
 from perdure.services.claims import Claims
 from perdure.services.effects import Effects
 from perdure.services.loops import RuntimeLoop
+from perdure.services.outside import BackEnd
 from perdure.storage.ledger import Ledger
 
 
 def backing_of(
-    ledger: Ledger, loop: asyncio.AbstractEventLoop, now_us: Callable[[], int], registry: Registry, thread: EngineThread
-) -> Backing:
+    ledger: Ledger, loop: asyncio.AbstractEventLoop, now_us: Callable[[], int], registry: Registry,
+    thread: EngineThread, outside: Mapping[str, BackEnd],
+) -> Backing:  # fmt: skip
     """Put it together; on the loop."""
 
     async def commit(effects: Effects) -> None:
@@ -35,4 +37,4 @@ def backing_of(
             raise
 
     claims = Claims(loop.call_soon_threadsafe)
-    return Backing(ledger, claims, RuntimeLoop(loop), now_us, EngineOrders(registry), commit)
+    return Backing(ledger, claims, RuntimeLoop(loop), now_us, EngineOrders(registry), commit, outside)

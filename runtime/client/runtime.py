@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack
 
 from perdure.client.backing import backing_of
 from perdure.client.bulk import Progress, cancel_all, retry_all
+from perdure.client.draining import CutOff, drain
 from perdure.client.given import (
     check_clock,
     check_name,
@@ -43,6 +44,7 @@ from perdure.misfit import fitting_methods
 from perdure.replay.live import LiveVerifier, share_of
 from perdure.replay.upgrade import Upgrade
 from perdure.services.kv import Kv
+from perdure.services.outside import BackEnd, checked_back_ends, close_all
 from perdure.services.scope import OutsideScope
 from perdure.services.services import Services
 from perdure.storage.duckdb_ledger import DuckDBLedger
@@ -69,7 +71,8 @@ class Runtime:
     Args:
         ledger: a path, made if it is not there, or a ledger such as `MemoryLedger()`.
         workflows: definitions, a module, the name of a module, or a path to a file or folder.
-        drain: how long closing waits for steps at work, a duration. What is cut off then runs again at the next start.
+        drain: how long closing waits for steps at work, a duration. What is cut off then runs again at the next start;
+            `cut_off` names it.
         verify: "always" replays every run that has ended, in the background, and records whether it replays (see the
             view `verdicts`); a number above 0 and up to 1 does so for that share of the runs.
         residents_max: bodies of waiting runs that are kept in memory; others come back by replay.
@@ -80,6 +83,8 @@ class Runtime:
         max_concurrent_runs: runs that have begun and not ended, on all queues and on none. Others wait. Children are
             not counted: their parents are, and wait for them.
         max_concurrent_steps: attempts of steps at work. Others wait; their timeouts count from their start.
+        services: back ends that keep a service's values elsewhere, by the service's name, such as
+            `{"kv": RedisKv("redis://localhost")}`; what is not named is kept in the ledger.
 
     Raises:
         LedgerLocked, LedgerCorrupt, LedgerTooNew, LedgerReadOnly: on entering.
@@ -98,6 +103,7 @@ class Runtime:
         queues: Iterable[Queue] = (),
         max_concurrent_runs: int | None = None,
         max_concurrent_steps: int | None = None,
+        services: Mapping[str, BackEnd] | None = None,
         clock: Clock | None = None,
     ) -> None:
         self.registry = Registry(find_workflows(workflows))
@@ -114,6 +120,7 @@ class Runtime:
                 "or MemoryLedger()",
             )
         self._source = ledger
+        self._back_ends = checked_back_ends(services)
         self._drain_us = duration_us(drain, "drain")
         self._verified_share = share_of(verify)
         count = checked_count("residents_max", residents_max)
@@ -127,6 +134,8 @@ class Runtime:
         self._verifier: LiveVerifier | None = None
         self._services: Services | None = None
         self._blocking: BlockingRuntime | None = None
+        self._prepare: Callable[[Engine], None] | None = None
+        self.cut_off: tuple[CutOff, ...] = ()  # what was still at work when it was closed
 
     # ── opening and closing ──────────────────────────────────────────────────────────────────────
 
@@ -137,7 +146,7 @@ class Runtime:
         ledger = await asyncio.to_thread(self._open)
 
         def make(thread: EngineThread) -> Engine:
-            backing = backing_of(ledger, loop, self._clock.now_us, self.registry, thread)
+            backing = backing_of(ledger, loop, self._clock.now_us, self.registry, thread, self._back_ends)
             self._services = Services(OutsideScope(backing))
             self._performers = ThreadedPerformers(loop, thread.report, thread.tell, self._clock.now_us, backing)
             return Engine(
@@ -147,6 +156,8 @@ class Runtime:
             )  # fmt: skip
 
         self._thread = EngineThread(make)
+        if self._prepare is not None:
+            self._prepare(self._thread.engine)
         if self._verified_share:
             self._verifier = LiveVerifier(self._thread, self._verified_share)
         self._thread.start()
@@ -178,40 +189,29 @@ class Runtime:
             blocking.close()
 
     async def close(self) -> None:
-        """Let steps at work finish for as long as `drain` says, then give the ledger back. Runs stay as they are."""
+        """Let steps at work finish for as long as `drain` says, then give the ledger back. Runs stay as they are.
+
+        No new attempts begin meanwhile. Cancelled while it waits for steps, it waits no longer and closes.
+        """
         thread, self._thread = self._thread, None
         if thread is None or self._performers is None:
             return
+        cut_off: list[CutOff] = []
         try:
-            await self._drain(thread)
+            await drain(thread, self._drain_us, cut_off)
         finally:  # also when whoever waited for the steps had enough
+            self.cut_off = tuple(cut_off)
             verifier, self._verifier = self._verifier, None
             if verifier is not None:  # before the engine, which records what it found
                 await asyncio.to_thread(verifier.stop, min(_VERIFIED_AT_CLOSE_S, self._drain_us / 1_000_000))
             await asyncio.to_thread(thread.stop)
             await self._performers.close()  # after the engine, which would hand it more
+            for error in await close_all(self._back_ends.values()):
+                logger.error("A back end of a service could not be closed: %s", error)
             thread.engine.residents.clear()
             if self._ledger is not None and self._ledger is not self._source:
                 await asyncio.to_thread(self._ledger.close)
             self._ledger = None
-
-    async def _drain(self, thread: EngineThread) -> None:
-        def begin(engine: Engine, batch: Batch) -> None:
-            engine.draining = True
-            engine.slots.drain(engine.in_flight)
-
-        def at_work(engine: Engine, batch: Batch) -> int:
-            return sum(len(commands) for commands in engine.in_flight.values())
-
-        try:
-            await asyncio.wrap_future(thread.call(begin))
-            async with asyncio.timeout(self._drain_us / 1_000_000):
-                while await asyncio.wrap_future(thread.call(at_work)):
-                    await asyncio.sleep(0.01)
-        except TimeoutError:
-            logger.warning("Closing cut off steps that were still at work; they run again at the next start.")
-        except PerdureError as error:  # the engine had stopped before; there is nothing to drain
-            logger.error("Closing after the engine stopped: %s", error)
 
     def _open(self) -> Ledger:
         source = self._source
@@ -444,6 +444,10 @@ class Runtime:
     def is_open(self) -> bool:
         """Whether it is between entering and leaving its block."""
         return self._thread is not None
+
+    def prepare(self, prepare: Callable[[Engine], None]) -> None:
+        """Have something done to the engine before its first turn, by whoever wants to see all that it does."""
+        self._prepare = prepare
 
     async def ask(self, request: Callable[[Engine, Batch], T]) -> T:
         """Have something done by the engine in its next batch; answered when that is durable."""

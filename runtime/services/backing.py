@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 from perdure.services.claims import Claims
 from perdure.services.effects import Effects, Word
+from perdure.services.outside import BackEnd
 from perdure.storage.cells import Cell
 
 T = TypeVar("T")
@@ -77,7 +78,7 @@ class Backing:
     now_us: Callable[[], int]
     orders: Orders
     commit: Callable[[Effects], Awaitable[None]]
-    outside: Mapping[str, Any] = field(default_factory=dict)
+    outside: Mapping[str, BackEnd] = field(default_factory=dict)
     _last_version: int = 0
 
     def new_version(self) -> int:
