@@ -88,6 +88,8 @@ class Engine:
         self.timers = DueWindow(ledger)
         self.show = show  # where lines go that bodies write; a simulation takes them into its story
         self.on_ended: Callable[[int], None] | None = None  # told of each run whose attempt is over, after the append
+        #: Told of what was appended, before anything comes of it. It is called on the engine's thread, and has to hurry.
+        self.on_appended: Callable[[Sequence[kinds.Entry]], None] | None = None
         self.chains = Chains(self)
         self.families = Families(self)
         self.moves = Moves(self)
@@ -202,6 +204,8 @@ class Engine:
                 self.timers.add(entry.due, entry.run)
         for due, run in batch.times:
             self.timers.add(due, run)
+        if self.on_appended is not None and batch.entries:
+            self.on_appended(batch.entries)
         self._dispatch(batch)
         for facts, output in batch.outputs:
             try:
