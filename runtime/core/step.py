@@ -25,6 +25,7 @@ from perdure.core.refusals import name_used_twice
 from perdure.core.sites import site
 from perdure.core.stream import Stream, checked_namespace
 from perdure.declare.options import Delivery, Retries, StepOptions
+from perdure.declare.reactions import Reaction
 from perdure.declare.step import StepDefinition
 from perdure.durations import Duration, duration_us, moment_text, moment_us
 from perdure.errors import DefinitionError
@@ -331,6 +332,8 @@ async def _run(
     ordinary = is_ordinary(fn)
     if not ordinary:
         fn = handed_over(fn)
+        if isinstance(fn, Reaction):
+            fn = fn.as_step
         if type(fn) is StepDefinition:
             options = fn.step_options if options is _DEFAULTS else options
             fn = fn.function

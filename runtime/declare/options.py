@@ -6,15 +6,18 @@ Knows values and their limits. Must not know how a step is run or a workflow wal
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 from perdure.declare.queues import Queue, check_priority, check_queue_name
 from perdure.declare.templates import check_template
+from perdure.declare.triggers import triggers_of
 from perdure.durations import Duration, duration_us
 from perdure.errors import DefinitionError
 from perdure.misfit import fitting_methods
+from perdure.triggers.event import Event
+from perdure.triggers.schedule import Schedule
 
 Backoff: TypeAlias = Literal["exponential", "fixed"]
 Delivery: TypeAlias = Literal["at_least_once", "at_most_once"]
@@ -144,6 +147,7 @@ class WorkflowOptions:
         queue: where its runs wait for their turn, by name or as it is; None is nowhere.
         key: template over the input's fields, what limits per key and turns go by, or None.
         priority: within the queue; smaller ones come first.
+        triggers: what starts runs by itself: schedules, and events.
     """
 
     policy: RetryPolicy = field(default_factory=lambda: retry_policy(0))
@@ -154,6 +158,7 @@ class WorkflowOptions:
     queue: str | Queue | None = None
     key: str | None = None
     priority: int = 0
+    triggers: tuple[Schedule | Event, ...] = ()
 
     @property
     def queue_name(self) -> str | None:
@@ -171,6 +176,7 @@ def workflow_options(
     queue: str | Queue | None = None,
     key: str | None = None,
     priority: int = 0,
+    trigger: Schedule | Event | Sequence[Schedule | Event] | None = None,
 ) -> WorkflowOptions:
     """Check what `@workflow` was told and freeze it."""
     for option, template in (("idempotency_key", idempotency_key), ("key", key)):
@@ -189,6 +195,7 @@ def workflow_options(
         queue=queue,
         key=key,
         priority=priority,
+        triggers=triggers_of(trigger),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import json
 import typing
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
@@ -20,11 +20,14 @@ from perdure.declare.options import Retries, WorkflowOptions, workflow_options
 from perdure.declare.problems import first_problem, problems
 from perdure.declare.queues import Queue
 from perdure.declare.templates import check_fields, filled
+from perdure.declare.triggers import Trigger, check_scheduled_inputs
 from perdure.durations import Duration
 from perdure.errors import DefinitionError, InvalidInput, PolicyViolation, SandboxViolation
 from perdure.misfit import fitting
 from perdure.sandbox import Restricted, restrict
 from perdure.storage.encoding import Encoded, encode
+from perdure.triggers.event import Event
+from perdure.triggers.schedule import Schedule
 
 Body = TypeVar("Body", bound=Callable[..., Coroutine[Any, Any, Any]])
 _UNSET: Any = object()
@@ -76,6 +79,7 @@ class WorkflowDefinition(Generic[Body]):
         self._input: TypeAdapter[Any] | None = _UNSET
         self._output: TypeAdapter[Any] | None = _UNSET
         self._check_templates(now=True)
+        self._check_triggers(now=True)
 
     def __call__(self, *_: object, **__: object) -> Any:
         raise DefinitionError(
@@ -131,6 +135,7 @@ class WorkflowDefinition(Generic[Body]):
         """Compile what the body reaches and check it; `PolicyViolation` or warnings come now if not before."""
         self.restricted.link()
         self._check_templates()
+        self._check_triggers()
 
     def _check_templates(self, *, now: bool = False) -> None:
         """Refuse keys that name fields which no input has; `now`: unless the module has not defined its model yet."""
@@ -145,6 +150,23 @@ class WorkflowDefinition(Generic[Body]):
                     return  # `link` comes when all names of the module exist
                 raise
             check_fields(option, template, annotation, self.site)
+
+    @property
+    def triggers(self) -> tuple[Trigger, ...]:
+        """What starts its runs by itself."""
+        return self.options.triggers
+
+    def _check_triggers(self, *, now: bool = False) -> None:
+        """Refuse a schedule whose input the body does not take; `now` as above."""
+        if not self.options.triggers:
+            return
+        try:
+            self._input_adapter()
+        except DefinitionError:
+            if now:
+                return
+            raise
+        check_scheduled_inputs(self)
 
     def encode_input(self, value: object) -> Encoded:
         """Validate an input against the body's annotation and encode it.
@@ -260,6 +282,7 @@ def workflow(
     queue: str | Queue | None = None,
     key: str | None = None,
     priority: int = 0,
+    trigger: Schedule | Event | Sequence[Schedule | Event] | None = None,
 ) -> Callable[[Body], WorkflowDefinition[Body]]:
     """Declare a workflow: `@workflow(id="fulfill-order", version="1", retries=5, timeout="7d")` over `async def`.
 
@@ -275,6 +298,7 @@ def workflow(
         queue: where its runs wait for their turn: a `Queue`, or the name of one that the runtime is given.
         key: a template over the input's fields, `"{customer_id}"`: what the queue's limits per key go by.
         priority: within the queue; smaller numbers come first.
+        trigger: what starts runs by itself: a `Schedule`, an `Event`, or a list of them.
 
     Raises:
         DefinitionError: an option or the signature can't be used.
@@ -282,7 +306,7 @@ def workflow(
     """
     options = workflow_options(
         retries=retries, timeout=timeout, max_entries=max_entries, max_ops=max_ops, idempotency_key=idempotency_key,
-        queue=queue, key=key, priority=priority,
+        queue=queue, key=key, priority=priority, trigger=trigger,
     )  # fmt: skip
     return _declarer(False, id, version, options, input, output)
 
@@ -302,11 +326,12 @@ def strict_workflow(
     queue: str | Queue | None = None,
     key: str | None = None,
     priority: int = 0,
+    trigger: Schedule | Event | Sequence[Schedule | Event] | None = None,
 ) -> Callable[[Body], WorkflowDefinition[Body]]:
     """Declare a workflow as `perdure.workflow` does; every finding of the policy is an error (`perdure.strict`)."""
     options = workflow_options(
         retries=retries, timeout=timeout, max_entries=max_entries, max_ops=max_ops, idempotency_key=idempotency_key,
-        queue=queue, key=key, priority=priority,
+        queue=queue, key=key, priority=priority, trigger=trigger,
     )  # fmt: skip
     return _declarer(True, id, version, options, input, output)
 
