@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from perdure.client.orders import EngineOrders
 from perdure.declare.registry import Registry
-from perdure.engine.batch import Batch
+from perdure.engine.batch import Batch, Unsettled
+from perdure.engine.clock import Clock
 from perdure.engine.effects import take_effects
 from perdure.engine.engine import Engine
 from perdure.engine.thread import EngineThread
@@ -21,20 +23,39 @@ from perdure.storage.ledger import Ledger
 
 
 def backing_of(
-    ledger: Ledger, loop: asyncio.AbstractEventLoop, now_us: Callable[[], int], registry: Registry,
+    ledger: Ledger, loop: asyncio.AbstractEventLoop, clock: Clock, registry: Registry,
     thread: EngineThread, outside: Mapping[str, BackEnd],
 ) -> Backing:  # fmt: skip
     """Put it together; on the loop."""
 
     async def commit(effects: Effects) -> None:
         def record(engine: Engine, batch: Batch) -> None:
+            for word in effects.words:
+                word.check(engine, batch)
             take_effects(engine, effects, batch)
 
         try:
-            await asyncio.shield(asyncio.wrap_future(thread.call(record)))
+            await asyncio.shield(_settled(thread, record))
         except PerdureError:
-            effects.over()  # the batch could not be appended, or the runtime is closed: nothing was written
+            effects.over()  # it was refused, or could not be appended, or the runtime is closed: nothing was written
             raise
 
     claims = Claims(loop.call_soon_threadsafe)
-    return Backing(ledger, claims, RuntimeLoop(loop), now_us, EngineOrders(registry), commit, outside)
+    return Backing(
+        ledger,
+        claims,
+        RuntimeLoop(loop),
+        clock.now_us,
+        EngineOrders(registry, clock.new_run_id, lambda request: _settled(thread, request)),
+        commit,
+        outside,
+    )
+
+
+async def _settled(thread: EngineThread, request: Callable[[Engine, Batch], Any]) -> Any:
+    """Have something done by the engine, asked again while something else moves the run."""
+    while True:
+        try:
+            return await asyncio.wrap_future(thread.call(request))
+        except Unsettled:
+            continue

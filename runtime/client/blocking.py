@@ -28,6 +28,7 @@ from perdure.replay.history_file import History
 from perdure.replay.upgrade import Upgrade
 from perdure.services.kv import BlockingKv
 from perdure.services.services import BlockingServices
+from perdure.services.workflows import BlockingWorkflows
 from perdure.storage.ledger import SqlResult
 
 if TYPE_CHECKING:
@@ -111,6 +112,16 @@ class BlockingRuntime:
     def kv(self) -> BlockingKv:
         """Values under keys."""
         return self.services.kv
+
+    @property
+    def workflows(self) -> BlockingWorkflows:
+        """Runs to start and to move, as steps do: for functions that are handed `services`."""
+        return self.services.workflows
+
+    @property
+    def platform(self) -> BlockingServices:
+        """All services, to be handed on as one."""
+        return self.services
 
     def start_many(
         self,

@@ -47,6 +47,7 @@ from perdure.services.kv import Kv
 from perdure.services.outside import BackEnd, checked_back_ends, close_all
 from perdure.services.scope import OutsideScope
 from perdure.services.services import Services
+from perdure.services.workflows import Workflows
 from perdure.storage.duckdb_ledger import DuckDBLedger
 from perdure.storage.encoding import encode
 from perdure.storage.ledger import Ledger, RunRow, SqlResult
@@ -135,7 +136,8 @@ class Runtime:
         self._services: Services | None = None
         self._blocking: BlockingRuntime | None = None
         self._prepare: Callable[[Engine], None] | None = None
-        self.cut_off: tuple[CutOff, ...] = ()  # what was still at work when it was closed
+        self._is_drained = False
+        self.cut_off: tuple[CutOff, ...] = ()  # what was still at work when it was drained
 
     # ── opening and closing ──────────────────────────────────────────────────────────────────────
 
@@ -146,7 +148,7 @@ class Runtime:
         ledger = await asyncio.to_thread(self._open)
 
         def make(thread: EngineThread) -> Engine:
-            backing = backing_of(ledger, loop, self._clock.now_us, self.registry, thread, self._back_ends)
+            backing = backing_of(ledger, loop, self._clock, self.registry, thread, self._back_ends)
             self._services = Services(OutsideScope(backing))
             self._performers = ThreadedPerformers(loop, thread.report, thread.tell, self._clock.now_us, backing)
             return Engine(
@@ -155,6 +157,7 @@ class Runtime:
                 max_concurrent_runs=self._max_concurrent_runs, max_concurrent_steps=self._max_concurrent_steps,
             )  # fmt: skip
 
+        self._is_drained = False
         self._thread = EngineThread(make)
         if self._prepare is not None:
             self._prepare(self._thread.engine)
@@ -188,19 +191,34 @@ class Runtime:
         if blocking is not None:
             blocking.close()
 
+    async def drain(self) -> None:
+        """Begin no attempt of a step any more, and wait for those at work, for as long as `drain=` says.
+
+        The runtime stays open: it still records what comes, and answers. Cancelled, this waits no longer. `cut_off` has
+        what is at work at its end.
+        """
+        if self._thread is None:
+            raise _closed()
+        if self._is_drained:
+            return
+        self._is_drained = True
+        cut_off: list[CutOff] = []
+        try:
+            await drain(self._thread, self._drain_us, cut_off)
+        finally:
+            self.cut_off = tuple(cut_off)
+
     async def close(self) -> None:
         """Let steps at work finish for as long as `drain` says, then give the ledger back. Runs stay as they are.
 
-        No new attempts begin meanwhile. Cancelled while it waits for steps, it waits no longer and closes.
+        It drains first. Cancelled while it waits for steps, it waits no longer and closes.
         """
-        thread, self._thread = self._thread, None
-        if thread is None or self._performers is None:
+        if self._thread is None or self._performers is None:
             return
-        cut_off: list[CutOff] = []
         try:
-            await drain(thread, self._drain_us, cut_off)
+            await self.drain()
         finally:  # also when whoever waited for the steps had enough
-            self.cut_off = tuple(cut_off)
+            thread, self._thread = self._thread, None
             verifier, self._verifier = self._verifier, None
             if verifier is not None:  # before the engine, which records what it found
                 await asyncio.to_thread(verifier.stop, min(_VERIFIED_AT_CLOSE_S, self._drain_us / 1_000_000))
@@ -319,6 +337,16 @@ class Runtime:
     def kv(self) -> Kv:
         """Values under keys."""
         return self.services.kv
+
+    @property
+    def workflows(self) -> Workflows:
+        """Runs to start and to move, as steps do: for functions that are handed `services`."""
+        return self.services.workflows
+
+    @property
+    def platform(self) -> Services:
+        """All services, to be handed on as one."""
+        return self.services
 
     async def resume_hook(self, token: str, payload: Any = None) -> str:
         """Hand a payload to the run whose open hook has this token; give its run_id once that is recorded.

@@ -11,6 +11,7 @@ from perdure.core.stream import Stream, Writer, checked_namespace, writers
 from perdure.errors import WorkflowError
 from perdure.services.kv import Kv
 from perdure.services.services import BlockingServices, Services, of_step
+from perdure.services.workflows import Workflows
 from perdure.storage.encoding import Encoded, decode
 
 
@@ -68,6 +69,11 @@ class CurrentStep:
     def kv(self) -> Kv:
         """Values under keys; what is written is recorded with the step's result."""
         return self._voice.services().kv
+
+    @property
+    def workflows(self) -> Workflows:
+        """Runs to start, events to send, signals to hand over; it happens when the step's result is recorded."""
+        return self._voice.services().workflows
 
     @property
     def platform(self) -> Services:

@@ -6,16 +6,50 @@ Knows batches. Must not know any one service, nor append.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from perdure.core.lifecycle import retry_delay_us
+from perdure.core.machine import Machine
+from perdure.engine.attempts import Outcome
 from perdure.engine.batch import Batch
 from perdure.errors import WorkflowError
 from perdure.services.effects import Effects
+from perdure.storage.failures import encode_failure
 
 if TYPE_CHECKING:
     from perdure.engine.engine import Engine
 
 logger = logging.getLogger("perdure")
+
+_TRIED_AGAIN_IN_US: Final = 20_000  # when the policy can't be asked, because the run has diverged
+
+
+def accepted(engine: Engine, outcome: Outcome, machine: Machine | None, batch: Batch) -> Outcome:
+    """The outcome of an attempt that completed: itself when all that it did can be recorded, else its failure.
+
+    Args:
+        machine: of its run; None when that has diverged.
+
+    Raises:
+        Unsettled: something else moves a run that it wants to move, in this very batch.
+    """
+    try:
+        for word in outcome.effects.words if outcome.effects is not None else ():
+            word.check(engine, batch)
+    except WorkflowError as error:  # the step's to handle, as if the operation had raised it
+        logger.info("Step %s of run %d is not recorded as completed: %s", outcome.command, outcome.run, error)
+        refused = outcome._replace(value=encode_failure(error), closes=(), effects=None)
+        if outcome.effects is not None:
+            outcome.effects.over()
+        delay_us = _TRIED_AGAIN_IN_US
+        if machine is not None and outcome.command in machine.waiting:
+            call, seed = machine.step_call(outcome.command), f"{machine.facts.run_id}\0{outcome.command}"
+            delay = retry_delay_us(call.options.policy, outcome.number, error, seed)
+            if delay is None:
+                return refused._replace(kind="failed")
+            delay_us = delay
+        return refused._replace(kind="retrying", delay_us=delay_us)
+    return outcome
 
 
 def take_effects(engine: Engine, effects: Effects, batch: Batch) -> None:
@@ -26,7 +60,7 @@ def take_effects(engine: Engine, effects: Effects, batch: Batch) -> None:
         engine.reactions.changed(change, batch)
     for word in effects.words:
         try:
-            word(engine, batch)
-        except WorkflowError as error:  # it was checked when it was asked for, but an id may have been taken since
-            logger.error("What a step asked for beside its result can't be done: %s", error)
+            word.do(engine, batch)
+        except WorkflowError as error:  # it could be done a moment ago, but the result itself has changed that
+            logger.warning("What a step asked for beside its result was overtaken by it: %s", error)
     batch.effects.append(effects)

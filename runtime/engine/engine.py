@@ -257,7 +257,7 @@ class Engine:
         self.timers.forget()
         self.queues.forget()
         self.unrecorded_may_go = False
-        self.unrecorded = [*(_asked_again(call) for call in batch.again), *batch.outcomes]
+        self.unrecorded = [*(_asked_again(call) for call in batch.again), *batch.outcomes, *self.unrecorded]
         for refuse in batch.refuse:
             refuse(error)
 

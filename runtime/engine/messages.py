@@ -55,6 +55,19 @@ class Messages:
             SignalRefused: it has ended, or the payload does not fit what it waits for. Nothing was recorded.
             Unsettled: something else moves the run in this very batch.
         """
+        run = self._signalled(run_id, name, batch)
+        fields = {"name": name, "body": payload.body, "shape": payload.shape}
+        self._deliver(
+            run, batch, lambda machine: _check_signal(machine, name, payload), kinds.SIGNAL_RECEIVED, **fields
+        )
+
+    def check_signal(self, run_id: str, name: str, payload: Encoded, batch: Batch) -> None:
+        """Raise what `signal` would, and hand nothing over."""
+        machine = self._receiver(self._signalled(run_id, name, batch), batch)
+        if isinstance(machine, Machine):
+            _check_signal(machine, name, payload)
+
+    def _signalled(self, run_id: str, name: str, batch: Batch) -> int:
         engine = self._engine
         newest = engine.chains.newest(run_id, batch)
         row = engine.ledger.run(newest)
@@ -68,19 +81,7 @@ class Messages:
                 why="a run that has ended takes no signals; nothing was recorded",
                 fix="start another run, or retry this one first (run.retry()) if it failed or was cancelled",
             )
-
-        def check(machine: Machine) -> None:
-            wait = earliest(signal_box(name), machine.waiting)
-            problem = None if wait is None else _misfit(wait.call.schema, payload)
-            if problem is not None:
-                raise SignalRefused(
-                    f"signal {name!r} was refused: {problem.message}",
-                    where=_where(machine),
-                    why=problem.why,
-                    fix="send what it waits for; nothing was recorded, and the run waits on",
-                )
-
-        self._deliver(run, batch, check, kinds.SIGNAL_RECEIVED, name=name, body=payload.body, shape=payload.shape)
+        return run
 
     def resume_hook(self, token: str, payload: Encoded, batch: Batch) -> str:
         """Hand a payload to the open hook that has this token; give the run_id of its run.
@@ -135,21 +136,26 @@ class Messages:
     def _deliver(self, run: int, batch: Batch, check: Callable[[Machine], None], kind: str, **fields: Any) -> None:
         """Record a message and let the body live through it, if it has one now."""
         engine = self._engine
+        receiver = self._receiver(run, batch)
+        if not isinstance(receiver, Machine):  # kept by the ledger, until a body takes it
+            batch.add(engine.moves.bare_entry(receiver, batch, kind, **fields))
+            return
+        check(receiver)
+        engine.feed(receiver, batch, receiver.entry(kind, batch.now, **fields))
+
+    def _receiver(self, run: int, batch: Batch) -> Machine | RunRow:
+        """The body that lives through a message, or the row of a run that has none now."""
+        engine = self._engine
         machine = engine.residents.get(run)
         if machine is not None:
             batch.touched.add(run)  # so that it is parked again
             if machine.ended:
                 raise Unsettled  # it ended in this very batch
-        else:
-            row = engine.ledger.run_numbered(run)
-            if row is None or (run in batch.touched and (run not in batch.lengths or run in batch.stopping)):
-                raise Unsettled  # what the ledger has of it is out of date
-            machine = None if _is_asleep(row) else engine.moves.machine(run, batch)
-            if machine is None:  # kept by the ledger, until a body takes it
-                batch.add(engine.moves.bare_entry(row, batch, kind, **fields))
-                return
-        check(machine)
-        engine.feed(machine, batch, machine.entry(kind, batch.now, **fields))
+            return machine
+        row = engine.ledger.run_numbered(run)
+        if row is None or (run in batch.touched and (run not in batch.lengths or run in batch.stopping)):
+            raise Unsettled  # what the ledger has of it is out of date
+        return (None if _is_asleep(row) else engine.moves.machine(run, batch)) or row
 
     def _holders(self, token: str, batch: Batch) -> list[_Holder]:
         """The hooks that have a token, the oldest run first, and of one run the newest first."""
@@ -205,6 +211,18 @@ class Messages:
 def _is_asleep(row: RunRow) -> bool:
     """Whether no body of it runs now: it has not begun, or waits for its next attempt."""
     return row.status == "queued" or (row.status == "awaiting_retry" and row.due is not None)
+
+
+def _check_signal(machine: Machine, name: str, payload: Encoded) -> None:
+    wait = earliest(signal_box(name), machine.waiting)
+    problem = None if wait is None else _misfit(wait.call.schema, payload)
+    if problem is not None:
+        raise SignalRefused(
+            f"signal {name!r} was refused: {problem.message}",
+            where=_where(machine),
+            why=problem.why,
+            fix="send what it waits for; nothing was recorded, and the run waits on",
+        )
 
 
 def _misfit(schema: Schema | None, payload: Encoded) -> InvalidInput | None:

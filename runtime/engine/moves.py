@@ -16,10 +16,10 @@ from perdure.core.lifecycle import interrupted
 from perdure.core.machine import Machine
 from perdure.declare.registry import Definition
 from perdure.engine.attempts import Outcome
-from perdure.engine.batch import Batch, Queued
+from perdure.engine.batch import Batch, Queued, Unsettled
 from perdure.engine.created import PYTHON, CreatedDetails
 from perdure.engine.diverging import recover_waiting, report_of, stops
-from perdure.engine.effects import take_effects
+from perdure.engine.effects import accepted, take_effects
 from perdure.engine.residents import next_attempt
 from perdure.engine.streams import newest_heartbeat
 from perdure.errors import (
@@ -83,9 +83,7 @@ class Moves:
         """
         definition = wanted.definition
         encoded = wanted.encoded if wanted.encoded is not None else definition.encode_input(wanted.value)
-        key = wanted.idempotency_key
-        if key is None and definition.options.idempotency_key is not None:
-            key = definition.run_key(definition.validated_input(wanted.value))
+        key = _key(wanted)
         checked_text(wanted.run_id or "", "run_id")
         checked_text(key or "", "idempotency_key")
         for name, value in wanted.tags.items():
@@ -101,6 +99,13 @@ class Moves:
                 return instead
             wanted = replace(wanted, place=place, delay_us=queues.delay_us(wanted, place))
         return self.create(wanted, wanted.run_id or self._engine.clock.new_run_id(), key, encoded, batch)
+
+    def other(self, wanted: Start, batch: Batch) -> str | None:
+        """The run that `start` would give instead of a new one now; None when it would be a new one."""
+        existing = self._existing(wanted, _key(wanted), batch)
+        queues = self._engine.queues
+        place = None if existing is not None else queues.place(wanted)
+        return existing if place is None else queues.other(wanted, place, batch)
 
     def create(self, wanted: Start, run_id: str, key: str | None, encoded: Encoded, batch: Batch) -> str:
         """Make a run that is not there; `encoded` is its input."""
@@ -183,9 +188,15 @@ class Moves:
         if at_work.get(outcome.command) != outcome.serial:
             _forget_effects(outcome)  # the body dropped it, or it was abandoned: nobody wants to know any more
             return
+        machine = self.machine(outcome.run, batch)
+        if outcome.effects is not None:
+            try:
+                outcome = accepted(engine, outcome, machine, batch)
+            except Unsettled:
+                engine.unrecorded.append(outcome)  # the next batch knows how things stand
+                return
         batch.outcomes.append(outcome)
         del at_work[outcome.command]
-        machine = self.machine(outcome.run, batch)
         if machine is None:
             self._keep(outcome, batch)
             return
@@ -466,6 +477,14 @@ class Moves:
         position = batch.lengths.get(row.run, row.length)
         batch.lengths[row.run] = position + 1
         return Entry(row.run, position, kind, max(batch.now, row.updated_at), **fields)
+
+
+def _key(wanted: Start) -> str | None:
+    """The idempotency key that a start was given, or that its workflow makes of the input."""
+    definition, key = wanted.definition, wanted.idempotency_key
+    if key is None and definition.options.idempotency_key is not None:
+        key = definition.run_key(definition.validated_input(wanted.value))
+    return key
 
 
 def _forget_effects(outcome: Outcome) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from sys import intern
 from typing import TYPE_CHECKING, Any, Final
@@ -118,15 +118,11 @@ class Queues:
         A child is never another run than its own: it waits for its turn.
         """
         queue = self.get(place["name"])
-        if wanted.parent_run_id is not None or (queue.debounce is None and queue.singleton is None):
-            return None
-        line = self._look(batch).line(queue.name)
-        alike = list(line.opened.get((wanted.definition.id, place.get("key", "")), {}).values())
-        if queue.debounce is not None:
-            for ticket in alike:
-                if ticket.state == "waiting" and not ticket.child and ticket.version == wanted.definition.version:
-                    self._debounce(ticket, wanted, queue, encoded, batch)
-                    return ticket.run_id
+        alike = self._alike(wanted, place, batch)
+        debounced = _debounced(queue, wanted, alike)
+        if debounced is not None:
+            self._debounce(debounced, wanted, queue, encoded, batch)
+            return debounced.run_id
         if queue.singleton == "skip" and alike:
             return alike[0].run_id
         if queue.singleton == "replace":
@@ -134,6 +130,23 @@ class Queues:
                 self._engine.families.cancel_child(ticket.run_id, batch)
             self._engine.families.settle(batch)
         return None
+
+    def other(self, wanted: Start, place: Mapping[str, Any], batch: Batch) -> str | None:
+        """The run that `instead` would give now; nothing is done."""
+        queue = self.get(place["name"])
+        alike = self._alike(wanted, place, batch)
+        ticket = _debounced(queue, wanted, alike)
+        if ticket is None and queue.singleton == "skip" and alike:
+            ticket = alike[0]
+        return None if ticket is None else ticket.run_id
+
+    def _alike(self, wanted: Start, place: Mapping[str, Any], batch: Batch) -> list[Ticket]:
+        """Open runs of the same workflow and key, where the queue cares whether there are any."""
+        queue = self.get(place["name"])
+        if wanted.parent_run_id is not None or (queue.debounce is None and queue.singleton is None):
+            return []
+        line = self._look(batch).line(queue.name)
+        return list(line.opened.get((wanted.definition.id, place.get("key", "")), {}).values())
 
     def _debounce(self, ticket: Ticket, wanted: Start, queue: Queue, encoded: Encoded, batch: Batch) -> None:
         due = batch.now + max(queue.debounce_us or 0, wanted.delay_us)
@@ -328,6 +341,15 @@ class Queues:
                     "%d runs wait on queue %r, which this runtime does not have: give it Runtime(queues=[Queue(%r)]).",
                     line.waiting, name, name,
                 )  # fmt: skip
+
+
+def _debounced(queue: Queue, wanted: Start, alike: Sequence[Ticket]) -> Ticket | None:
+    """The waiting run whose place a start takes."""
+    if queue.debounce is not None:
+        for ticket in alike:
+            if ticket.state == "waiting" and not ticket.child and ticket.version == wanted.definition.version:
+                return ticket
+    return None
 
 
 def _follow(flow: Flow, entry: Entry) -> None:

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from perdure.services.claims import Claims
 from perdure.services.effects import Effects, Word
 from perdure.services.outside import BackEnd
 from perdure.storage.cells import Cell
+
+if TYPE_CHECKING:
+    from perdure.services.transaction import Transaction
 
 T = TypeVar("T")
 
@@ -54,12 +57,22 @@ class Loop(Protocol):
 class Orders(Protocol):
     """What the engine can be asked to do in the batch that records a step's result."""
 
-    def start(self, run_id: str, workflow: Any, input: object, **options: Any) -> Word:
-        """Check a start now, and give what does it. Raises what `Runtime.start` does."""
+    async def start(
+        self, workflow: Any, input: object, transaction: Transaction, **options: Any
+    ) -> tuple[str, Word | None]:
+        """Check a start now; give the id of the run that it will be, and what does it. Raises as `Runtime.start`."""
         ...
 
     def event(self, type: str, payload: object, **options: Any) -> Word:
         """Check an event now, and give what sends it."""
+        ...
+
+    def signal(self, run_id: str, name: str, payload: object, transaction: Transaction) -> Word:
+        """Check a signal now, and give what hands it over."""
+        ...
+
+    def cancel(self, run_id: str, transaction: Transaction) -> Word:
+        """Give what asks a run to stop."""
         ...
 
 

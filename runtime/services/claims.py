@@ -60,7 +60,7 @@ class Claims:
     """
 
     def __init__(self, call_soon: Callable[[Callable[[], None]], object]) -> None:
-        self._call_soon = call_soon
+        self.call_soon = call_soon
         self._holders: dict[Name, Owner] = {}
         self._lines: dict[Name, dict[Owner, Wait]] = {}  # in order
         self._waiting = 0
@@ -91,11 +91,21 @@ class Claims:
         finally:
             self._waiting -= 1
 
+    def try_take(self, owner: Owner, name: Name) -> bool:
+        """Make the cell this owner's if nobody has it or waits for it; give whether it is."""
+        if owner.is_over:
+            raise over(owner.label)
+        if name not in owner.names:
+            if self._holder(name) is not None or name in self._lines:
+                return False
+            self._give(name, owner)
+        return True
+
     def ended(self, owner: Owner) -> None:
         """Let those go on who waited for an owner that is over. From any thread."""
         if self._waiting:
             with suppress(RuntimeError):  # the loop is closed, and nobody waits on it any more
-                self._call_soon(lambda: self._let_go(owner))
+                self.call_soon(lambda: self._let_go(owner))
 
     def _let_go(self, owner: Owner) -> None:
         for name in owner.names:

@@ -6,13 +6,25 @@ Knows changes. Must not know who asked for them or what follows.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Protocol
 
 from perdure.storage.cells import Cell
 from perdure.storage.encoding import Encoded
 
-#: Something else to be done in the batch, given the engine and the batch: a run to start, an event to send.
-Word: TypeAlias = Callable[[Any, Any], object]
+
+class Word(Protocol):
+    """Something else to be done in the batch that records the result: a run to start, an event to send.
+
+    The engine asks all words of an attempt whether they can be done before it takes any of its effects.
+    """
+
+    def check(self, engine: Any, batch: Any) -> None:
+        """Raise what makes it impossible: then the attempt fails with that, and nothing of it was done."""
+        ...
+
+    def do(self, engine: Any, batch: Any) -> object:
+        """Do it, as part of the batch."""
+        ...
 
 
 class Change(NamedTuple):

@@ -9,6 +9,7 @@ from typing import Final
 
 from perdure.services.kv import BlockingKv, Kv
 from perdure.services.scope import Scope
+from perdure.services.workflows import BlockingWorkflows, Workflows
 
 
 class Services:
@@ -21,6 +22,11 @@ class Services:
     def kv(self) -> Kv:
         """Values under keys."""
         return Kv(self._scope)
+
+    @cached_property
+    def workflows(self) -> Workflows:
+        """Runs to start, events to send, signals to hand over."""
+        return Workflows(self._scope)
 
     @property
     def platform(self) -> Services:
@@ -43,6 +49,11 @@ class BlockingServices:
     def kv(self) -> BlockingKv:
         """Values under keys."""
         return BlockingKv(self._services.kv)
+
+    @cached_property
+    def workflows(self) -> BlockingWorkflows:
+        """Runs to start, events to send, signals to hand over."""
+        return BlockingWorkflows(self._services.workflows)
 
     @property
     def platform(self) -> BlockingServices:

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import Any, TypeVar
 
 from perdure.errors import WriteConflict
 from perdure.services.backing import Backing
@@ -18,6 +20,8 @@ from perdure.services.claims import Name, over
 from perdure.services.effects import Change, Effects, Word
 from perdure.storage.cells import Cell, listed
 from perdure.storage.encoding import Encoded
+
+T = TypeVar("T")
 
 
 class Transaction:
@@ -32,12 +36,15 @@ class Transaction:
         self.backing = backing
         self.label = label
         self.idempotency_key = idempotency_key
+        self.promised: dict[tuple[str, str], str] = {}  # run_ids of runs that it starts, by workflow and key
         self._owner = backing.claims.owner(label)
         self._read: dict[Name, int] = {}  # versions that were seen; 0 is "not there"
         self._written: dict[Name, Cell] = {}
         self._changes: list[Change] = []
         self._words: list[Word] = []
         self._outside: list[Callable[[], Awaitable[object]]] = []
+        self._parts: dict[str, Any] = {}
+        self._when_over: list[Callable[[], object]] = []
         self._lock = threading.Lock()  # writes come on the services' loop, the end from any thread
         self._is_over = False
 
@@ -45,11 +52,6 @@ class Transaction:
     def is_empty(self) -> bool:
         """Whether nothing was written."""
         return not self._changes and not self._words and not self._outside
-
-    @property
-    def words(self) -> int:
-        """How many runs and events it asked for so far."""
-        return len(self._words)
 
     def cell(self, space: str, key: str) -> Cell | None:
         """Read a cell; None when it is not there."""
@@ -59,6 +61,10 @@ class Transaction:
             found = self.backing.cells.cell(space, key)
             self._read.setdefault(name, self._version(found))
         return found if found is not None and found.is_there(self.backing.now_us()) else None
+
+    async def read(self, space: str, key: str) -> Cell | None:
+        """Read a cell, as whoever does not know where it is kept."""
+        return self.cell(space, key)
 
     async def cells(
         self, space: str, *, prefix: str = "", after: str | None = None, due_until: int | None = None,
@@ -100,6 +106,20 @@ class Transaction:
                 )
         return self.cell(space, key)
 
+    async def claim_name(self, name: Name) -> None:
+        """Claim a cell that another back end keeps: as far as this process goes, nobody else writes it."""
+        await self.backing.claims.take(self._owner, name)
+
+    async def overwrite(self, space: str, key: str) -> Cell | None:
+        """Claim a cell whatever it holds, and read it."""
+        return await self.claim(space, key)
+
+    def try_claim(self, space: str, key: str) -> Cell | None:
+        """Claim a cell if nobody has it, and read it; None when somebody has, or it is not there."""
+        if not self.backing.claims.try_take(self._owner, (space, key)):
+            return None
+        return self.cell(space, key)
+
     def put(
         self, change: Change, value: Encoded | None, *, data: bytes | None = None, due: int | None = None,
         expires_at: int | None = None, space: str,
@@ -136,6 +156,17 @@ class Transaction:
             await self._outside[0]()
             del self._outside[0]
 
+    def part(self, service: str, make: Callable[[], T]) -> T:
+        """Give what another back end has of this transaction, made when it is first asked for."""
+        if service not in self._parts:
+            self._parts[service] = make()
+        part: T = self._parts[service]
+        return part
+
+    def when_over(self, call: Callable[[], object]) -> None:
+        """Have something called on the services' loop when this is appended, or given up."""
+        self._when_over.append(call)
+
     def order(self, word: Word) -> None:
         """Have something else done in the same batch."""
         with self._lock:
@@ -147,13 +178,20 @@ class Transaction:
         with self._lock:
             self._refuse_if_over()
             self._is_over = True
-        return Effects(tuple(self._changes), tuple(self._words), self._owner.end)
+        return Effects(tuple(self._changes), tuple(self._words), self._ended)
 
     def end(self) -> None:
         """Give up: nothing was written, and nothing more is taken."""
         with self._lock:
             self._is_over = True
+        self._ended()
+
+    def _ended(self) -> None:
         self._owner.end()
+        calls, self._when_over = self._when_over, []
+        with suppress(RuntimeError):  # the loop is closed, and nobody waits on it any more
+            for call in calls:
+                self.backing.claims.call_soon(call)
 
     def _refuse_if_over(self) -> None:
         if self._is_over:

@@ -11,6 +11,9 @@ from typing import Any, TypeVar
 
 from perdure.client.orders import EngineOrders
 from perdure.declare.registry import Registry
+from perdure.engine.batch import Batch
+from perdure.engine.clock import Clock
+from perdure.engine.engine import Engine
 from perdure.errors import InternalError
 from perdure.services.backing import Backing
 from perdure.services.claims import Claims
@@ -43,10 +46,16 @@ class SimulatedLoop:
         return read()
 
 
-def simulated_backing(ledger: Ledger, loop: StepLoop, now_us: Callable[[], int], registry: Registry) -> Backing:
+def simulated_backing(
+    ledger: Ledger, loop: StepLoop, clock: Clock, registry: Registry, engine: Callable[[], Engine]
+) -> Backing:
     """Put it together for one life."""
+
+    async def ask(request: Callable[[Engine, Batch], Any]) -> Any:
+        return request(engine(), Batch(clock.now_us()))  # steps run between turns, and it only looks
 
     async def commit(effects: Effects) -> None:
         raise InternalError("a simulation has no services outside of steps.", fix="write in a step")
 
-    return Backing(ledger, Claims(loop.call_soon_threadsafe), SimulatedLoop(), now_us, EngineOrders(registry), commit)
+    orders = EngineOrders(registry, clock.new_run_id, ask)
+    return Backing(ledger, Claims(loop.call_soon_threadsafe), SimulatedLoop(), clock.now_us, orders, commit)

@@ -378,7 +378,7 @@ class Simulation:
             self.story,
             lambda: self.ledger.commit,
             self._tell,
-            lambda loop: simulated_backing(self.ledger, loop, self.clock.now_us, self._registry),
+            lambda loop: simulated_backing(self.ledger, loop, self.clock, self._registry, lambda: self._engine),
         )
         residents_max = (RESIDENTS_MAX, 0, 1)[self.choices.choose(3)]
         self._engine = Engine(
