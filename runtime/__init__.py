@@ -140,6 +140,7 @@ if TYPE_CHECKING:
         UnknownWorkflow as UnknownWorkflow,
     )
     from perdure.errors import (
+        ValueTooLarge as ValueTooLarge,
         ValueUnreadable as ValueUnreadable,
     )
     from perdure.errors import (
@@ -166,7 +167,7 @@ _ERRORS = (
     "LedgerFull", "LedgerLocked", "LedgerReadOnly", "LedgerTooNew", "NeverAwaited", "NotSerializable", "PerdureError",
     "PolicyViolation", "RetryableError", "RunCancelled", "RunFailed", "RunTimeout", "SandboxViolation",
     "ServiceFailed", "SignalRefused", "StepFailed", "StepInterrupted", "StepTimeout", "UnknownRun", "UnknownWorkflow",
-    "ValueUnreadable", "WorkflowError", "WriteConflict",
+    "ValueTooLarge", "ValueUnreadable", "WorkflowError", "WriteConflict",
 )  # fmt: skip
 
 _HOMES = {

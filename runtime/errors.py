@@ -12,6 +12,7 @@
     │   ├── SignalRefused        RUN104   the run has ended, or the payload does not fit what it waits for
     │   ├── NotSerializable      VAL101   a value without a lossless encoding, with its path
     │   ├── ValueUnreadable      VAL102   a recorded value whose class is gone or has changed too much
+    │   ├── ValueTooLarge        VAL103   a value is larger than a service takes
     │   ├── DuplicateStepName    STEP101  step.run used one name twice in a run
     │   ├── NeverAwaited         STEP102  the body asked for something and nobody awaited it
     │   ├── StepFailed           STEP201  the step's own exception could not be rebuilt
@@ -199,6 +200,12 @@ class ValueUnreadable(WorkflowError):
         super().__init__(message, **labels)
         self.path = path
         self.recorded_type = recorded_type
+
+
+class ValueTooLarge(WorkflowError):
+    """A value is larger than the service takes; nothing was written. The message says the size and the limit."""
+
+    code = "VAL103"
 
 
 class DuplicateStepName(WorkflowError):

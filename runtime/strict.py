@@ -77,6 +77,7 @@ if TYPE_CHECKING:
         UnknownRun as UnknownRun,
         UnknownWorkflow as UnknownWorkflow,
         Upgrade as Upgrade,
+        ValueTooLarge as ValueTooLarge,
         ValueUnreadable as ValueUnreadable,
         Verdict as Verdict,
         WorkflowError as WorkflowError,

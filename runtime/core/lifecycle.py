@@ -19,6 +19,7 @@ from perdure.errors import (
     SandboxViolation,
     StepInterrupted,
     UnknownWorkflow,
+    ValueTooLarge,
 )
 from perdure.storage import entries as kinds
 from perdure.storage.entries import Entry
@@ -33,6 +34,7 @@ FINAL_ERRORS = (
     DuplicateStepName,
     NeverAwaited,
     NotSerializable,
+    ValueTooLarge,
     DefinitionError,
     InvalidInput,
     UnknownWorkflow,

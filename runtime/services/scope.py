@@ -5,13 +5,15 @@ Knows transactions and who awaits. Must not know any one service.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import sys
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from random import random
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
-from perdure.errors import WorkflowError
+from perdure.errors import WorkflowError, WriteConflict
 from perdure.services.backing import Backing
 from perdure.services.claims import over
 from perdure.services.effects import Effects
@@ -19,6 +21,7 @@ from perdure.services.transaction import Transaction
 
 T = TypeVar("T")
 _SWEEP_AT: Final = 256  # operations, before those that were awaited are forgotten
+_TRIES_MAX: Final = 30  # of a call from outside that somebody else was quicker than: about three seconds
 _OUR_CALLS: Final = 2  # frames between an author's line and `run`: the operation and its decorator
 
 
@@ -38,6 +41,10 @@ class Scope(Protocol):
 
     def writing(self) -> AbstractAsyncContextManager[Transaction]:
         """Enter the transaction that the operation writes in."""
+        ...
+
+    async def write(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+        """Have `work` write in it; of a call from outside again, when somebody else was quicker."""
         ...
 
 
@@ -92,6 +99,11 @@ class StepScope:
             yield self.transaction
         finally:
             self._at_work -= 1
+
+    async def write(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+        """Write in the attempt's transaction. A conflict has the whole step tried again, for it read more than this."""
+        async with self.writing() as transaction:
+            return await work(transaction)
 
     @property
     def is_concluded(self) -> bool:
@@ -161,17 +173,37 @@ class OutsideScope:
         """Block until it is done."""
         return self.backing.loop.wait(work)
 
-    @asynccontextmanager
-    async def writing(self) -> AsyncIterator[Transaction]:
+    def writing(self) -> AbstractAsyncContextManager[Transaction]:
         """A transaction that is committed at the end."""
-        transaction = Transaction(self.backing, "a call from outside", "")
-        try:
-            yield transaction
-            await transaction.settle()
-        except BaseException:
-            transaction.end()
-            raise
-        if transaction.is_empty:
-            transaction.end()
-        else:
-            await self.backing.commit(transaction.effects())
+        return committed(self.backing, "a call from outside")
+
+    async def write(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+        """Write in a transaction that is committed, in a new one for as long as others are quicker."""
+        for lost in range(_TRIES_MAX):
+            try:
+                async with self.writing() as transaction:
+                    return await work(transaction)
+            except WriteConflict:
+                await asyncio.sleep(random() * min(0.1, 0.002 * 2**lost))  # so that two do not meet again
+        async with self.writing() as transaction:
+            return await work(transaction)
+
+
+@asynccontextmanager
+async def committed(backing: Backing, label: str) -> AsyncIterator[Transaction]:
+    """A transaction of its own, durable at the end of the block, whatever becomes of a step around it.
+
+    Args:
+        label: names the one who writes in errors.
+    """
+    transaction = Transaction(backing, label, "")
+    try:
+        yield transaction
+        await transaction.settle()
+    except BaseException:
+        transaction.end()
+        raise
+    if transaction.is_empty:
+        transaction.end()
+    else:
+        await backing.commit(transaction.effects())

@@ -44,7 +44,7 @@ class Transaction:
         self._words: list[Word] = []
         self._outside: list[Callable[[], Awaitable[object]]] = []
         self._parts: dict[str, Any] = {}
-        self._when_over: list[Callable[[], object]] = []
+        self._when_over: list[Callable[[], None]] = []
         self._lock = threading.Lock()  # writes come on the services' loop, the end from any thread
         self._is_over = False
 
@@ -163,7 +163,7 @@ class Transaction:
         part: T = self._parts[service]
         return part
 
-    def when_over(self, call: Callable[[], object]) -> None:
+    def when_over(self, call: Callable[[], None]) -> None:
         """Have something called on the services' loop when this is appended, or given up."""
         self._when_over.append(call)
 
