@@ -59,6 +59,7 @@ if TYPE_CHECKING:
         Divergence as Divergence,
     )
     from perdure.errors import (
+        DuplicateDocument as DuplicateDocument,
         DuplicateStepName as DuplicateStepName,
     )
     from perdure.errors import (
@@ -163,7 +164,8 @@ if TYPE_CHECKING:
 
 _ERRORS = (
     "BudgetExceeded", "ChildCancelled", "ChildFailed", "DefinitionError", "DeterminismWarning", "Divergence",
-    "DuplicateStepName", "FatalError", "HookRefused", "InternalError", "InvalidInput", "LedgerCorrupt", "LedgerError",
+    "DuplicateDocument", "DuplicateStepName", "FatalError", "HookRefused", "InternalError", "InvalidInput",
+    "LedgerCorrupt", "LedgerError",
     "LedgerFull", "LedgerLocked", "LedgerReadOnly", "LedgerTooNew", "NeverAwaited", "NotSerializable", "PerdureError",
     "PolicyViolation", "RetryableError", "RunCancelled", "RunFailed", "RunTimeout", "SandboxViolation",
     "ServiceFailed", "SignalRefused", "StepFailed", "StepInterrupted", "StepTimeout", "UnknownRun", "UnknownWorkflow",

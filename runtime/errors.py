@@ -27,6 +27,9 @@
     │   ├── RunTimeout           RUN203   the run, or the caller's patience, ran out of time
     │   ├── WriteConflict        SVC201   somebody else wrote what a step had read; it is tried again (a RetryableError)
     │   ├── ServiceFailed        SVC202   what stands behind a service can't be reached, or refused
+    │   ├── DuplicateDocument    SVC203   a document with that `_id` is there already
+    │   ├── UnknownBlob          SVC203   the storage has no blob of that name
+    │   ├── BlobDamaged          SVC204   a blob is cut off, or not what was written
     │   ├── HookRefused          HOOK201  the payload does not fit, or the token is not waiting
     │   └── Divergence           REPLAY201 the body asks for something else than the ledger has
     ├── LedgerError                       the ledger
@@ -301,6 +304,27 @@ class ServiceFailed(WorkflowError):
     """
 
     code = "SVC202"
+
+
+class DuplicateDocument(WorkflowError):
+    """A document was to be inserted under an `_id` that another one of the collection has; nothing was written."""
+
+    code = "SVC203"
+
+
+class UnknownBlob(WorkflowError):
+    """There is no blob of that name in the bucket, or none any more."""
+
+    code = "SVC203"
+
+
+class BlobDamaged(WorkflowError):
+    """A blob is cut off: fewer or more bytes came than were announced, or what is kept is not what was written.
+
+    Nothing of a blob that is cut off on its way in can be seen.
+    """
+
+    code = "SVC204"
 
 
 class RunFailed(WorkflowError):

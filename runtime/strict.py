@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         DefinitionError as DefinitionError,
         DeterminismWarning as DeterminismWarning,
         Divergence as Divergence,
+        DuplicateDocument as DuplicateDocument,
         DuplicateStepName as DuplicateStepName,
         Event as Event,
         FatalError as FatalError,

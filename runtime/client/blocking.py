@@ -26,6 +26,7 @@ from perdure.misfit import fitting_methods
 from perdure.replay.check import Verdict
 from perdure.replay.history_file import History
 from perdure.replay.upgrade import Upgrade
+from perdure.services.database import BlockingDatabase
 from perdure.services.kv import BlockingKv
 from perdure.services.services import BlockingServices
 from perdure.services.workflows import BlockingWorkflows
@@ -62,6 +63,10 @@ class BlockingRuntime:
             self.wait_for(self._runtime.close())
         finally:
             self._end_loop()
+
+    def drain(self) -> None:
+        """Begin no attempt of a step any more and wait for those at work, as `Runtime.drain`."""
+        self.wait_for(self._runtime.drain())
 
     def wait_for(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the private loop and wait for it."""
@@ -112,6 +117,11 @@ class BlockingRuntime:
     def kv(self) -> BlockingKv:
         """Values under keys."""
         return self.services.kv
+
+    @property
+    def database(self) -> BlockingDatabase:
+        """Documents in collections."""
+        return self.services.database
 
     @property
     def workflows(self) -> BlockingWorkflows:

@@ -43,6 +43,7 @@ from perdure.errors import DefinitionError, PerdureError
 from perdure.misfit import fitting_methods
 from perdure.replay.live import LiveVerifier, share_of
 from perdure.replay.upgrade import Upgrade
+from perdure.services.database import Database
 from perdure.services.kv import Kv
 from perdure.services.outside import BackEnd, checked_back_ends, close_all
 from perdure.services.scope import OutsideScope
@@ -337,6 +338,11 @@ class Runtime:
     def kv(self) -> Kv:
         """Values under keys."""
         return self.services.kv
+
+    @property
+    def database(self) -> Database:
+        """Documents in collections."""
+        return self.services.database
 
     @property
     def workflows(self) -> Workflows:

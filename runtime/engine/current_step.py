@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from perdure.core.stream import Stream, Writer, checked_namespace, writers
 from perdure.errors import WorkflowError
+from perdure.services.database import Database
 from perdure.services.kv import Kv
 from perdure.services.services import BlockingServices, Services, of_step
 from perdure.services.workflows import Workflows
@@ -69,6 +70,11 @@ class CurrentStep:
     def kv(self) -> Kv:
         """Values under keys; what is written is recorded with the step's result."""
         return self._voice.services().kv
+
+    @property
+    def database(self) -> Database:
+        """Documents in collections; what is written is recorded with the step's result."""
+        return self._voice.services().database
 
     @property
     def workflows(self) -> Workflows:

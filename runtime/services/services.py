@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from functools import cached_property
 from typing import Final
 
+from perdure.services.database import BlockingDatabase, Database
 from perdure.services.kv import BlockingKv, Kv
 from perdure.services.scope import Scope
 from perdure.services.workflows import BlockingWorkflows, Workflows
@@ -22,6 +23,11 @@ class Services:
     def kv(self) -> Kv:
         """Values under keys."""
         return Kv(self._scope)
+
+    @cached_property
+    def database(self) -> Database:
+        """Documents in collections."""
+        return Database(self._scope)
 
     @cached_property
     def workflows(self) -> Workflows:
@@ -49,6 +55,11 @@ class BlockingServices:
     def kv(self) -> BlockingKv:
         """Values under keys."""
         return BlockingKv(self._services.kv)
+
+    @cached_property
+    def database(self) -> BlockingDatabase:
+        """Documents in collections."""
+        return BlockingDatabase(self._services.database)
 
     @cached_property
     def workflows(self) -> BlockingWorkflows:

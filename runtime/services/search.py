@@ -1,0 +1,64 @@
+"""A search through a collection, a page at a time, so that neither memory nor the event loop has to bear all of it.
+
+Knows pages and filters. Must not know what is done with what is found.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Final
+
+from perdure.services.backing import Loop
+from perdure.services.document import Document, matching
+from perdure.services.documents import Documents
+from perdure.services.filters import Filter
+
+_PAGES: Final = (64, 2048)  # documents in the first page, and at most in one after it
+_IN_A_THREAD: Final = 128  # documents from which on they are not looked through on the loop
+
+
+class Search:
+    """The documents of a collection that match, in order of their ids.
+
+    Args:
+        after: only those whose id is greater.
+    """
+
+    def __init__(
+        self, documents: Documents, collection: str, wanted: Filter, loop: Loop, after: str | None = None
+    ) -> None:
+        self._documents = documents
+        self._collection = collection
+        self._wanted = wanted
+        self._loop = loop
+        self._after = after
+        self._size, self._size_max = _PAGES
+        self._is_over = False
+
+    async def keys(self) -> list[str] | None:
+        """The ids of the next page, which may be none; None at the end. Those that the filter names are not read."""
+        if self._wanted.ids is None:
+            found = await self.page()
+            return None if found is None else [key for key, _ in found]
+        if self._is_over:
+            return None
+        self._is_over = True
+        return self._named()
+
+    async def page(self) -> list[tuple[str, Document]] | None:
+        """The next page of what matches, which may be none of it; None at the end."""
+        if self._is_over:
+            return None
+        if self._wanted.ids is not None:
+            self._is_over = True
+            read = [(key, await self._documents.read(self._collection, key)) for key in self._named()]
+            return matching([(key, each) for key, each in read if each is not None], self._wanted)
+        page = await self._documents.page(self._collection, self._after, self._size)
+        self._is_over = page.last is None
+        self._after, self._size = page.last, min(self._size * 4, self._size_max)
+        if len(page.found) < _IN_A_THREAD:
+            return matching(page.found, self._wanted)
+        return await self._loop.offload(partial(matching, page.found, self._wanted))
+
+    def _named(self) -> list[str]:
+        return sorted(key for key in self._wanted.ids or () if self._after is None or key > self._after)
