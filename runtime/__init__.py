@@ -60,6 +60,8 @@ if TYPE_CHECKING:
     )
     from perdure.errors import (
         DuplicateDocument as DuplicateDocument,
+    )
+    from perdure.errors import (
         DuplicateStepName as DuplicateStepName,
     )
     from perdure.errors import (
@@ -142,6 +144,8 @@ if TYPE_CHECKING:
     )
     from perdure.errors import (
         ValueTooLarge as ValueTooLarge,
+    )
+    from perdure.errors import (
         ValueUnreadable as ValueUnreadable,
     )
     from perdure.errors import (
