@@ -12,7 +12,8 @@ import typer
 from perdure.cli.arguments import AsJson, LedgerPath, RunId, Tags, Workflows, parse_json, parse_tags
 from perdure.cli.opening import need_ledger, need_workflows
 from perdure.cli.output import console, print_json
-from perdure.cli.run import spinning, until_idle
+from perdure.cli.run import spinning
+from perdure.cli.worker import until_idle
 from perdure.client.handle import RunHandle
 from perdure.client.runtime import Runtime
 from perdure.client.status import RunStatus

@@ -28,7 +28,7 @@ def console(*, stderr: bool = False) -> Console:
 
 def print_json(value: Any) -> None:
     """Print one JSON document; what JSON has no word for becomes text."""
-    print(json.dumps(value, ensure_ascii=False, indent=2, default=_plain))
+    print(json.dumps(value, ensure_ascii=False, indent=2, default=as_plain))
 
 
 def table(*columns: str, right: Sequence[str] = ()) -> Table:
@@ -81,11 +81,12 @@ def _cell(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, (dict, list)):
-        return json.dumps(value, ensure_ascii=False, default=_plain)
+        return json.dumps(value, ensure_ascii=False, default=as_plain)
     return str(value)
 
 
-def _plain(value: Any) -> Any:
+def as_plain(value: Any) -> Any:
+    """What stands in JSON for a value that it has no word for."""
     if isinstance(value, (datetime, date)):
         return value.isoformat()
     if isinstance(value, timedelta):

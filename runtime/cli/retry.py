@@ -9,8 +9,8 @@ from typing import Any
 from perdure.cli.arguments import AsJson, LedgerPath, Since, Tags, WorkflowId, Workflows
 from perdure.cli.opening import need_ledger, need_workflows
 from perdure.cli.output import console, print_json
-from perdure.cli.run import until_idle
 from perdure.cli.several import All, Chosen, RunIds, Statuses, Version, Yes, choose, do_all
+from perdure.cli.worker import until_idle
 from perdure.client.bulk import retry_all
 from perdure.client.runtime import Runtime
 from perdure.declare.registry import Registry

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import signal
-from collections.abc import Iterator, Mapping
+import os
+import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
-from rich.live import Live
 from rich.text import Text
 
 from perdure.cli.arguments import AsJson, LedgerPath, Workflows
-from perdure.cli.opening import need_workflows
-from perdure.cli.output import STATUS_STYLES, console, print_json
+from perdure.cli.feed import Feed, Form
+from perdure.cli.opening import need_workflows, workflows_at
+from perdure.cli.output import console, print_json
+from perdure.cli.reloading import Reloader
+from perdure.cli.worker import Worker
 from perdure.client.runtime import Runtime
-from perdure.engine.batch import Batch
+from perdure.durations import duration_us
 from perdure.engine.definitions import checked_code
-from perdure.engine.engine import Engine
 from perdure.errors import DefinitionError
-from perdure.storage.ledger import ENDED, STATUSES, RunFilter
 
 UntilIdle = Annotated[
     bool, typer.Option("--until-idle", help="Stop when no run is open that the clock or a step will move.")
@@ -41,29 +41,63 @@ WalkedOn = Annotated[
     ),
 ]
 
-_LOOK_EVERY_S = 0.2
+Drain = Annotated[
+    str, typer.Option("--drain", metavar="DURATION", help="How long steps at work may finish when it is to stop.")
+]
+Watch = Annotated[
+    bool, typer.Option("--watch", help="Begin anew when the code of the workflows changes and can be used.")
+]
+Log = Annotated[
+    str, typer.Option("--log", metavar="text|json", help="Show what happens in lines for people, or one JSON each.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show only what goes wrong.")]
 
 
 def run_worker(
     ledger: LedgerPath,
     workflows: Workflows = None,
     until_idle: UntilIdle = False,
+    watch: Watch = False,
+    drain: Drain = "10s",
+    log: Log = "text",
+    quiet: Quiet = False,
     verify: Verified = "off",
     code: WalkedOn = "pinned",
     as_json: AsJson = False,
 ) -> None:
     """Work on a ledger's runs until Ctrl-C.
 
-    A worker resumes what was cut off, runs steps and fires timers. SIGTERM stops it too; steps at work get a moment to
-    finish, and what is cut off runs again at the next start.
+    A worker resumes what was cut off, runs steps and fires timers, and shows what happens. Ctrl-C or SIGTERM stop it:
+    no step begins any more, those at work may finish, and what is cut off then is named and runs again at the next
+    start. A second one stops at once.
+
+    Exits with 0; with 3 when steps were cut off after --drain; with 130 or 143 when it was told twice.
     """
+    form = _form(log)
+    duration_us(drain, "--drain")
     registry = need_workflows(workflows)
-    runtime = Runtime(ledger, workflows=registry.all(), verify=_share(verify), code=checked_code(code))
-    counts = asyncio.run(_work(runtime, ledger, until_idle))
+    runtime = Runtime(ledger, workflows=registry.all(), drain=drain, verify=_share(verify), code=checked_code(code))
+    feed = Feed(form, quiet=quiet, silent=as_json)
+    reloader = Reloader(workflows_at(workflows), registry, feed) if watch else None
+    worker = Worker(runtime, ledger, workflows_at(workflows), feed, drain, until_idle, reloader)
+    exit_code = asyncio.run(worker.work())
+    if reloader is not None and reloader.wanted and not worker.was_told_to_stop:
+        reloader.begin_anew()
     if as_json:
-        print_json({"ledger": str(ledger), "counts": counts})
-    else:
-        console().print(_counted(counts), soft_wrap=True)
+        print_json({"ledger": str(ledger), "counts": worker.counts})
+    if runtime.cut_off:  # the threads of steps that were cut off would hold the process up
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(exit_code)
+    raise typer.Exit(exit_code)
+
+
+def _form(text: str) -> Form:
+    if text == "text":
+        return "text"
+    if text == "json":
+        return "json"
+    raise DefinitionError(f"--log {text!r} is no form.", fix="give text or json")
 
 
 def _share(text: str) -> Literal["off", "always"] | float:
@@ -77,93 +111,6 @@ def _share(text: str) -> Literal["off", "always"] | float:
         raise DefinitionError(
             f"--verify {text!r} is no share of the runs.", fix='give "always", "off", or a number such as 0.01'
         ) from None
-
-
-async def _work(opened: Runtime, path: Path, stop_when_idle: bool) -> dict[str, int]:
-    stop = asyncio.Event()
-    with _stopped_by_signals(stop):
-        async with opened as runtime:
-            progress = asyncio.create_task(_show_progress(runtime, path))
-            waits: list[asyncio.Task[bool]] = [asyncio.create_task(_stopped(stop))]
-            if stop_when_idle:
-                waits.append(asyncio.create_task(until_idle(runtime)))
-            try:
-                done, _ = await asyncio.wait([*waits, progress], return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    task.result()
-            finally:
-                for task in (*waits, progress):
-                    task.cancel()
-                await asyncio.gather(*waits, progress, return_exceptions=True)
-            return await _counts(runtime)
-
-
-async def _stopped(stop: asyncio.Event) -> bool:
-    return await stop.wait()
-
-
-async def until_idle(runtime: Runtime, patience_s: float | None = None) -> bool:
-    """Wait until only the outside could move a run; False when `patience_s` passed first."""
-    loop = asyncio.get_running_loop()
-    end = None if patience_s is None else loop.time() + patience_s
-    # Resuming is asked for when the runtime opens, and asks for one batch after the other: after two answers of the
-    # engine all of them are done or stand before the next question.
-    await runtime.ask(_is_idle)
-    while True:
-        if await runtime.ask(_is_idle):
-            return True
-        if end is not None and loop.time() >= end:
-            return False
-        await asyncio.sleep(_LOOK_EVERY_S / 4)
-
-
-def _is_idle(engine: Engine, batch: Batch) -> bool:
-    if batch.entries or batch.perform or batch.follow:
-        return False
-    return not any(engine.in_flight.values()) and engine.ledger.next_due() is None
-
-
-async def _counts(runtime: Runtime) -> dict[str, int]:
-    found = await runtime.ask(lambda engine, batch: engine.ledger.count(RunFilter(limit=None)))
-    return {status: found[status] for status in STATUSES if status in found}
-
-
-async def _show_progress(runtime: Runtime, path: Path) -> None:
-    shown = console(stderr=True)
-    if not shown.is_terminal:
-        await asyncio.Event().wait()  # nobody looks; the log and the last line say what happened
-    with Live(console=shown, transient=True, auto_refresh=False) as live:
-        while True:
-            line = Text(f"{path.name}  ") + _counted(await _counts(runtime)) + Text("   Ctrl-C stops", style="dim")
-            live.update(line, refresh=True)
-            await asyncio.sleep(_LOOK_EVERY_S)
-
-
-def _counted(counts: Mapping[str, int]) -> Text:
-    if not counts:
-        return Text("no runs")
-    text = Text()
-    for status, count in counts.items():
-        text.append(f"{count:,} {status}  ", style=STATUS_STYLES.get(status, ""))
-    still_open = sum(count for status, count in counts.items() if status not in ENDED)
-    return text.append(f"({still_open:,} open)")
-
-
-@contextmanager
-def _stopped_by_signals(stop: asyncio.Event) -> Iterator[None]:
-    """Set `stop` on SIGINT and SIGTERM, so that steps at work are drained; a second one ends at once."""
-    loop = asyncio.get_running_loop()
-
-    def asked(number: int, frame: object = None) -> None:
-        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
-        loop.call_soon_threadsafe(stop.set)
-
-    before: dict[int, Any] = {number: signal.signal(number, asked) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from rich import progress as bars
 
 from perdure.cli.arguments import parse_since, parse_statuses, parse_tags
 from perdure.cli.output import console
-from perdure.cli.run import until_idle
+from perdure.cli.worker import until_idle
 from perdure.client.bulk import Progress
 from perdure.client.runtime import Runtime
 from perdure.declare.registry import Registry

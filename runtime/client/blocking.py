@@ -28,7 +28,9 @@ from perdure.replay.history_file import History
 from perdure.replay.upgrade import Upgrade
 from perdure.services.database import BlockingDatabase
 from perdure.services.kv import BlockingKv
+from perdure.services.queue import BlockingMessageQueues
 from perdure.services.services import BlockingServices
+from perdure.services.storage import BlockingStorage
 from perdure.services.workflows import BlockingWorkflows
 from perdure.storage.ledger import SqlResult
 
@@ -119,9 +121,19 @@ class BlockingRuntime:
         return self.services.kv
 
     @property
+    def queue(self) -> BlockingMessageQueues:
+        """Messages on named queues. (Queues of runs are `queues()`.)"""
+        return self.services.queue
+
+    @property
     def database(self) -> BlockingDatabase:
         """Documents in collections."""
         return self.services.database
+
+    @property
+    def storage(self) -> BlockingStorage:
+        """Blobs in buckets."""
+        return self.services.storage
 
     @property
     def workflows(self) -> BlockingWorkflows:

@@ -43,11 +43,15 @@ from perdure.errors import DefinitionError, PerdureError
 from perdure.misfit import fitting_methods
 from perdure.replay.live import LiveVerifier, share_of
 from perdure.replay.upgrade import Upgrade
+from perdure.services.backing import Backing
+from perdure.services.cell_blobs import sweep_uploads
 from perdure.services.database import Database
 from perdure.services.kv import Kv
+from perdure.services.queue import MessageQueues
 from perdure.services.outside import BackEnd, checked_back_ends, close_all
 from perdure.services.scope import OutsideScope
 from perdure.services.services import Services
+from perdure.services.storage import Storage
 from perdure.services.workflows import Workflows
 from perdure.storage.duckdb_ledger import DuckDBLedger
 from perdure.storage.encoding import encode
@@ -135,6 +139,7 @@ class Runtime:
         self._performers: ThreadedPerformers | None = None
         self._verifier: LiveVerifier | None = None
         self._services: Services | None = None
+        self._backing: Backing | None = None
         self._blocking: BlockingRuntime | None = None
         self._prepare: Callable[[Engine], None] | None = None
         self._is_drained = False
@@ -150,7 +155,7 @@ class Runtime:
 
         def make(thread: EngineThread) -> Engine:
             backing = backing_of(ledger, loop, self._clock, self.registry, thread, self._back_ends)
-            self._services = Services(OutsideScope(backing))
+            self._services, self._backing = Services(OutsideScope(backing)), backing
             self._performers = ThreadedPerformers(loop, thread.report, thread.tell, self._clock.now_us, backing)
             return Engine(
                 ledger, self.registry, self._clock, self._performers,
@@ -166,6 +171,8 @@ class Runtime:
             self._verifier = LiveVerifier(self._thread, self._verified_share)
         self._thread.start()
         try:
+            if self._backing is not None:
+                await sweep_uploads(self._backing)
             await asyncio.wrap_future(recover(self._thread))
         except BaseException:
             await self.close()  # nobody else will: `async with` calls __aexit__ only after this has returned
@@ -225,6 +232,8 @@ class Runtime:
                 await asyncio.to_thread(verifier.stop, min(_VERIFIED_AT_CLOSE_S, self._drain_us / 1_000_000))
             await asyncio.to_thread(thread.stop)
             await self._performers.close()  # after the engine, which would hand it more
+            if self._backing is not None:
+                await self._backing.close()
             for error in await close_all(self._back_ends.values()):
                 logger.error("A back end of a service could not be closed: %s", error)
             thread.engine.residents.clear()
@@ -340,9 +349,19 @@ class Runtime:
         return self.services.kv
 
     @property
+    def queue(self) -> MessageQueues:
+        """Messages on named queues. (Queues of runs are `queues()`.)"""
+        return self.services.queue
+
+    @property
     def database(self) -> Database:
         """Documents in collections."""
         return self.services.database
+
+    @property
+    def storage(self) -> Storage:
+        """Blobs in buckets."""
+        return self.services.storage
 
     @property
     def workflows(self) -> Workflows:

@@ -38,6 +38,7 @@ from perdure.engine.notes import Notes
 from perdure.engine.queues import Queues
 from perdure.engine.reactions import Reactions
 from perdure.engine.residents import RESIDENTS_MAX, Residents
+from perdure.engine.schedules import Schedules
 from perdure.engine.shown import show
 from perdure.engine.slots import Slots
 from perdure.engine.streams import Streams
@@ -88,7 +89,7 @@ class Engine:
         self.timers = DueWindow(ledger)
         self.show = show  # where lines go that bodies write; a simulation takes them into its story
         self.on_ended: Callable[[int], None] | None = None  # told of each run whose attempt is over, after the append
-        #: Told of what was appended, before anything comes of it. It is called on the engine's thread, and has to hurry.
+        #: Told of what each batch appended, once its lines are shown. On the engine's thread, so it has to hurry.
         self.on_appended: Callable[[Sequence[kinds.Entry]], None] | None = None
         self.chains = Chains(self)
         self.families = Families(self)
@@ -97,6 +98,7 @@ class Engine:
         self.notes = Notes(self)
         self.streams = Streams(self)
         self.reactions = Reactions(self)
+        self.schedules = Schedules(self)
         #: Steps at work, by run. A run with none only waits, and may be parked.
         self.in_flight: defaultdict[int, dict[str, int]] = defaultdict(dict)  # command → serial of the attempt
         self.queues = Queues(self, named_by(registry.all()) if queues is None else queues, max_concurrent_runs)
@@ -118,6 +120,7 @@ class Engine:
         collects = gc.isenabled()
         gc.disable()
         try:
+            self.schedules.begin(batch)  # first, because nothing else here has promised a time
             for message in pending:
                 self._apply(message, batch)
             due = self.timers.take(batch.now)
@@ -138,8 +141,8 @@ class Engine:
 
     def next_time(self) -> int:
         """When the next turn is due at the latest, in microseconds since 1970."""
-        next_time, wake_at = self.timers.next_time(self.clock.now_us()), self.queues.wake_at
-        return next_time if wake_at is None else min(next_time, wake_at)
+        next_time = self.timers.next_time(self.clock.now_us())
+        return min(each for each in (next_time, self.queues.wake_at, self.schedules.wake_at) if each is not None)
 
     def _watch_next_time(self, runs: Iterable[int], now: int) -> None:
         """Note when these runs are due again: the window holds no more than the next time of a run it took up."""
@@ -204,14 +207,14 @@ class Engine:
                 self.timers.add(entry.due, entry.run)
         for due, run in batch.times:
             self.timers.add(due, run)
-        if self.on_appended is not None and batch.entries:
-            self.on_appended(batch.entries)
         self._dispatch(batch)
         for facts, output in batch.outputs:
             try:
                 self.show(facts, output)
             except Exception:  # a closed pipe, or a filter in the application's log; no run is to suffer for it
                 logger.exception("A line that run %s wrote can't be shown.", facts.run_id)
+        if self.on_appended is not None:
+            self.on_appended(batch.entries)
         for run in batch.touched:
             self._notify(run)
         for run in batch.ended:
@@ -256,6 +259,7 @@ class Engine:
                 self.in_flight[said.run][said.command] = said.serial  # else nobody would want it next turn
         self.timers.forget()
         self.queues.forget()
+        self.schedules.forget()
         self.unrecorded_may_go = False
         self.unrecorded = [*(_asked_again(call) for call in batch.again), *batch.outcomes, *self.unrecorded]
         for refuse in batch.refuse:
