@@ -58,6 +58,7 @@ class Load:
     before: dict[int, RunRow | None] = field(default_factory=dict)  # the rows that the columns have of them
     definitions: dict[str, DefinitionRow] = field(default_factory=dict)  # by digest
     cells: dict[str, dict[str, Cell]] = field(default_factory=dict)  # by space and key; deleted ones too
+    cells_are_new: bool = False  # whether the columns have none of these cells
 
 
 class Absorption:
@@ -133,8 +134,9 @@ class Absorption:
 
     def _move_cells(self, load: Load) -> None:
         schema, execute = self._schema, self._cursor.execute
-        names = 'SELECT hash, space, "key" FROM temp.stage_cells'
-        execute(f'DELETE FROM {schema}.cells WHERE (hash, space, "key") IN ({names})')
+        if not load.cells_are_new:
+            names = 'SELECT hash, space, "key" FROM temp.stage_cells'
+            execute(f'DELETE FROM {schema}.cells WHERE (hash, space, "key") IN ({names})')
         # What a reader adds in memory must say that a cell of the file is gone; elsewhere a deleted one leaves nothing.
         there = "" if schema == "tail" else "WHERE body IS NOT NULL OR data IS NOT NULL"
         value = "CASE WHEN shown THEN TRY_CAST(TRY_CAST(body AS JSON) AS VARIANT) END"

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from perdure.errors import InternalError
+from perdure.storage.hashed import hashed
 
 
 class Cell(NamedTuple):
@@ -35,6 +36,11 @@ class Cell(NamedTuple):
     def is_there(self, now_us: int) -> bool:
         """Whether the cell has a value at this time."""
         return not self.is_gone and (self.expires_at is None or self.expires_at > now_us)
+
+
+def cell_hash(space: str, key: str) -> int:
+    """What a cell is found by; others may have the same."""
+    return hashed(f"{space}\0{key}")
 
 
 def refuse_unkeepable(cells: Iterable[Cell]) -> None:

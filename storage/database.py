@@ -165,7 +165,7 @@ def _mistake(error: duckdb.Error) -> LedgerError:
     return LedgerError(
         f"the query can't be run: {first}",
         where=rest.strip("\n"),
-        fix='the views are runs, steps, entries, events and definitions; "DESCRIBE steps" lists the columns of one',
+        fix='the views are runs, steps, entries, events, kv, … (docs/ledger.md); "DESCRIBE steps" lists one\'s columns',
     )
 
 

@@ -35,6 +35,7 @@ from perdure.storage.due_window import DueWindow
 from perdure.storage.entries import CREATED, DefinitionRow, Entry
 from perdure.storage.fold import fold_all
 from perdure.storage.journal import SEGMENT_BYTES, Journal
+from perdure.storage.known_hashes import KnownHashes
 from perdure.storage.ledger import QueueRow, RunFilter, RunRow, SqlResult, Waiter, is_on_queue, queue_row
 from perdure.storage.lock import OwnerLock, ReaderLock
 from perdure.storage.place import check_place
@@ -47,6 +48,8 @@ from perdure.storage.windows import WINDOW_ENTRIES, Windows
 #: A gathered size at which the absorber begins at once, and one at which batches wait for it: memory is bounded.
 _HASTE_BYTES: Final = 4 << 20
 _WAIT_BYTES: Final = 128 << 20
+#: Of more cells it is not kept in memory which there are, so that a look-up for a new one costs a query.
+_KNOWN_CELLS_MAX: Final = 4_000_000
 #: How many runs the overlays may have moved before a listing absorbs first, instead of leaving them out in SQL.
 _LEFT_OUT_MAX: Final = 1000
 #: Run numbers reserved at a time; a restart after a kill skips the rest.
@@ -130,6 +133,8 @@ class DuckDBLedger:
             if not ledger:
                 ledger = secrets.randbits(63) | 1
                 self._columns.absorption.absorb(Load(), {"ledger": str(ledger), "absorbed": "0"})
+            hashes = self._columns.cells.hashes(_KNOWN_CELLS_MAX)
+            self._recent.in_columns = None if hashes is None else KnownHashes(hashes)
             self._journal = Journal(self.journal_folder, ledger, absorbed, segment_bytes)
             records = self._journal.recover()
         for sequence, content in records:
@@ -255,6 +260,7 @@ class DuckDBLedger:
             overlay = self._recent.begin_absorption()
             if overlay is None:
                 return
+            overlay.load.cells_are_new = self._recent.is_new(overlay)
             meta = {"absorbed": str(overlay.sequence), "reserved": str(self._reserved)}
             self._columns.absorption.absorb(overlay.load, meta)
             self._recent.end_absorption()

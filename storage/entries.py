@@ -25,7 +25,8 @@ from typing import Final, NamedTuple
 # position 0; name: the workflow's id; body: the input. The body begins here unless `due` is set or it is on a queue.
 # detail: run_id, version, definition, tags, idempotency_key, parent_run_id, parent_command, timeout_at, python,
 # libraries, options (of the workflow, where they differ from the defaults); on a queue also: queue {name, key,
-# priority}; of a successor: continued_from {run_id, first_run_id}
+# priority}; of a successor: continued_from {run_id, first_run_id}; of one that a trigger started: cause {kind, …}, with
+# kind "schedule" (schedule, tick, how), "event" (type, resource, namespace, id) or "change" (service, place, key, op)
 # of a fork also: seed, forked_from {run_id, position, at, parent_run_id, tags, forked_from}
 CREATED: Final = "created"
 BEGAN: Final = "began"  # a delayed or queued run begins; detail: timeout_at, when it counts from here

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from perdure.storage.absorption import Load
 from perdure.storage.batch import Batch
-from perdure.storage.cells import Cell
+from perdure.storage.cells import Cell, cell_hash
 from perdure.storage.entries import DefinitionRow, Entry
 from perdure.storage.ledger import RunRow
 from perdure.storage.waits import KeySets, WaitIndex
@@ -76,6 +76,10 @@ class Overlay:
     def cells(self, space: str) -> dict[str, Cell]:
         """The cells of a space that these batches wrote or deleted, by key."""
         return self.load.cells.get(space, {})
+
+    def cell_hashes(self) -> list[int]:
+        """What the cells are found by that these batches wrote or deleted."""
+        return [cell_hash(space, key) for space, cells in self.load.cells.items() for key in cells]
 
     def entries(self, run: int) -> Sequence[Entry]:
         """The entries of a run that came in these batches."""

@@ -15,8 +15,9 @@ from collections.abc import Iterable
 
 from perdure.storage.batch import Batch
 from perdure.storage.cell_cache import CellCache
-from perdure.storage.cells import Cell
+from perdure.storage.cells import Cell, cell_hash
 from perdure.storage.entries import DefinitionRow
+from perdure.storage.known_hashes import KnownHashes
 from perdure.storage.ledger import ENDED, RunRow
 from perdure.storage.overlay import Overlay
 from perdure.storage.waits import KeySets
@@ -30,6 +31,7 @@ class Recent:
 
     Attributes:
         key_sets: the sets of keys that waits have named, in the columns too.
+        in_columns: which cells the columns may have, by hash; None when they were too many to be counted.
     """
 
     def __init__(self) -> None:
@@ -40,6 +42,7 @@ class Recent:
         self._hot: OrderedDict[int, RunRow] = OrderedDict()
         self._hot_numbers: dict[str, int] = {}
         self._hot_cells = CellCache()
+        self.in_columns: KnownHashes | None = None
         self._begun = 0
 
     @property
@@ -87,6 +90,8 @@ class Recent:
                 cell = None if overlay is None else overlay.cells(space).get(key)
                 if cell is not None:
                     return True, None if cell.is_gone else cell, self._begun
+            if self.in_columns is not None and cell_hash(space, key) not in self.in_columns:
+                return True, None, self._begun
             return *self._hot_cells.look_up(space, key), self._begun
 
     def cells(self, space: str) -> tuple[dict[str, Cell], int]:
@@ -127,10 +132,18 @@ class Recent:
                 self._begun += 1
             return self._absorbing
 
+    def is_new(self, overlay: Overlay) -> bool:
+        """Whether the columns have none of the cells of the overlay that is being absorbed."""
+        known = self.in_columns  # changed by none but the absorbing thread
+        return known is not None and not any(number in known for number in overlay.cell_hashes())
+
     def end_absorption(self) -> None:
         """Let go of the overlay that the columns have now, but for the rows of open runs."""
+        assert self._absorbing is not None
+        hashes = self._absorbing.cell_hashes()
         with self._lock:
-            assert self._absorbing is not None
+            if self.in_columns is not None:
+                self.in_columns.add(hashes)
             for row in self._absorbing.load.rows.values():
                 self._warm(row)
             self._hot_cells.follow(self._absorbing.load.cells)

@@ -14,7 +14,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, Final
 
-from perdure.storage.cells import Cell
+from perdure.storage.cells import Cell, cell_hash
 from perdure.storage.entries import Entry
 from perdure.storage.hashed import hashed
 from perdure.storage.ledger import Pending, RunRow
@@ -243,11 +243,6 @@ def wait_rows(row: RunRow) -> list[SqlRow]:
 #: What is loaded; `value` is made from it by DuckDB.
 LOADED_CELL_COLUMNS: Final = {name: kind for name, kind in CELL_COLUMNS.items() if name != "value"}
 CELL_SELECTION: Final = 'space, "key", version, at_us, body, shape, data, due_us, expires_us'  # as in Cell
-
-
-def cell_hash(space: str, key: str) -> int:
-    """What a cell is found by."""
-    return hashed(f"{space}\0{key}")
 
 
 def cell_row(cell: Cell) -> SqlRow:

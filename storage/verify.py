@@ -6,9 +6,10 @@ These must hold, and each finds what the others can't:
 - every run's row is what folding its entries gives, so a listing doesn't lie;
 - what look-ups go by follows from the rows and entries (derived.py);
 - what queries see as VARIANT is what the entry's body says;
-- every definition's source has the definition's digest, which the runs' first entries name.
+- every definition's source has the definition's digest, which the runs' first entries name;
+- every cell is found, once, and can be read (cell_verification.py): of cells it proves no more, since they change.
 
-All of them hold of a history that was rewritten whole, with its chain and its row. That is found only by what was
+All of this holds of a history that was rewritten whole, with its chain and its row. That is found only by what was
 written down of it before and kept elsewhere (evidence.py).
 
 This file knows what a sound ledger is. It must not change one.
@@ -23,6 +24,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from perdure.errors import InternalError
+from perdure.storage.cell_verification import CellVerification
 from perdure.storage.chain import verify_chain
 from perdure.storage.derived import Derived
 from perdure.storage.duckdb_ledger import DuckDBLedger
@@ -88,6 +90,7 @@ class Verdict:
     runs: int
     entries: int
     faults: tuple[Fault, ...]
+    cells: int = 0
 
     @property
     def ok(self) -> bool:
@@ -134,7 +137,10 @@ def verify(
                 if head.run_id not in seen
             ]
         faults += _faults_of_definitions(opened, against, export, source_digest)
-        return Verdict(runs, entries, tuple(sorted(faults, key=lambda fault: (fault.run, fault.position or 0))))
+        cells = CellVerification(opened)
+        faults += [Fault(0, "", None, message) for message in cells.faults()]
+        faults.sort(key=lambda fault: (fault.run, fault.position or 0))
+        return Verdict(runs, entries, tuple(faults), cells.cells)
 
 
 def _faults_of(row: RunRow, history: Sequence[Entry], derived: Derived, against: Evidence | None) -> Iterator[Fault]:

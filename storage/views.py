@@ -32,8 +32,18 @@ streams      one row per chunk that steps wrote
 definitions  one row per definition
     digest, workflow, version, python, source (JSON text), registered_at
 
-`value`, `arguments`, `result` and `payload` are for queries: VARIANT sorts keys and turns integers beyond 128 bits into
-doubles, and is NULL for what it can't hold. `body` is exact.
+cells        one row per cell, which changes: what services and schedules keep; expired ones until they are forgotten
+    space (such as kv/default), key, value (VARIANT: the body), version, written_at, due, expires_at, body (JSON text,
+    exact), shape, data (BLOB)
+kv           one row per value that has not expired
+    namespace, key, value (VARIANT), version, written_at, expires_at
+documents    one row per document
+    collection, id, document (VARIANT), version, written_at
+queued       one row per message that is on a queue, seen or not, and has not expired
+    queue, id, message (VARIANT), visible_at, version, written_at, expires_at
+
+`value`, `document`, `message`, `arguments`, `result` and `payload` are for queries: VARIANT sorts keys and turns
+integers beyond 128 bits into doubles, and is NULL for what it can't hold. `body` is exact.
 """
 
 from __future__ import annotations
@@ -44,6 +54,17 @@ from typing import Final
 _PENDING: Final = (
     """list_filter(CAST(CAST(r.pending AS JSON) AS JSON[]), lambda p: (p ->> 3)::INTEGER = s."position")[1]"""
 )
+
+
+def _of(prefix: str) -> str:
+    """The condition on cells of the spaces that begin so, but for those that expired by the database's clock."""
+    return f"starts_with(space, '{prefix}') AND (expires_us IS NULL OR expires_us > epoch_us(now()))"
+
+
+def _after(prefix: str) -> str:
+    """The rest of a space's name, which a user chose."""
+    return f"space[{len(prefix) + 1}:]"
+
 
 VIEWS: Final = {
     "runs": """
@@ -111,5 +132,25 @@ VIEWS: Final = {
     "definitions": """
         SELECT digest, workflow, version, python, source, make_timestamp(at_us) AS registered_at
         FROM _ledger.definitions
+    """,
+    "cells": """
+        SELECT space, "key", value, version, make_timestamp(at_us) AS written_at, make_timestamp(due_us) AS due,
+            make_timestamp(expires_us) AS expires_at, body, shape, data
+        FROM _ledger.cells
+    """,
+    "kv": f"""
+        SELECT {_after("kv/")} AS namespace, "key", value, version, make_timestamp(at_us) AS written_at,
+            make_timestamp(expires_us) AS expires_at
+        FROM _ledger.cells WHERE {_of("kv/")}
+    """,
+    "documents": f"""
+        SELECT {_after("db/")} AS collection, "key" AS id, value AS document, version,
+            make_timestamp(at_us) AS written_at
+        FROM _ledger.cells WHERE {_of("db/")}
+    """,
+    "queued": f"""
+        SELECT {_after("queue/")} AS queue, "key" AS id, value AS message, make_timestamp(due_us) AS visible_at,
+            version, make_timestamp(at_us) AS written_at, make_timestamp(expires_us) AS expires_at
+        FROM _ledger.cells WHERE {_of("queue/")}
     """,
 }

@@ -93,7 +93,8 @@ def source_digest(source: str) -> str | None:
 
 def _show(ledger: Path, verdict: Verdict) -> None:
     if verdict.ok:
-        _print(f"{ledger} is sound: {verdict.entries:,} entries of {_counted(verdict.runs, 'run')}.")
+        cells = f", {_counted(verdict.cells, 'cell')}" if verdict.cells else ""
+        _print(f"{ledger} is sound: {verdict.entries:,} entries of {_counted(verdict.runs, 'run')}{cells}.")
         return
     for fault in verdict.faults[:_SHOWN_MAX]:
         _print(str(fault), "red")
@@ -111,6 +112,7 @@ def _as_json(verdict: Verdict, exported: Evidence | None, against: Evidence | No
         "ok": verdict.ok,
         "runs": verdict.runs,
         "entries": verdict.entries,
+        "cells": verdict.cells,
         "faults": [_fault_json(fault) for fault in verdict.faults],
     }
     for name, evidence in (("exported", exported), ("against", against)):

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from perdure.storage.duckdb_ledger import DuckDBLedger
+from perdure.storage.ledger import RunFilter
 from perdure.storage.verify import verify
 
 ROUNDS = 20
@@ -27,6 +28,19 @@ def written_until_killed(path: Path, wait_s: float) -> list[tuple[int, int]]:
     assert writer.wait() == -9
     whole = said[: said.rfind(b"\n") + 1].decode().split("\n")[:-1]
     return [(int(run), int(length)) for run, length in (line.split() for line in whole)]
+
+
+def check_cells(ledger: DuckDBLedger) -> None:
+    """Of each batch, the entries and the cells are both there or both not; of any cell, its newest."""
+    rows = ledger.runs(RunFilter(limit=None))
+    assert [(cell.key, cell.body) for cell in ledger.cells("kv/lengths")] == sorted(
+        (row.run_id, str(row.length)) for row in rows
+    )
+    assert [cell.key for cell in ledger.cells("kv/marks")] == sorted(f"{row.run_id} {row.length}" for row in rows)
+    for row in rows[:50]:
+        said = ledger.cell("kv/lengths", row.run_id)
+        assert said is not None
+        assert said.version == row.length
 
 
 def test_nothing_acknowledged_is_lost_by_kill_at_any_instant(tmp_path: Path) -> None:
@@ -48,6 +62,7 @@ def test_nothing_acknowledged_is_lost_by_kill_at_any_instant(tmp_path: Path) -> 
             assert row.length >= length
             assert len(ledger.entries(run)) == row.length
             assert ledger.definition(f"d{run}") is not None
+        check_cells(ledger)
         assert ledger.next_run() > max(safe)
     finally:
         ledger.close()
