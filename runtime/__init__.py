@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from perdure.client.streams import BlockingRunStream as BlockingRunStream
     from perdure.client.streams import Chunk as Chunk
     from perdure.client.streams import RunStream as RunStream
+    from perdure.client.triggering import ScheduleStatus as ScheduleStatus
     from perdure.core.context import Context as Context
     from perdure.core.hook import Hook as Hook
     from perdure.core.state import RunState as RunState
@@ -40,6 +41,10 @@ if TYPE_CHECKING:
     from perdure.engine.current_step import CurrentStep as CurrentStep
     from perdure.engine.current_step import current_step as current_step
     from perdure.engine.queues import QueueStatus as QueueStatus
+    from perdure.engine.reactions import EventReceipt as EventReceipt
+    from perdure.errors import (
+        BlobDamaged as BlobDamaged,
+    )
     from perdure.errors import (
         BudgetExceeded as BudgetExceeded,
     )
@@ -137,6 +142,9 @@ if TYPE_CHECKING:
         StepTimeout as StepTimeout,
     )
     from perdure.errors import (
+        UnknownBlob as UnknownBlob,
+    )
+    from perdure.errors import (
         UnknownRun as UnknownRun,
     )
     from perdure.errors import (
@@ -167,13 +175,13 @@ if TYPE_CHECKING:
     from perdure.triggers.schedule import ScheduledInput as ScheduledInput
 
 _ERRORS = (
-    "BudgetExceeded", "ChildCancelled", "ChildFailed", "DefinitionError", "DeterminismWarning", "Divergence",
-    "DuplicateDocument", "DuplicateStepName", "FatalError", "HookRefused", "InternalError", "InvalidInput",
-    "LedgerCorrupt", "LedgerError",
-    "LedgerFull", "LedgerLocked", "LedgerReadOnly", "LedgerTooNew", "NeverAwaited", "NotSerializable", "PerdureError",
-    "PolicyViolation", "RetryableError", "RunCancelled", "RunFailed", "RunTimeout", "SandboxViolation",
-    "ServiceFailed", "SignalRefused", "StepFailed", "StepInterrupted", "StepTimeout", "UnknownRun", "UnknownWorkflow",
-    "ValueTooLarge", "ValueUnreadable", "WorkflowError", "WriteConflict",
+    "BlobDamaged", "BudgetExceeded", "ChildCancelled", "ChildFailed", "DefinitionError", "DeterminismWarning",
+    "Divergence", "DuplicateDocument", "DuplicateStepName", "FatalError", "HookRefused", "InternalError",
+    "InvalidInput", "LedgerCorrupt", "LedgerError", "LedgerFull", "LedgerLocked", "LedgerReadOnly", "LedgerTooNew",
+    "NeverAwaited", "NotSerializable", "PerdureError", "PolicyViolation", "RetryableError", "RunCancelled",
+    "RunFailed", "RunTimeout", "SandboxViolation", "ServiceFailed", "SignalRefused", "StepFailed",
+    "StepInterrupted", "StepTimeout", "UnknownBlob", "UnknownRun", "UnknownWorkflow", "ValueTooLarge",
+    "ValueUnreadable", "WorkflowError", "WriteConflict",
 )  # fmt: skip
 
 _HOMES = {
@@ -189,6 +197,7 @@ _HOMES = {
     "BlockingRunStream": "perdure.client.streams",
     "Chunk": "perdure.client.streams",
     "RunStream": "perdure.client.streams",
+    "ScheduleStatus": "perdure.client.triggering",
     "Context": "perdure.core.context",
     "Hook": "perdure.core.hook",
     "RunState": "perdure.core.state",
@@ -198,6 +207,7 @@ _HOMES = {
     "Queue": "perdure.declare.queues",
     "Rate": "perdure.declare.queues",
     "QueueStatus": "perdure.engine.queues",
+    "EventReceipt": "perdure.engine.reactions",
     "on_db_change": "perdure.declare.reactions",
     "on_event": "perdure.declare.reactions",
     "on_kv_change": "perdure.declare.reactions",

@@ -28,8 +28,9 @@
     │   ├── WriteConflict        SVC201   somebody else wrote what a step had read; it is tried again (a RetryableError)
     │   ├── ServiceFailed        SVC202   what stands behind a service can't be reached, or refused
     │   ├── DuplicateDocument    SVC203   a document with that `_id` is there already
-    │   ├── UnknownBlob          SVC203   the storage has no blob of that name
-    │   ├── BlobDamaged          SVC204   a blob is cut off, or not what was written
+    │   ├── MessageLost          SVC206   a message is not this receiver's any more (a RetryableError)
+    │   ├── UnknownBlob          SVC204   the storage has no blob of that name
+    │   ├── BlobDamaged          SVC205   a blob is cut off, or not what was written
     │   ├── HookRefused          HOOK201  the payload does not fit, or the token is not waiting
     │   └── Divergence           REPLAY201 the body asks for something else than the ledger has
     ├── LedgerError                       the ledger
@@ -312,10 +313,19 @@ class DuplicateDocument(WorkflowError):
     code = "SVC203"
 
 
+class MessageLost(RetryableError):
+    """A message is not this receiver's any more: its visibility timeout passed, or it was acknowledged already.
+
+    Nothing was written. Raised in a step and not caught, it has the step tried again.
+    """
+
+    code = "SVC206"
+
+
 class UnknownBlob(WorkflowError):
     """There is no blob of that name in the bucket, or none any more."""
 
-    code = "SVC203"
+    code = "SVC204"
 
 
 class BlobDamaged(WorkflowError):
@@ -324,7 +334,7 @@ class BlobDamaged(WorkflowError):
     Nothing of a blob that is cut off on its way in can be seen.
     """
 
-    code = "SVC204"
+    code = "SVC205"
 
 
 class RunFailed(WorkflowError):

@@ -16,6 +16,7 @@ from perdure.client.events import BlockingRunEvents
 from perdure.client.handle import RunHandle
 from perdure.client.status import HistoryEntry, RunStatus
 from perdure.client.streams import BlockingRunStream
+from perdure.client.triggering import BlockingTriggering
 from perdure.declare.queues import Queue, QueueChanges
 from perdure.declare.registry import Definition, Registry
 from perdure.durations import Duration
@@ -41,7 +42,7 @@ T = TypeVar("T")
 
 
 @fitting_methods
-class BlockingRuntime:
+class BlockingRuntime(BlockingTriggering):
     """A `Runtime` whose methods block; what `with Runtime(…) as runtime:` gives."""
 
     def __init__(self, runtime: Runtime) -> None:
@@ -170,9 +171,9 @@ class BlockingRuntime:
         """Make a handle on a run by its id."""
         return BlockingRunHandle(self, self._runtime.handle(run_id))
 
-    def send_event(self, type: str, payload: Any = None) -> int:
-        """Send an event, as `Runtime.send_event`."""
-        return self.wait_for(self._runtime.send_event(type, payload))
+    def trigger_schedule(self, id: str) -> BlockingRunHandle:
+        """Start a run of a schedule now, as `Runtime.trigger_schedule`."""
+        return BlockingRunHandle(self, self.wait_for(self._runtime.trigger_schedule(id)))
 
     def resume_hook(self, token: str, payload: Any = None) -> str:
         """Hand a payload to a hook, as `Runtime.resume_hook`."""

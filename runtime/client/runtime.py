@@ -23,9 +23,9 @@ from perdure.client.given import (
 from perdure.client.handle import RunHandle
 from perdure.client.starts import Starts, start_all, start_of
 from perdure.client.status import RunStatus, status_of
+from perdure.client.triggering import Triggering
 from perdure.client.upgrade import upgrade_runs
 from perdure.client.watching import idle, watch
-from perdure.core.receiving import check_event_type
 from perdure.declare.discovery import find_workflows
 from perdure.declare.queues import Queue, QueueChanges, check_limit, named_by
 from perdure.declare.registry import Definition, Registry
@@ -47,8 +47,8 @@ from perdure.services.backing import Backing
 from perdure.services.cell_blobs import sweep_uploads
 from perdure.services.database import Database
 from perdure.services.kv import Kv
-from perdure.services.queue import MessageQueues
 from perdure.services.outside import BackEnd, checked_back_ends, close_all
+from perdure.services.queue import MessageQueues
 from perdure.services.scope import OutsideScope
 from perdure.services.services import Services
 from perdure.services.storage import Storage
@@ -56,7 +56,6 @@ from perdure.services.workflows import Workflows
 from perdure.storage.duckdb_ledger import DuckDBLedger
 from perdure.storage.encoding import encode
 from perdure.storage.ledger import Ledger, RunRow, SqlResult
-from perdure.texts import checked_text
 
 if TYPE_CHECKING:
     from perdure.client.blocking import BlockingRuntime
@@ -68,7 +67,7 @@ _VERIFIED_AT_CLOSE_S = 1.0  # how long closing goes on with verifications that w
 
 
 @fitting_methods
-class Runtime:
+class Runtime(Triggering):
     """A ledger, the workflows that are known, and the engine that moves their runs.
 
     Use it as `async with Runtime("orders.duckdb", workflows=[fulfill_order]) as runtime:`, or without asyncio as
@@ -210,6 +209,7 @@ class Runtime:
         if self._is_drained:
             return
         self._is_drained = True
+        self.services.close()
         cut_off: list[CutOff] = []
         try:
             await drain(self._thread, self._drain_us, cut_off)
@@ -326,15 +326,9 @@ class Runtime:
         """Make a handle on a run by its id; whether there is one shows on first use (`UnknownRun`)."""
         return RunHandle(self, run_id)
 
-    async def send_event(self, type: str, payload: Any = None) -> int:
-        """Send an event to the runs that wait for it now; give how many it woke.
-
-        Raises:
-            NotSerializable: the payload has no lossless encoding; nobody got it.
-        """
-        check_event_type(type)
-        checked_text(type, "type")
-        return await self.ask(lambda engine, batch: engine.moves.event(type, payload, batch))
+    async def trigger_schedule(self, id: str) -> RunHandle:
+        """Start a run of a schedule now, beside its ticks, also of a paused one; `scheduled_at` is now."""
+        return RunHandle(self, await self.ask(lambda engine, batch: engine.schedules.trigger(id, batch)))
 
     @property
     def services(self) -> Services:

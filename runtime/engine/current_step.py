@@ -11,7 +11,9 @@ from perdure.core.stream import Stream, Writer, checked_namespace, writers
 from perdure.errors import WorkflowError
 from perdure.services.database import Database
 from perdure.services.kv import Kv
+from perdure.services.queue import MessageQueues
 from perdure.services.services import BlockingServices, Services, of_step
+from perdure.services.storage import Storage
 from perdure.services.workflows import Workflows
 from perdure.storage.encoding import Encoded, decode
 
@@ -72,9 +74,19 @@ class CurrentStep:
         return self._voice.services().kv
 
     @property
+    def queue(self) -> MessageQueues:
+        """Messages on named queues; what is sent and acknowledged goes with the step's result."""
+        return self._voice.services().queue
+
+    @property
     def database(self) -> Database:
         """Documents in collections; what is written is recorded with the step's result."""
         return self._voice.services().database
+
+    @property
+    def storage(self) -> Storage:
+        """Blobs in buckets; what is written is recorded with the step's result."""
+        return self._voice.services().storage
 
     @property
     def workflows(self) -> Workflows:

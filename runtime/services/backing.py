@@ -5,12 +5,14 @@ Knows the ledger's cells and the clock. Must not know any one service, nor the e
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from perdure.services.arrivals import Arrivals
 from perdure.services.claims import Claims
-from perdure.services.effects import Effects, Word
+from perdure.services.effects import Effects, Kept, Word
 from perdure.services.outside import BackEnd
 from perdure.storage.cells import Cell
 
@@ -92,9 +94,35 @@ class Backing:
     orders: Orders
     commit: Callable[[Effects], Awaitable[None]]
     outside: Mapping[str, BackEnd] = field(default_factory=dict)
+    arrivals: Arrivals = field(default_factory=Arrivals)
+    parts: dict[str, Any] = field(default_factory=dict)  # what services keep for as long as the runtime is open
+    uploads: set[str] = field(default_factory=set)  # of this process, that are not blobs yet
     _last_version: int = 0
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def stage(self, transaction: Transaction, cells: Sequence[Cell]) -> None:
+        """Have cells written ahead of the transaction that they belong to: durable when it returns, and seen by nobody.
+
+        It is for what is too large to be held in memory. Who stages sees to it that what came to nothing goes away.
+        """
+        await self.commit(Effects((), (Kept(tuple(cells)),), _nothing))
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Have something done on the loop beside everything else; on the loop. It handles its own errors."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """Wait for what was spawned."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
 
     def new_version(self) -> int:
         """A number that no write had before; on the services' loop."""
         self._last_version = max(self._last_version + 1, self.now_us())
         return self._last_version
+
+
+def _nothing() -> None:
+    """Nobody claims what is staged."""

@@ -39,6 +39,20 @@ class Change(NamedTuple):
     cell: Cell | None = None  # what the ledger keeps of it; None when another back end keeps it
 
 
+class Kept(NamedTuple):
+    """A word: cells that belong to a change and of which nobody is told, such as the chunks of a blob."""
+
+    cells: tuple[Cell, ...]
+
+    def check(self, engine: Any, batch: Any) -> None:
+        """They can always be kept."""
+
+    def do(self, engine: Any, batch: Any) -> object:
+        """Put them into the batch."""
+        batch.cells.update({(cell.space, cell.key): cell for cell in self.cells})
+        return None
+
+
 class Effects(NamedTuple):
     """All that one attempt, or one call from outside, did.
 

@@ -9,7 +9,9 @@ from typing import Final
 
 from perdure.services.database import BlockingDatabase, Database
 from perdure.services.kv import BlockingKv, Kv
+from perdure.services.queue import BlockingMessageQueues, MessageQueues
 from perdure.services.scope import Scope
+from perdure.services.storage import BlockingStorage, Storage
 from perdure.services.workflows import BlockingWorkflows, Workflows
 
 
@@ -25,6 +27,11 @@ class Services:
         return Kv(self._scope)
 
     @cached_property
+    def queue(self) -> MessageQueues:
+        """Messages on named queues."""
+        return MessageQueues(self._scope)
+
+    @cached_property
     def database(self) -> Database:
         """Documents in collections."""
         return Database(self._scope)
@@ -34,10 +41,19 @@ class Services:
         """Runs to start, events to send, signals to hand over."""
         return Workflows(self._scope)
 
+    @cached_property
+    def storage(self) -> Storage:
+        """Blobs in buckets."""
+        return Storage(self._scope)
+
     @property
     def platform(self) -> Services:
         """All of them, to be handed on as one."""
         return self
+
+    def close(self) -> None:
+        """Let nobody wait for messages any more; on the services' loop."""
+        self._scope.backing.arrivals.close()
 
     @cached_property
     def blocking(self) -> BlockingServices:
@@ -57,6 +73,11 @@ class BlockingServices:
         return BlockingKv(self._services.kv)
 
     @cached_property
+    def queue(self) -> BlockingMessageQueues:
+        """Messages on named queues."""
+        return BlockingMessageQueues(self._services.queue)
+
+    @cached_property
     def database(self) -> BlockingDatabase:
         """Documents in collections."""
         return BlockingDatabase(self._services.database)
@@ -65,6 +86,11 @@ class BlockingServices:
     def workflows(self) -> BlockingWorkflows:
         """Runs to start, events to send, signals to hand over."""
         return BlockingWorkflows(self._services.workflows)
+
+    @cached_property
+    def storage(self) -> BlockingStorage:
+        """Blobs in buckets."""
+        return BlockingStorage(self._services.storage)
 
     @property
     def platform(self) -> BlockingServices:

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from perdure.errors import WriteConflict
 from perdure.services.backing import Backing
 from perdure.services.claims import Name, over
-from perdure.services.effects import Change, Effects, Word
+from perdure.services.effects import Change, Effects, Kept, Word
 from perdure.storage.cells import Cell, listed
 from perdure.storage.encoding import Encoded
 
@@ -41,6 +41,7 @@ class Transaction:
         self._read: dict[Name, int] = {}  # versions that were seen; 0 is "not there"
         self._written: dict[Name, Cell] = {}
         self._changes: list[Change] = []
+        self._kept: dict[Name, Cell] = {}
         self._words: list[Word] = []
         self._outside: list[Callable[[], Awaitable[object]]] = []
         self._parts: dict[str, Any] = {}
@@ -51,7 +52,7 @@ class Transaction:
     @property
     def is_empty(self) -> bool:
         """Whether nothing was written."""
-        return not self._changes and not self._words and not self._outside
+        return not (self._changes or self._kept or self._words or self._outside)
 
     def cell(self, space: str, key: str) -> Cell | None:
         """Read a cell; None when it is not there."""
@@ -61,6 +62,19 @@ class Transaction:
             found = self.backing.cells.cell(space, key)
             self._read.setdefault(name, self._version(found))
         return found if found is not None and found.is_there(self.backing.now_us()) else None
+
+    def peek(self, space: str, key: str) -> Cell | None:
+        """Look at a cell without depending on it; from any thread."""
+        found = self._written.get((space, key)) or self.backing.cells.cell(space, key)
+        return found if found is not None and found.is_there(self.backing.now_us()) else None
+
+    async def spaces(self, prefix: str) -> list[str]:
+        """List the spaces that begin with `prefix` and have cells."""
+        found = set(await self.backing.loop.offload(lambda: self.backing.cells.spaces(prefix)))
+        for space in {space for space, _ in self._written if space.startswith(prefix)}:
+            has_some = await self.cells(space, limit=1)
+            found = found | {space} if has_some else found - {space}
+        return sorted(found)
 
     async def read(self, space: str, key: str) -> Cell | None:
         """Read a cell, as whoever does not know where it is kept."""
@@ -133,6 +147,15 @@ class Transaction:
             self._written[space, change.key] = cell
             self._changes.append(change._replace(cell=cell))
 
+    def keep(self, space: str, key: str, value: Encoded | None = None, *, data: bytes | None = None) -> Cell:
+        """Write a cell of which nobody is told, and which nobody else writes; without value and data it is deleted."""
+        body, shape = (None, None) if value is None else value
+        cell = Cell(space, key, self.backing.new_version(), self.backing.now_us(), body, shape, data)
+        with self._lock:
+            self._refuse_if_over()
+            self._written[space, key] = self._kept[space, key] = cell
+        return cell
+
     def changed(self, change: Change) -> None:
         """Note a write that another back end keeps."""
         with self._lock:
@@ -178,7 +201,8 @@ class Transaction:
         with self._lock:
             self._refuse_if_over()
             self._is_over = True
-        return Effects(tuple(self._changes), tuple(self._words), self._ended)
+        words = (*self._words, Kept(tuple(self._kept.values()))) if self._kept else tuple(self._words)
+        return Effects(tuple(self._changes), words, self._ended)
 
     def end(self) -> None:
         """Give up: nothing was written, and nothing more is taken."""

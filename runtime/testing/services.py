@@ -6,7 +6,7 @@ Nothing waits for a real thread here: what a step asks for is done at once, or w
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from perdure.client.orders import EngineOrders
@@ -18,6 +18,9 @@ from perdure.errors import InternalError
 from perdure.services.backing import Backing
 from perdure.services.claims import Claims
 from perdure.services.effects import Effects
+from perdure.services.transaction import Transaction
+from perdure.storage.cells import Cell
+from perdure.storage.encoding import Encoded
 from perdure.storage.ledger import Ledger
 from perdure.testing.step_loop import StepLoop
 
@@ -46,6 +49,16 @@ class SimulatedLoop:
         return read()
 
 
+class SimulatedBacking(Backing):
+    """What stands behind the services of one life; what is staged waits for the result with everything else."""
+
+    async def stage(self, transaction: Transaction, cells: Sequence[Cell]) -> None:
+        """Keep them in memory: a step's call takes no time here, and so no commit of its own."""
+        for cell in cells:
+            value = None if cell.body is None else Encoded(cell.body, cell.shape)
+            transaction.keep(cell.space, cell.key, value, data=cell.data)
+
+
 def simulated_backing(
     ledger: Ledger, loop: StepLoop, clock: Clock, registry: Registry, engine: Callable[[], Engine]
 ) -> Backing:
@@ -58,4 +71,4 @@ def simulated_backing(
         raise InternalError("a simulation has no services outside of steps.", fix="write in a step")
 
     orders = EngineOrders(registry, clock.new_run_id, ask)
-    return Backing(ledger, Claims(loop.call_soon_threadsafe), SimulatedLoop(), clock.now_us, orders, commit)
+    return SimulatedBacking(ledger, Claims(loop.call_soon_threadsafe), SimulatedLoop(), clock.now_us, orders, commit)
