@@ -211,7 +211,7 @@ class Collection:
                 checked_name(each["_id"], "_id")
 
         async def work(documents: Documents) -> list[str]:
-            made = [{"_id": documents.new_id(), **each} if "_id" not in each else each for each in new]
+            made = [each if "_id" in each else {"_id": await documents.new_id(self._name), **each} for each in new]
             texts = [encoded_document(self._name, each) for each in made]
             for each, text in zip(made, texts, strict=True):
                 if await documents.claim(self._name, each["_id"]) is not None:
@@ -242,7 +242,7 @@ class Collection:
         return await self._transact(change)
 
     async def _upsert(self, documents: Documents, wanted: Filter, document: Document) -> UpdateResult:
-        key = checked_name(document["_id"] if "_id" in document else documents.new_id(), "_id")
+        key = checked_name(document["_id"] if "_id" in document else await documents.new_id(self._name), "_id")
         if "_id" in wanted.fixed and wanted.fixed["_id"] != key:
             raise _other_id(self._name, wanted.fixed["_id"], key)
         if await documents.claim(self._name, key) is not None:

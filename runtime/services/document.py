@@ -20,18 +20,19 @@ Document: TypeAlias = dict[str, Any]
 DOCUMENT_BYTES_MAX: Final = 8 * 2**20
 
 _DIGITS: Final = "0123456789abcdefghjkmnpqrstvwxyz"
-_TIME_DIGITS: Final = 13  # 65 bits
+#: Digits of an id that say when it was made; as many say by whom.
+HALF: Final = 13
 
 
-def new_id(version: int, owner: str) -> str:
+def new_id(version: int, maker: str) -> str:
     """Make an id: 26 characters that sort by the time at which they were made.
 
     Args:
-        version: microseconds, which no id of this process had before.
-        owner: tells apart who makes ids at the same time, such as a step's idempotency key.
+        version: microseconds, which no id of this process had before: the first half.
+        maker: who makes it, such as a step's idempotency key and a number: the second half.
     """
-    digest = int.from_bytes(hashlib.blake2b(f"{version} {owner}".encode(), digest_size=9).digest())
-    return _in_digits(version, _TIME_DIGITS) + _in_digits(digest, _TIME_DIGITS)
+    digest = int.from_bytes(hashlib.blake2b(maker.encode(), digest_size=9).digest())
+    return _in_digits(version, HALF) + _in_digits(digest, HALF)
 
 
 def _in_digits(number: int, count: int) -> str:

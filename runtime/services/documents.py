@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple, Protocol, cast
 
-from perdure.services.document import new_id
-from perdure.services.drafts import Store, draft_of
+from perdure.services.document import HALF, new_id
+from perdure.services.drafts import Store, StoredCells, draft_of, store_of
 from perdure.services.effects import Change
 from perdure.services.transaction import Transaction, encoded
 from perdure.storage.encoding import Encoded
@@ -66,15 +66,24 @@ class Documents:
         self._written.add(SPACES + collection)
         self._draft.put(Change("database", collection, key, op, new, before), new, space=SPACES + collection)
 
-    def new_id(self) -> str:
-        """Make an id that sorts after those made before."""
+    async def new_id(self, collection: str) -> str:
+        """Make an id that sorts after those made before; the one that an earlier attempt of the step made and wrote."""
         self._ids_made += 1
-        return new_id(self._transaction.backing.new_version(), f"{self._transaction.idempotency_key} {self._ids_made}")
+        backing, maker = self._transaction.backing, self._transaction.idempotency_key
+        store = store_of(backing, "database")
+        if not maker and store is not None:
+            maker = store.token()  # another process may make one in the same microsecond
+        made = new_id(backing.new_version(), f"{maker} {self._ids_made}")
+        if isinstance(self._draft, StoredCells):
+            for key in await self._draft.earlier(SPACES + collection):
+                if key[HALF:] == made[HALF:]:
+                    return key
+        return made
 
     async def collections(self) -> list[str]:
         """List the collections that have documents, in order."""
         backing = self._transaction.backing
-        store = cast("DocumentStore | None", backing.outside.get("database"))
+        store = cast("DocumentStore | None", store_of(backing, "database"))
         if store is not None:
             spaces = set(await store.spaces(SPACES))
         else:

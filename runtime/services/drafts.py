@@ -165,6 +165,11 @@ class StoredCells:
         self._transaction.changed(change)
         self._written[space, change.key] = cell
 
+    async def earlier(self, space: str) -> list[str]:
+        """The keys of a space that an earlier attempt of this step wrote."""
+        await self._ask_before()
+        return [key for of, key in self._before or () if of == space]
+
     async def _write(self) -> None:
         if self._before is not None:
             return  # an earlier attempt has written it all
