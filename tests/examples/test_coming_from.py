@@ -1,7 +1,4 @@
-"""Each row of the pages "Coming from …" is run: what stands under "here" is in a program of its section, which runs.
-
-`test_pages.py` runs the programs and holds what they print against the page.
-"""
+"""Each row of the pages "Coming from …" is run: what stands under "here" is a line that its section executes."""
 
 from __future__ import annotations
 
@@ -10,51 +7,66 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from pages import ROOT, Block, blocks
+from pages import ROOT, blocks, run_page
 
 PAGES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs/coming-from").glob("*.md"))
 SECTION = re.compile(r"^## ", re.MULTILINE)
-ROW = re.compile(r"^\| (.+) \| (.+) \|$", re.MULTILINE)
+TABLE = re.compile(r"^\| [^|\n]+ \| here \|\n\|[-|]+\|\n((?:\|.+\|\n)+)", re.MULTILINE)
+ROW = re.compile(r"\| (.+) \| (.+) \|")
 CODE = re.compile(r"`([^`]+)`")
 
 
 class Row(NamedTuple):
-    """What one writes there, what one writes here, and what the section runs."""
+    """What one writes there, what one writes here, and the files and commands of the section that has to run it."""
 
     theirs: str
     ours: str
-    programs: str
+    files: list[str]
+    commands: str
 
 
 def rows(text: str) -> list[Row]:
     """Find the rows of the tables that end in a column "here"."""
     found = []
     for section in SECTION.split(text):
-        programs = "\n".join(run(list(blocks(section))))
-        for table in re.findall(r"^\| [^|\n]+ \| here \|\n\|[-|]+\|\n((?:\|.+\|\n)+)", section, re.MULTILINE):
-            cells = [ROW.fullmatch(line) for line in table.splitlines()]
-            assert all(cells), f"a row has other columns: {table}"
-            found += [Row(cell[1], cell[2], programs) for cell in cells if cell is not None]
+        files = [block.argument for block in blocks(section) if block.directive == "file"]
+        commands = "\n".join(block.text for block in blocks(section) if block.directive == "session")
+        for table in TABLE.findall(section):
+            for line in table.splitlines():
+                cells = ROW.fullmatch(line)
+                assert cells is not None, f"a row has other columns: {line}"
+                found.append(Row(cells[1], cells[2], files, commands))
     return found
 
 
-def run(found: list[Block]) -> list[str]:
-    """Pick the text that is executed: consoles, and the files that a console runs or that another file imports."""
-    typed = "\n".join(block.text for block in found if block.directive == "session")
-    files = {block.argument: block.text for block in found if block.directive == "file"}
-    imported = {
-        f"{name}.py" for text in files.values() for name in re.findall(r"^from (\w+) import", text, re.MULTILINE)
-    }
-    return [typed, *(text for name, text in files.items() if f"python {name}" in typed or name in imported)]
-
-
-def missing(row: Row) -> list[str]:
-    """Name the code of a row that its section does not run; `…` stands for anything on the line."""
+def not_run(row: Row, folder: Path, executed: set[tuple[str, int]]) -> list[str]:
+    """Name the code of a row that was not executed; `…` stands for anything on the line."""
+    ran = [line for line in row.commands.splitlines() if line.startswith("$ ")]
+    for file in row.files:
+        text = (folder / file).read_text(encoding="utf-8").splitlines()
+        ran += [line for number, line in enumerate(text, 1) if (Path(file).name, number) in executed]
     return [
         code
         for code in CODE.findall(row.ours)
-        if not re.search("[^\n]*".join(map(re.escape, code.split("…"))), row.programs)
+        if not re.search("[^\n]*".join(map(re.escape, code.split("…"))), "\n".join(ran))
     ]
+
+
+@pytest.fixture
+def executed_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Have the programs in `tmp_path / "page"` note the lines that they execute; the folder where they do."""
+    folder = tmp_path / "executed"
+    folder.mkdir()
+    (tmp_path / "page").mkdir()
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "executed"))
+    monkeypatch.setenv("EXECUTED_IN", str(tmp_path / "page"))
+    monkeypatch.setenv("EXECUTED_TO", str(folder))
+    return folder
+
+
+def noted(folder: Path) -> set[tuple[str, int]]:
+    lines = [line for file in folder.glob("*.lines") for line in file.read_text(encoding="utf-8").split()]
+    return {(name, int(number)) for name, _, number in (line.rpartition(":") for line in lines)}
 
 
 def test_there_is_a_page_for_each_system_that_we_replace() -> None:
@@ -62,12 +74,18 @@ def test_there_is_a_page_for_each_system_that_we_replace() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_what_a_row_shows_is_run(page: str) -> None:
+def test_what_a_row_shows_is_executed_and_prints_what_the_page_says(
+    page: str, tmp_path: Path, executed_to: Path
+) -> None:
+    run_page(page, tmp_path / "page")
     found = rows((ROOT / page).read_text(encoding="utf-8"))
-    assert len(found) >= 15
+    assert len(found) >= 20
+    executed = noted(executed_to)
     for row in found:
         assert CODE.search(row.ours), f"{page}: nothing of ours in the row of {row.theirs}"
-        assert missing(row) == [], f"{page}: the row of {row.theirs} shows what no program of its section has"
+        assert not_run(row, tmp_path / "page", executed) == [], (
+            f"{page}: the row of {row.theirs} shows what nobody runs"
+        )
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -76,15 +94,15 @@ def test_a_page_says_what_differs_what_is_missing_and_how_to_move(page: str) -> 
     assert headings[-3:] == ["What differs in meaning", "Not here", "Move running work over"]
 
 
-def test_a_row_without_a_program_is_noticed() -> None:
+def test_a_row_that_is_not_executed_is_noticed(tmp_path: Path) -> None:
     page = (
-        "## Time\n\n| There | here |\n|---|---|\n| `sleep(1)` | `step.sleep(…, 1)` |\n\n"
-        "<!-- file: a.py -->\n```python\nawait step.sleep('x', 1)\n```\n\n"
-        "<!-- session -->\n```console\n$ python {}.py\n```\n"
+        "## Time\n\n| There | here |\n|---|---|\n| `sleep(1)` | `step.sleep(…, 1)` and `perdure runs` |\n\n"
+        "<!-- file: a.py -->\n```python\nx = 1\n    await step.sleep('x', 1)\n```\n\n"
+        "<!-- session -->\n```console\n$ perdure runs a.duckdb\nstep.sleep('y', 1)\n```\n"
     )
-    (row,) = rows(page.format("a"))
-    assert missing(row) == []
-    (row,) = rows(page.format("b"))  # the file is there, and nobody runs it
-    assert missing(row) == ["step.sleep(…, 1)"]
-    (row,) = rows(page.format("a").replace("'x', 1", "'x', 2"))
-    assert missing(row) == ["step.sleep(…, 1)"]
+    (row,) = rows(page)
+    (block, _) = blocks(page)
+    (tmp_path / "a.py").write_text(block.text, encoding="utf-8")
+    assert not_run(row, tmp_path, {("a.py", 1), ("a.py", 2)}) == []
+    assert not_run(row, tmp_path, {("a.py", 1)}) == ["step.sleep(…, 1)"]
+    assert not_run(row._replace(commands="$ perdure list"), tmp_path, {("a.py", 2)}) == ["perdure runs"]

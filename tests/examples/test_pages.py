@@ -16,7 +16,9 @@ WITHOUT_CODE |= {"docs/reference-commands.md", "docs/reference-testing.md"}
 WITHOUT_CODE |= {"docs/living-with-code-changes.md"}  # what it shows is deployed by tests/deploys
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if "coming-from/" not in page]
+)  # test_coming_from.py runs those
 def test_a_page_does_what_it_shows(page: str, tmp_path: Path) -> None:
     executed = run_page(page, tmp_path)
     assert executed or page in WITHOUT_CODE, f"{page} shows nothing that runs"
