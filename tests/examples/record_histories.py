@@ -1,6 +1,6 @@
 """Records anew the histories that go with the examples: `python tests/examples/record_histories.py [NAME]...`.
 
-Plays each example once and keeps, of each workflow and way of ending, its first run. Needed only when a body was
+Plays each example once and keeps, of each workflow and way of ending, its longest run. Needed only when a body was
 changed so that old runs no longer replay; the difference belongs into the commit.
 """
 
@@ -45,7 +45,9 @@ def record(name: str) -> list[Path]:
 def _histories(path: Path) -> dict[str, History]:
     ledger = DuckDBLedger(path, read_only=True)
     try:
-        rows = ledger.runs(RunFilter(limit=None))  # newest first, so the first of each kind is what stays
+        rows = sorted(
+            ledger.runs(RunFilter(limit=None)), key=lambda row: row.length
+        )  # the last of a kind is what stays
         return {f"{row.workflow}-v{row.version}-{row.status}": history_of(ledger, row) for row in rows}
     finally:
         ledger.close()
@@ -53,17 +55,23 @@ def _histories(path: Path) -> dict[str, History]:
 
 def _without_place(history: History, place: Path) -> History:
     """Leave out where it was recorded: tracebacks and the definition's source have paths of this machine."""
-    prefix = f"{place}{os.sep}"
+    prefixes = [f"{folder}{os.sep}" for folder in (place, sys.prefix, sys.base_prefix)]
+
+    def elsewhere(text: str) -> str:
+        for prefix in prefixes:
+            text = text.replace(prefix, "")
+        return text
+
     sealed: list[Entry] = []
     previous = GENESIS
     for entry in history.entries:
-        texts = {name: text.replace(prefix, "") for name in ("body", "detail") if (text := getattr(entry, name))}
+        texts = {name: elsewhere(text) for name in ("body", "detail") if (text := getattr(entry, name))}
         fresh, _ = seal(previous, entry._replace(**texts))
         sealed.append(fresh)
         previous = fresh.digest
     definition = history.definition
     if definition is not None:
-        definition = definition._replace(source=definition.source.replace(prefix, ""))
+        definition = definition._replace(source=elsewhere(definition.source))
     return History(fold_all(None, sealed), tuple(sealed), definition)
 
 

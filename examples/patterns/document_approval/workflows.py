@@ -1,7 +1,7 @@
-"""Document approval: all reviewers at once, the first "no" sends the document back, and its next draft goes round again.
+"""Document approval: all reviewers at once; the first "no" sends it back, and the next draft goes round again.
 
-Every reviewer has a hook of their own, and the body waits for all of them together. One rejection decides, so the other
-hooks are closed: who still clicks an old link is told that it is over.
+Every reviewer has a hook of their own, and the body waits for all of them together. One rejection decides, so the
+other hooks are closed: who still clicks an old link is told that it is over.
 """
 
 from __future__ import annotations

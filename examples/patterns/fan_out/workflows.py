@@ -1,7 +1,7 @@
 """Fan-out and fan-in: count the words of many files at once, a step each, and add up what they found.
 
-`step.map` keeps the order of its items whatever finishes first, and at most `concurrency` of the steps are at work. What
-each found is recorded, so that a restart counts only the files that were not done.
+`step.map` keeps the order of its items whatever finishes first, and at most `concurrency` of the steps are at work.
+What each found is recorded, so that a restart counts only the files that were not done.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Onboarding: welcome, wait three days, ask for a survey, wait a week for the answer, and follow up on what it says.
 
-The link in the mail carries a hook's token. Nobody has to know the run to answer it, and an answer that does not fit the
-survey is refused to whoever sends it, while the run waits on.
+The link in the mail carries a hook's token. Nobody has to know the run to answer it, and an answer that does not fit
+the survey is refused to whoever sends it, while the run waits on.
 """
 
 from __future__ import annotations

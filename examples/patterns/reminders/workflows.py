@@ -1,7 +1,7 @@
-"""Reminders: write a week, a day and an hour before an appointment; start over when it moves, stop when it is cancelled.
+"""Reminders: a week, a day and an hour before an appointment; anew when it moves, no more when it is cancelled.
 
-Each wait ends at the next reminder's time, or when the appointment moves: both are one wait for a signal with a timeout.
-`datetime.now` in a body is the ledger's time, so what is already past is decided alike on every replay.
+Each wait ends at the next reminder's time, or when the appointment moves: one wait for a signal, with a timeout, does
+both. `datetime.now` in a body is the ledger's time, so what is already past is decided alike on every replay.
 """
 
 from __future__ import annotations

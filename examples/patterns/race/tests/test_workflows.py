@@ -2,7 +2,7 @@
 
 from workflows import Question, Quote, find_quote
 
-from perdure.testing import SlowStep, Simulation, crash_everywhere
+from perdure.testing import Simulation, SlowStep, crash_everywhere
 
 MUG = Question(sku="MUG", suppliers={"ann": 0, "bob": 0})
 ANN, BOB = Quote(supplier="ann", cents=1), Quote(supplier="bob", cents=2)
