@@ -100,6 +100,7 @@ if TYPE_CHECKING:
         LedgerTooNew as LedgerTooNew,
     )
     from perdure.errors import (
+        MessageLost as MessageLost,
         NeverAwaited as NeverAwaited,
     )
     from perdure.errors import (
@@ -166,6 +167,10 @@ if TYPE_CHECKING:
     from perdure.replay.upgrade import CodeName as CodeName
     from perdure.replay.upgrade import Upgrade as Upgrade
     from perdure.sandbox import allow as allow
+    from perdure.services.message import DeadLetter as DeadLetter
+    from perdure.services.message import Message as Message
+    from perdure.services.redis import RedisKv as RedisKv
+    from perdure.services.redis import RedisQueue as RedisQueue
     from perdure.storage.memory_ledger import MemoryLedger as MemoryLedger
     from perdure.triggers.changes import DbChange as DbChange
     from perdure.triggers.changes import KvChange as KvChange
@@ -178,7 +183,7 @@ _ERRORS = (
     "BlobDamaged", "BudgetExceeded", "ChildCancelled", "ChildFailed", "DefinitionError", "DeterminismWarning",
     "Divergence", "DuplicateDocument", "DuplicateStepName", "FatalError", "HookRefused", "InternalError",
     "InvalidInput", "LedgerCorrupt", "LedgerError", "LedgerFull", "LedgerLocked", "LedgerReadOnly", "LedgerTooNew",
-    "NeverAwaited", "NotSerializable", "PerdureError", "PolicyViolation", "RetryableError", "RunCancelled",
+    "MessageLost", "NeverAwaited", "NotSerializable", "PerdureError", "PolicyViolation", "RetryableError", "RunCancelled",
     "RunFailed", "RunTimeout", "SandboxViolation", "ServiceFailed", "SignalRefused", "StepFailed",
     "StepInterrupted", "StepTimeout", "UnknownBlob", "UnknownRun", "UnknownWorkflow", "ValueTooLarge",
     "ValueUnreadable", "WorkflowError", "WriteConflict",
@@ -219,6 +224,10 @@ _HOMES = {
     "CodeName": "perdure.replay.upgrade",
     "Upgrade": "perdure.replay.upgrade",
     "allow": "perdure.sandbox",
+    "DeadLetter": "perdure.services.message",
+    "Message": "perdure.services.message",
+    "RedisKv": "perdure.services.redis",
+    "RedisQueue": "perdure.services.redis",
     "MemoryLedger": "perdure.storage.memory_ledger",
     "DbChange": "perdure.triggers.changes",
     "KvChange": "perdure.triggers.changes",

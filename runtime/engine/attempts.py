@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
 from types import FunctionType
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
@@ -34,6 +35,16 @@ class Attempt(NamedTuple):
     def idempotency_key(self) -> str:
         """Stable across attempts, restarts of the run and of the process."""
         return f"{self.run_id}:{self.command}"
+
+    @property
+    def written_under(self) -> str:
+        """The key under which other back ends write once what it wrote.
+
+        A run's next attempt may ask for another step in the same place, whose writes are others: what was asked for is
+        in the key.
+        """
+        asked = f"{self.call.name}\0{self.call.arguments.body}\0{self.call.arguments.shape or ''}"
+        return f"{self.idempotency_key}:{blake2b(asked.encode('utf-8', 'surrogatepass'), digest_size=12).hexdigest()}"
 
     def seen_from_inside(self, now_us: int, voice: Voice) -> CurrentStep:
         """What the step may know about itself."""

@@ -206,7 +206,8 @@ class Channel:
             if self._services is None:
                 attempt = self._attempt
                 label = f"step {attempt.call.name!r} of run {attempt.run_id}"
-                self._scope = StepScope(self._backing, label, attempt.idempotency_key)
+                key = attempt.written_under if self._backing.outside else attempt.idempotency_key
+                self._scope = StepScope(self._backing, label, key)
                 self._services = Services(self._scope)
                 if self._over:  # an attempt that was abandoned, and goes on without knowing
                     self._scope.end()

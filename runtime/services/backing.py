@@ -115,6 +115,7 @@ class Backing:
 
     async def close(self) -> None:
         """Wait for what was spawned."""
+        await asyncio.sleep(0)  # what is to be spawned by what has just ended
         while self._tasks:
             await asyncio.wait(self._tasks)
 

@@ -10,7 +10,6 @@ import inspect
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from random import random
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from perdure.errors import WorkflowError, WriteConflict
@@ -184,7 +183,8 @@ class OutsideScope:
                 async with self.writing() as transaction:
                     return await work(transaction)
             except WriteConflict:
-                await asyncio.sleep(random() * min(0.1, 0.002 * 2**lost))  # so that two do not meet again
+                part = self.backing.new_version() % 1_000 / 1_000  # chance enough that two do not meet again
+                await asyncio.sleep(part * min(0.1, 0.002 * 2**lost))
         async with self.writing() as transaction:
             return await work(transaction)
 

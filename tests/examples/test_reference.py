@@ -18,7 +18,9 @@ from perdure.storage.duckdb_ledger import DuckDBLedger
 from perdure.storage.entries import KINDS
 from perdure.testing import faults, strategies
 
-REFERENCE = (ROOT / "docs/reference.md").read_text(encoding="utf-8")
+REFERENCE = "\n".join(
+    (ROOT / page).read_text(encoding="utf-8") for page in ("docs/reference.md", "docs/reference-services.md")
+)
 COMMANDS = (ROOT / "docs/reference-commands.md").read_text(encoding="utf-8")
 TESTING = (ROOT / "docs/reference-testing.md").read_text(encoding="utf-8")
 LEDGER = (ROOT / "docs/ledger.md").read_text(encoding="utf-8")
