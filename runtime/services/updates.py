@@ -142,7 +142,7 @@ def _refuse_overlaps(operations: Iterable[Operation]) -> None:
 def _change_at(container: Any, parts: Parts, change: Change) -> None:
     """Change one field, making the mappings on the way to it unless it would be taken away."""
     for depth, part in enumerate(parts[:-1]):
-        inner = _read(container, part)
+        inner = _read(container, part, change)
         if inner is MISSING:
             new = change(MISSING)
             if new is MISSING:
@@ -152,18 +152,21 @@ def _change_at(container: Any, parts: Parts, change: Change) -> None:
             _write(container, part, new)
             return
         container = inner
-    before = _read(container, parts[-1])
+    before = _read(container, parts[-1], change)
     after = change(before)
     if after is not before:
         _write(container, parts[-1], after)
 
 
-def _read(container: Any, part: str) -> Any:
+def _read(container: Any, part: str, change: Change) -> Any:
+    """A field of what a path came to. Where it can't have any, there is nothing to take away, and no room for more."""
     if isinstance(container, dict):
         return container.get(part, MISSING)
     if isinstance(container, list) and part.isdecimal():
         index = int(part)
         return container[index] if index < len(container) else MISSING
+    if change(MISSING) is MISSING:
+        return MISSING
     if isinstance(container, list):
         raise WorkflowError(f"there is a list where {part!r} was to be a field.", fix="name the index of its item")
     raise WorkflowError(
