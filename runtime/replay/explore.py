@@ -153,7 +153,7 @@ class _Explorer(Machine):
                 now = max(self._now, cause.at)
                 if cause.kind in OUTCOMES and cause.command not in self.waiting:
                     continue  # the body dropped it meanwhile
-                self._deliver(cause._replace(at=now))
+                self._deliver(cause if cause.at == now else cause._replace(at=now))
             if self._state == "running" and self._root is not None and self._root.done():
                 self._conclude(self._root)
 
@@ -197,8 +197,9 @@ class _Explorer(Machine):
         self.waiting[command] = waiting
         if match is not None:
             self._recorded.remove(match)
-            if match.outcome is not None:
-                self._answer_later(match.outcome._replace(command=command))
+            outcome = match.outcome
+            if outcome is not None:
+                self._answer_later(outcome if outcome.command == command else outcome._replace(command=command))
         return waiting
 
     def drop(self, waiting: Waiting) -> None:
