@@ -23,7 +23,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
-from perdure.errors import InternalError, LedgerCorrupt, LedgerError, LedgerReadOnly
+from perdure.errors import InternalError, LedgerCorrupt, LedgerError, LedgerFull, LedgerReadOnly
 from perdure.storage import payload
 from perdure.storage.absorber import GATHER_S, Absorber
 from perdure.storage.absorption import Load
@@ -48,6 +48,8 @@ from perdure.storage.windows import WINDOW_ENTRIES, Windows
 #: A gathered size at which the absorber begins at once, and one at which batches wait for it: memory is bounded.
 _HASTE_BYTES: Final = 4 << 20
 _WAIT_BYTES: Final = 128 << 20
+#: A record's length is kept in 32 bits, and all of it is in memory several times on its way.
+_BATCH_BYTES_MAX: Final = 1 << 30
 #: Of more cells it is not kept in memory which there are, so that a look-up for a new one costs a query.
 _KNOWN_CELLS_MAX: Final = 4_000_000
 #: How many runs the overlays may have moved before a listing absorbs first, instead of leaving them out in SQL.
@@ -220,6 +222,12 @@ class DuckDBLedger:
         content = payload.write_batch(batch, definitions, cells)
         if not content:
             return
+        if len(content) > _BATCH_BYTES_MAX:
+            raise LedgerFull(
+                f"a batch of {len(content) >> 20:,} MiB is too large.", where=str(self.path),
+                why=f"a batch is one record of the journal, of at most {_BATCH_BYTES_MAX >> 20:,} MiB",
+                fix="write less in one step; keep what is large elsewhere, and where it is in the ledger",
+            )  # fmt: skip
         if self._recent.size > _WAIT_BYTES:
             self._absorb()  # in the foreground, so that its error is this batch's
         sequence = journal.append(content)

@@ -39,8 +39,14 @@ kv           one row per value that has not expired
     namespace, key, value (VARIANT), version, written_at, expires_at
 documents    one row per document
     collection, id, document (VARIANT), version, written_at
-queued       one row per message that is on a queue, seen or not, and has not expired
-    queue, id, message (VARIANT), visible_at, version, written_at, expires_at
+blobs        one row per blob
+    bucket, name, size (bytes), content_type, metadata (JSON text), sha256, created_at, updated_at, version
+queued       one row per message on a queue, in sight or not, that has not expired
+    queue, id, message (VARIANT), visible_at, deliveries (so far), sent_at, expires_at, version
+dead_letters one row per message that a queue gave up
+    queue, id, message (VARIANT), reason, deliveries, sent_at, died_at, version
+schedules    one row per schedule that has come into force
+    id, cron, timezone, next_at, paused, last_at and last_run_id (newest tick that started a run), done_until
 
 `value`, `document`, `message`, `arguments`, `result` and `payload` are for queries: VARIANT sorts keys and turns
 integers beyond 128 bits into doubles, and is NULL for what it can't hold. `body` is exact.
@@ -54,6 +60,13 @@ from typing import Final
 _PENDING: Final = (
     """list_filter(CAST(CAST(r.pending AS JSON) AS JSON[]), lambda p: (p ->> 3)::INTEGER = s."position")[1]"""
 )
+
+
+#: What is known of a message beside its payload: JSON in the bytes of its cell.
+_FACTS: Final = """
+    TRY(decode(data) ->> '$.deliveries')::INTEGER AS deliveries,
+    make_timestamp(TRY(decode(data) ->> '$.sent_at')::BIGINT) AS sent_at
+"""
 
 
 def _of(prefix: str) -> str:
@@ -148,9 +161,28 @@ VIEWS: Final = {
             make_timestamp(at_us) AS written_at
         FROM _ledger.cells WHERE {_of("db/")}
     """,
+    "blobs": f"""
+        SELECT {_after("blob/")} AS bucket, "key" AS name, (body ->> '$.size')::BIGINT AS size,
+            body ->> '$.content_type' AS content_type, body ->> '$.metadata' AS metadata, body ->> '$.sha256' AS sha256,
+            make_timestamp((body ->> '$.created_at')::BIGINT) AS created_at,
+            make_timestamp((body ->> '$.updated_at')::BIGINT) AS updated_at, version
+        FROM _ledger.cells WHERE {_of("blob/")}
+    """,
     "queued": f"""
         SELECT {_after("queue/")} AS queue, "key" AS id, value AS message, make_timestamp(due_us) AS visible_at,
-            version, make_timestamp(at_us) AS written_at, make_timestamp(expires_us) AS expires_at
+            {_FACTS}, make_timestamp(expires_us) AS expires_at, version
         FROM _ledger.cells WHERE {_of("queue/")}
+    """,
+    "dead_letters": f"""
+        SELECT {_after("queue.dead/")} AS queue, "key" AS id, value AS message,
+            TRY(decode(data) ->> '$.reason') AS reason, {_FACTS}, make_timestamp(at_us) AS died_at, version
+        FROM _ledger.cells WHERE {_of("queue.dead/")}
+    """,
+    "schedules": f"""
+        SELECT "key" AS id, body ->> '$.cron' AS cron, body ->> '$.timezone' AS timezone,
+            make_timestamp(due_us) AS next_at, (body ->> '$.paused')::BOOLEAN AS paused,
+            make_timestamp((body ->> '$.last_tick')::BIGINT) AS last_at, body ->> '$.last_run_id' AS last_run_id,
+            make_timestamp((body ->> '$.done_until')::BIGINT) AS done_until
+        FROM _ledger.cells WHERE {_of("schedule/")}
     """,
 }

@@ -12,6 +12,7 @@ from forger import change, cheaper, entries_of, rechained, record_ledger, write_
 from perdure.cli.verify import source_digest
 from perdure.errors import LedgerCorrupt
 from perdure.storage import entries as kinds
+from perdure.storage.cells import Cell
 from perdure.storage.chain import seal
 from perdure.storage.duckdb_ledger import DuckDBLedger
 from perdure.storage.entries import Entry
@@ -261,3 +262,58 @@ def test_a_record_that_was_rewritten_with_its_checksum_is_found_at_its_entry(kil
         verify(killed)
     assert "run 3, entry 0" in caught.value.where
     assert end
+
+
+# ── cells ────────────────────────────────────────────────────────────────────────────────────────
+
+CELLS = {
+    "one is there twice": ("INSERT INTO _ledger.cells FROM _ledger.cells WHERE key = 'a'", "there 2 times"),
+    "one is renamed": ("UPDATE _ledger.cells SET key = 'c' WHERE key = 'a'", "can't be found"),
+    "one is moved to another space": ("UPDATE _ledger.cells SET space = 'kv/y' WHERE key = 'a'", "can't be found"),
+    "a body is cut off": ("UPDATE _ledger.cells SET body = '{\"n\":' WHERE key = 'a'", "its body can't be read"),
+    "a body does not fit its shape": ("UPDATE _ledger.cells SET body = '\"x\"' WHERE key = 'b'", "is no Decimal"),
+    "a class's body is cut off": (
+        """UPDATE _ledger.cells SET body = '[', shape = '{"dataclass":"m:C","fields":{}}' WHERE key = 'a'""",
+        "its body can't be read",
+    ),
+    "a body is taken out": ("UPDATE _ledger.cells SET body = NULL WHERE key = 'a'", "neither a body nor data"),
+    "queries see another value": (
+        "UPDATE _ledger.cells SET value = 7::VARIANT WHERE key = 'a'",
+        "is not what its body",
+    ),
+}
+
+
+@pytest.fixture
+def with_cells(path: Path) -> Path:
+    ledger = DuckDBLedger(path)
+    of_a_class = '{"dataclass":"a_module_that_nobody_has:C","fields":{}}'
+    ledger.append([], (), [
+        Cell("kv/x", "a", 1, 1, '{"n":1}'), Cell("kv/x", "b", 1, 1, '"1.5"', '"Decimal"'),
+        Cell("kv/x", "class", 1, 1, "{}", of_a_class), Cell("chunk/x", "a/0", 1, 1, data=b"\xff"),
+    ])  # fmt: skip
+    ledger.close()
+    return path
+
+
+def test_untouched_cells_are_sound_and_counted_and_import_nothing(with_cells: Path) -> None:
+    verdict = look(with_cells)
+    assert verdict.faults == ()
+    assert verdict.cells == 4
+
+
+@pytest.mark.parametrize("what", CELLS)
+def test_a_cell_that_can_not_be_found_or_read_is_a_fault(what: str, with_cells: Path) -> None:
+    statement, message = CELLS[what]
+    change(with_cells, statement)
+    faults = [str(fault) for fault in look(with_cells).faults]
+    assert len(faults) == 1 or what == "one is there twice", faults
+    assert message in faults[0]
+    assert faults[0].startswith("cell ")
+
+
+def test_another_value_of_a_cell_is_no_fault_because_no_chain_covers_it(with_cells: Path) -> None:
+    change(
+        with_cells, """UPDATE _ledger.cells SET body = '{"n":2}', value = '{"n":2}'::JSON::VARIANT WHERE key = 'a'"""
+    )
+    assert look(with_cells).faults == ()
