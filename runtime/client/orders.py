@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from hashlib import blake2b
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from perdure.client.given import check_id, check_name
 from perdure.client.starts import start_of
@@ -24,8 +24,12 @@ from perdure.engine.stopping import cancel, stoppable
 from perdure.errors import WriteConflict
 from perdure.services.effects import Word
 from perdure.services.transaction import Transaction
+from perdure.services.values import encoded_value
 from perdure.storage.encoding import Encoded, encode
 from perdure.texts import checked_text
+
+#: Each run that an event wakes or starts keeps the payload.
+_PAYLOAD_BYTES_MAX: Final = 4 * 1024 * 1024
 
 Ask: TypeAlias = Callable[[Callable[[Engine, Batch], Any]], Awaitable[Any]]
 
@@ -189,7 +193,15 @@ def event_of(
     namespace: str | None = None,
     event_id: str | None = None,
 ) -> EventSent:
-    """Check what the caller gave, and say what is sent."""
+    """Check what the caller gave, and say what is sent.
+
+    Raises:
+        NotSerializable: the payload has no lossless encoding. ValueTooLarge: every run that it reaches would keep it.
+    """
     check_event_type(type)
     checked_text(type, "type")
+    for what, text in (("resource", resource), ("namespace", namespace), ("event_id", event_id)):
+        check_id(what, text)
+        checked_text(text or "", what)
+    encoded_value(payload, f"the payload of event {type!r}", _PAYLOAD_BYTES_MAX, "put it in storage, and send its name")
     return EventSent(type, payload, resource, namespace, event_id)

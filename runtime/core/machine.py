@@ -335,6 +335,8 @@ class Machine(Answering):
 
     def _check_ending(self, recorded: Entry | None) -> None:
         root = self._root
+        if self._state == "waiting to begin" and recorded is not None and recorded.kind == kinds.FAILED:
+            self._state = "ended"  # its input did not fit, so that its body never ran
         if self._state == "ended":  # cancelled before it began
             return
         if root is None or not root.done():

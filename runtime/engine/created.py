@@ -39,6 +39,7 @@ class CreatedDetails:
             "timeout_at": timeout_at,
             "continued_from": wanted.continued_from,
             "queue": wanted.place,
+            "cause": wanted.cause,
         }
         given = {name: value for name, value in optional.items() if value}
         run = _inside({"run_id": run_id})

@@ -63,6 +63,7 @@ class Start:
     priority: int | None = None
     encoded: Encoded | None = None  # the validated input, where somebody has written it down already
     place: Mapping[str, Any] | None = None  # on a queue, as it is recorded; None begins at once
+    cause: Mapping[str, Any] | None = None  # the tick, event or change that starts it; None when somebody does
 
 
 class Moves:

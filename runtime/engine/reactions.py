@@ -1,17 +1,43 @@
 """Reactions: what an event or a change starts, in the very batch that has it.
 
+What can't be started with what it is given, because that does not fit its annotation, is a run that has failed: so
+nothing is lost, whoever sent it is not to blame, and a retry takes it up again once the annotation fits.
+
 Knows which definitions want what. Must not append or dispatch.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import logging
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from perdure.core.facts import Executable
+from perdure.declare.subscriptions import Subscriptions, input_of_event
 from perdure.engine.batch import Batch
+from perdure.engine.created import CreatedDetails
+from perdure.engine.moves import Start
+from perdure.errors import InvalidInput, NotSerializable, WorkflowError
 from perdure.services.effects import Change
+from perdure.storage import entries as kinds
+from perdure.storage.cells import Cell
+from perdure.storage.encoding import Encoded, decode, encode
+from perdure.storage.entries import Entry
+from perdure.storage.failures import encode_failure
+from perdure.storage.plain import parse
+from perdure.triggers.changes import DbChange, KvChange
+from perdure.triggers.event import ReceivedEvent
 
 if TYPE_CHECKING:
     from perdure.engine.engine import Engine
+
+logger = logging.getLogger("perdure")
+
+#: Where the ids of events are kept that senders gave, and for how long: whoever sends again does so sooner.
+_SEEN_SPACE: Final = "event/seen"
+_SEEN_FOR_US: Final = 30 * 86_400_000_000
+#: A kind of service, as a change names it, and as CREATED does.
+_KV: Final = "kv"
+_DATABASE: Final = "database"
 
 
 class EventSent(NamedTuple):
@@ -24,15 +50,169 @@ class EventSent(NamedTuple):
     event_id: str | None = None  # the same id again is the same event
 
 
+class EventReceipt(int):
+    """What became of an event: the number of waiting runs that it woke.
+
+    Attributes:
+        started: the ids of the runs that it started.
+        is_duplicate: whether an event of this type came before under the same `event_id`; then it did nothing.
+    """
+
+    started: tuple[str, ...]
+    is_duplicate: bool
+
+    def __new__(cls, woken: int, started: tuple[str, ...] = (), *, is_duplicate: bool = False) -> EventReceipt:
+        """Make one."""
+        receipt = super().__new__(cls, woken)
+        receipt.started = started
+        receipt.is_duplicate = is_duplicate
+        return receipt
+
+    @property
+    def woken(self) -> int:
+        """How many waiting runs it woke."""
+        return int(self)
+
+    def __str__(self) -> str:
+        return str(int(self))  # as before there was a receipt: whoever prints it means how many it woke
+
+    def __repr__(self) -> str:
+        again = ", is_duplicate=True" if self.is_duplicate else ""
+        return f"EventReceipt({int(self)}, started={self.started!r}{again})"
+
+
 class Reactions:
     """What follows from events and changes, for one engine."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self.subscriptions = Subscriptions(engine.registry)
+        self._details = CreatedDetails()
 
-    def event(self, sent: EventSent, batch: Batch) -> int:
-        """Wake the runs that wait for this event; give how many."""
-        return self._engine.moves.event(sent.type, sent.payload, batch)
+    # ── events ───────────────────────────────────────────────────────────────────────────────────
+
+    def event(self, sent: EventSent, batch: Batch) -> EventReceipt:
+        """Wake the runs that wait for this event, and start those that it triggers.
+
+        Raises:
+            NotSerializable: its payload has no lossless encoding; nothing happened.
+        """
+        encoded = encode(sent.payload)
+        if sent.event_id is not None and not self._is_new(sent.type, sent.event_id, batch):
+            return EventReceipt(0, is_duplicate=True)
+        woken = self._engine.moves.event(sent.type, sent.payload, batch)
+        if not self.subscriptions.wants_event(sent.type):
+            return EventReceipt(woken)
+        event = ReceivedEvent(*sent)
+        plain: Any = parse(encoded.body)
+        cause = {"kind": "event", "type": sent.type}
+        optional = {"resource": sent.resource, "namespace": sent.namespace, "id": sent.event_id}
+        cause.update({name: value for name, value in optional.items() if value is not None})
+        found = self.subscriptions.to_event(event, plain if isinstance(plain, dict) else {})
+        started = [
+            self.start(Start(definition, input_of_event(definition, event), cause=cause), batch) for definition in found
+        ]
+        return EventReceipt(woken, tuple(run_id for run_id in started if run_id is not None))
+
+    def _is_new(self, type: str, event_id: str, batch: Batch) -> bool:
+        """Note that an event came; False when it had come before."""
+        place = _SEEN_SPACE, f"{type}/{event_id}"
+        known = batch.cells.get(place) or self._engine.ledger.cell(*place)
+        if known is not None and known.is_there(batch.now):
+            return False
+        version = 1 if known is None else known.version + 1
+        body = encode({"type": type, "id": event_id}).body
+        batch.cells[place] = Cell(*place, version, batch.now, body, expires_at=batch.now + _SEEN_FOR_US)
+        return True
+
+    # ── changes ──────────────────────────────────────────────────────────────────────────────────
 
     def changed(self, change: Change, batch: Batch) -> None:
         """Start what wants to know of a change."""
+        wanted = self.subscriptions
+        if change.service == _KV and wanted.wants_kv:
+            found = wanted.to_kv_change(change.place, change.key, change.op)
+        elif change.service == _DATABASE and wanted.wants_db:
+            found = wanted.to_db_change(change.place, change.op)
+        else:
+            return
+        if not found:
+            return
+        try:
+            happened = _happened(change)
+        except WorkflowError as error:  # a class is gone that a value is of; what changed is written all the same
+            logger.error("What wants to know of %s of %s can't be told: %s", change.op, change.key, error)
+            return
+        cause = {"kind": "change", "service": change.service, "place": change.place, "key": change.key, "op": change.op}
+        for definition in found:
+            self.start(Start(definition, happened, cause=cause), batch)
+
+    # ── starting ─────────────────────────────────────────────────────────────────────────────────
+
+    def start(self, wanted: Start, batch: Batch) -> str | None:
+        """Start a run that nobody asked for; what can't be started is kept as a failed run. Give its id."""
+        run_id: str | None
+        try:
+            run_id = self._engine.moves.start(wanted, batch)
+        except InvalidInput as error:
+            run_id = self._failed(wanted, error, batch)
+        except WorkflowError as error:  # its id belongs to another workflow, or its queue is gone
+            logger.error("A run of %s could not be started by %s: %s", wanted.definition.id, wanted.cause, error)
+            return None
+        self._engine.families.settle(batch)
+        return run_id
+
+    def _failed(self, wanted: Start, error: InvalidInput, batch: Batch) -> str | None:
+        """Record a run that its input does not fit: it has failed before its body began."""
+        engine, definition = self._engine, wanted.definition
+        try:
+            encoded = encode(wanted.value)
+        except NotSerializable:
+            logger.error("A run of %s could not be started by %s: %s", definition.id, wanted.cause, error)
+            return None
+        run_id = wanted.run_id or engine.clock.new_run_id()
+        if run_id in batch.created or (wanted.run_id is not None and engine.ledger.run(run_id) is not None):
+            return run_id
+        number = engine.ledger.next_run()
+        created = Entry(
+            number,
+            0,
+            kinds.CREATED,
+            batch.now,
+            name=definition.id,
+            attempt=1,
+            due=batch.now,  # as of a delayed run, so that whoever replays it knows that its body never ran
+            body=encoded.body,
+            shape=encoded.shape,
+            detail=self._details.text(wanted, run_id, None, None),
+        )
+        body, shape = encode_failure(error)
+        engine.moves.define(definition, batch)
+        batch.created[run_id] = number
+        batch.lengths[number] = 2
+        batch.add(created, Entry(number, 1, kinds.FAILED, batch.now, attempt=1, body=body, shape=shape))
+        batch.ended.append(number)
+        logger.error("Run %s of %s failed before it began. %s", run_id, definition.id, error)
+        return run_id
+
+
+def fitting_input(definition: Executable, created: Entry) -> Encoded | None:
+    """The input of a run that failed before it began, validated anew; None when it is as it was recorded.
+
+    Raises:
+        InvalidInput: it does not fit yet.
+    """
+    assert created.body is not None  # every run has an input
+    encoded = definition.encode_input(decode(created.body, created.shape))
+    return None if (encoded.body, encoded.shape) == (created.body, created.shape) else encoded
+
+
+def _happened(change: Change) -> KvChange | DbChange:
+    value, previous = _value(change.value), _value(change.previous)
+    if change.service == _KV:
+        return KvChange(change.place, change.key, change.op, value, previous)  # type: ignore[arg-type]
+    return DbChange(change.place, change.op, change.key, value, previous)  # type: ignore[arg-type]
+
+
+def _value(encoded: Encoded | None) -> Any:
+    return None if encoded is None else decode(*encoded)

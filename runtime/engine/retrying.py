@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 
 from perdure.core.children import child_named
 from perdure.core.facts import Executable
+from perdure.core.history import started_with
 from perdure.engine.batch import Batch, Unsettled
+from perdure.engine.reactions import fitting_input
 from perdure.engine.residents import next_attempt
 from perdure.errors import DefinitionError, UnknownRun
 from perdure.storage import entries as kinds
@@ -85,7 +87,9 @@ def _family(engine: Engine, row: RunRow, batch: Batch) -> list[_Again]:
 
 
 def _begin(engine: Engine, again: _Again, batch: Batch) -> None:
-    machine = next_attempt(again.row, again.definition, again.history)
+    taken_anew = _input_taken_anew(engine, again, batch)
+    machine = next_attempt(again.row, again.definition, [*again.history, *taken_anew])
+    machine.length += len(taken_anew)
     detail = None
     timeout_us = again.definition.options.timeout_us
     if timeout_us is not None:
@@ -95,3 +99,19 @@ def _begin(engine: Engine, again: _Again, batch: Batch) -> None:
     engine.residents.add(machine)
     restarted = machine.entry(kinds.RESTARTED, batch.now, attempt=machine.facts.attempt, detail=detail)
     engine.feed(machine, batch, restarted)
+
+
+def _input_taken_anew(engine: Engine, again: _Again, batch: Batch) -> list[Entry]:
+    """Of a run that failed because its input did not fit: the entry with the input as it is validated now.
+
+    Raises:
+        InvalidInput: it does not fit yet.
+    """
+    if again.row.began_at is not None or again.row.status != "failed":
+        return []
+    encoded = fitting_input(again.definition, started_with(again.history))
+    if encoded is None:
+        return []
+    entry = engine.moves.bare_entry(again.row, batch, kinds.DEBOUNCED, body=encoded.body, shape=encoded.shape)
+    batch.add(entry)
+    return [entry]

@@ -25,6 +25,7 @@ logger = logging.getLogger("perdure")
 
 _BATCH_MAX = 2_000
 _PAUSE_AFTER_FAILED_APPEND_S = 1.0
+_LOOK_AT_THE_CLOCK_S = 30.0  # it may have been put back, and what was hours away be due soon
 
 
 class EngineThread:
@@ -116,6 +117,7 @@ class EngineThread:
             wait_s = 0.0
         else:
             wait_s = max(0.0, (engine.next_time() - engine.clock.now_us()) / 1_000_000)
+            wait_s = min(wait_s, _LOOK_AT_THE_CLOCK_S)
         messages: list[Message] = []
         try:
             self.is_idle = True

@@ -53,7 +53,7 @@ _EXAMPLE: Final = "write input.card.number, charge_card.result.token, *.argument
 #: Parts of an entry's detail that hold what people gave; the rest is names and numbers of Perdure's.
 _DETAIL_REWRITTEN: Final = (
     "tags", "idempotency_key", "type", "match", "token", "state", "message", "report", "forked_from",
-    "queue",
+    "queue", "cause",
 )  # fmt: skip
 #: Parts that come from the code, and hold nothing secret.
 _DETAIL_OF_CODE: Final = ("version", "definition", "python", "site", "function", "workflow")

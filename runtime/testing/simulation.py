@@ -19,6 +19,7 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Literal, TypeVar
 
+from perdure.client.orders import event_of
 from perdure.declare.discovery import find_workflows
 from perdure.declare.queues import Queue, check_limit, named, named_by
 from perdure.declare.registry import Definition, Registry
@@ -28,6 +29,7 @@ from perdure.engine.batch import Batch, Unsettled
 from perdure.engine.definitions import checked_code
 from perdure.engine.engine import Engine, Message, Request
 from perdure.engine.moves import Start
+from perdure.engine.reactions import EventReceipt
 from perdure.engine.recovery import recover
 from perdure.engine.residents import RESIDENTS_MAX
 from perdure.errors import DefinitionError, InvalidInput, LedgerFull
@@ -203,10 +205,14 @@ class Simulation:
 
         return SimulatedRun(self, self.ask(start))
 
-    def send_event(self, type: str, payload: Any = None) -> int:
-        """Send an event to the runs that wait for it now; give how many it woke. Sent again after a crash."""
+    def send_event(
+        self, type: str, payload: Any = None, *,
+        resource: str | None = None, namespace: str | None = None, event_id: str | None = None,
+    ) -> EventReceipt:  # fmt: skip
+        """Send an event as `Runtime.send_event` does. Sent again after a crash."""
         self.story.add("event", lambda: f"{type} {payload!r}")
-        return self.ask(lambda engine, batch: engine.moves.event(type, payload, batch))
+        sent = event_of(type, payload, resource=resource, namespace=namespace, event_id=event_id)
+        return self.ask(lambda engine, batch: engine.reactions.event(sent, batch))
 
     def resume_hook(self, token: str, payload: Any = None) -> str:
         """Hand a payload to the open hook that has this token; give the run_id of its run. Raises `HookRefused`."""
@@ -235,14 +241,15 @@ class Simulation:
 
         Args:
             until: stop when this much virtual time has passed, or as soon as a predicate holds; None goes on until
-                nothing can happen any more: every run has ended, or waits for the outside.
+                nothing can happen any more: every run has ended, or waits for the outside. Schedules tick only while
+                time is given, since they never end.
         """
         if callable(until):
-            while not until() and self._advance(None):
+            while not until() and self._advance(None, ticks=True):
                 pass
             return
         deadline = None if until is None else self.clock.now_us() + duration_us(until, "until")
-        while self._advance(deadline):
+        while self._advance(deadline, ticks=deadline is not None):
             pass
         if deadline is not None and self.clock.now_us() < deadline:
             self._let_pass(deadline)
@@ -398,7 +405,7 @@ class Simulation:
             if len(entries) < length or entries[length - 1].digest != digest:
                 raise LawBroken(f"run {run} lost acknowledged entries: it had {length}, and has {len(entries)}", self)
 
-    def _advance(self, deadline: int | None) -> bool:
+    def _advance(self, deadline: int | None, *, ticks: bool = False) -> bool:
         performers, engine = self._performers, self._engine
         performers.pump()
         if performers.ready:
@@ -414,6 +421,9 @@ class Simulation:
             self._take_turn([])
             return True
         times = [each for each in (self.ledger.next_due(), engine.queues.wake_at) if each is not None]
+        tick = engine.schedules.wake_at
+        if tick is not None and (ticks or tick <= now):
+            times.append(tick)
         due = min(times, default=None)
         if due is not None and due <= now:
             self._take_turn([])

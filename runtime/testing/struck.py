@@ -6,6 +6,7 @@ from concurrent.futures import Future
 
 from perdure.engine.batch import Batch
 from perdure.engine.engine import Engine, Message, Request
+from perdure.engine.reactions import EventSent
 from perdure.storage.ledger import ENDED, RunFilter
 from perdure.testing.faults import CancelRun, EventStorm
 
@@ -17,7 +18,7 @@ def asked_by(fault: EventStorm | CancelRun) -> list[Message]:
 
 def _storm(fault: EventStorm) -> list[Message]:
     def send(engine: Engine, batch: Batch) -> int:
-        return engine.moves.event(fault.type, fault.payload, batch)
+        return engine.reactions.event(EventSent(fault.type, fault.payload), batch)
 
     return [Request(send, Future()) for _ in range(fault.count)]
 

@@ -105,8 +105,8 @@ def _micros(second: int | None) -> int | None:
 def _check_name(name: object) -> None:
     if name is None:
         return
-    if not isinstance(name, str) or not 0 < len(name) <= _NAME_MAX or not name.isprintable() or "/" in name:
+    if not isinstance(name, str) or not 0 < len(name) <= _NAME_MAX or not name.isprintable() or set("/:") & set(name):
         raise DefinitionError(
             f"name={name!r} can't name a schedule.",
-            fix=f"give a printable text of 1 to {_NAME_MAX} characters without a slash",
+            fix=f"give a printable text of 1 to {_NAME_MAX} characters without slash and colon",
         )

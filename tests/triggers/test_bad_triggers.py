@@ -81,7 +81,7 @@ def test_an_unknown_zone_is_refused_with_those_that_are_near(zone: Any, says: st
         Schedule("0 3 * * *", zone)
 
 
-@pytest.mark.parametrize("bad", ["a/b", "", "x" * 101, 5, "new\nline"])
+@pytest.mark.parametrize("bad", ["a/b", "a:b", "", "x" * 101, 5, "new\nline"])
 def test_a_name_that_can_t_be_one_is_refused(bad: Any) -> None:
     with pytest.raises(DefinitionError, match="can't name a schedule"):
         Schedule("0 3 * * *", name=bad)

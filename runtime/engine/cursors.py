@@ -1,0 +1,66 @@
+"""How far a schedule has come: one cell for each, written in the batch of the runs that its ticks start.
+
+Knows cells. Must not know when a tick is due, nor what it starts.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from typing import Final
+
+from perdure.storage.cells import Cell
+from perdure.storage.ledger import Ledger
+from perdure.triggers.schedule import Schedule
+
+#: Where they are kept, by the schedule's id.
+SPACE: Final = "schedule/ticks"
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """How far one schedule has come. Times are microseconds since 1970 UTC.
+
+    Attributes:
+        cron, timezone: what it went by; another expression begins anew.
+        done_until: every tick up to here is done with.
+        paused: whether its ticks pass without a run.
+        last_tick, last_run_id: the newest tick that started a run, and that run.
+    """
+
+    cron: str
+    timezone: str
+    done_until: int
+    paused: bool = False
+    last_tick: int | None = None
+    last_run_id: str | None = None
+    version: int = 0
+
+    def moved(self, **changes: object) -> Cursor:
+        """The same, further on."""
+        return replace(self, **changes, version=self.version + 1)  # type: ignore[arg-type]
+
+
+def read_cursors(ledger: Ledger) -> dict[str, Cursor]:
+    """All cursors of a ledger, by the ids of their schedules."""
+    return {cell.key: _cursor(cell) for cell in ledger.cells(SPACE)}
+
+
+def cursor_for(schedule: Schedule, known: Cursor | None, now: int) -> Cursor:
+    """Where a schedule goes on: where it was, or from now on when it is new or goes by another expression."""
+    if known is not None and (known.cron, known.timezone) == (schedule.cron, schedule.timezone):
+        return known
+    fresh = Cursor(schedule.cron, schedule.timezone, now)
+    return fresh if known is None else replace(fresh, paused=known.paused, version=known.version + 1)
+
+
+def cell_of(id: str, cursor: Cursor, next_tick: int | None, now: int) -> Cell:
+    """What the ledger keeps of a cursor; its `due` is the next tick, for people to see."""
+    facts = asdict(cursor)
+    del facts["version"]
+    return Cell(SPACE, id, cursor.version, now, json.dumps(facts, ensure_ascii=False), due=next_tick)
+
+
+def _cursor(cell: Cell) -> Cursor:
+    facts = json.loads(cell.body or "{}")
+    return Cursor(**facts, version=cell.version)

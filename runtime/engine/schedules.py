@@ -1,0 +1,217 @@
+"""Ticks of schedules become runs: each is created in the batch that moves the schedule's cursor over its tick.
+
+The law is one run per tick. A crash can't separate a run from its tick, because both are in one batch. Nor can a clock
+that goes back: a run's id is made from its tick, so that a tick that comes again finds its run. And of two versions of
+a workflow only the newest has a schedule here (`Subscriptions`).
+
+What passed while nothing was running is found at the start, and after the clock jumped forward; the schedule says what
+becomes of it. Must not append.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+from typing import TYPE_CHECKING, Final
+
+from perdure.declare.subscriptions import Scheduled
+from perdure.declare.triggers import scheduled_input
+from perdure.durations import moment, moment_text
+from perdure.engine.batch import Batch
+from perdure.engine.cursors import Cursor, cell_of, cursor_for, read_cursors
+from perdure.engine.moves import Start
+from perdure.errors import DefinitionError
+from perdure.texts import did_you_mean
+
+if TYPE_CHECKING:
+    from perdure.engine.engine import Engine
+
+logger = logging.getLogger("perdure")
+
+#: A tick that is later than this was missed, and the schedule's `catch_up` says what becomes of it.
+MISSED_US: Final = 60_000_000
+#: Runs that one turn starts, so that others are served in between.
+_STARTED_PER_BATCH: Final = 200
+#: A clock that goes back by less is being adjusted.
+_ADJUSTED_US: Final = 1_000_000
+
+
+class Schedules:
+    """The schedules of one engine's workflows."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._all = engine.reactions.subscriptions.schedules
+        self._cursors: dict[str, Cursor] | None = None  # None: to be read
+        self._heap: list[tuple[int, str]] = []  # (next tick, id) of those that are not paused
+        self._seen = 0  # the time of the turn before
+
+    @property
+    def wake_at(self) -> int | None:
+        """When the next tick is; None when there is none, or none is to be started."""
+        return self._heap[0][0] if self._heap and not self._engine.draining else None
+
+    def begin(self, batch: Batch) -> None:
+        """Start the runs of the ticks that have come."""
+        if not self._all or self._engine.draining:
+            return
+        if batch.now < self._seen - _ADJUSTED_US:
+            self.forget()  # the clock was put back: ticks that it shows again find their runs
+        self._seen = batch.now
+        cursors = self._look(batch)
+        room = _STARTED_PER_BATCH
+        while room > 0 and self._heap and self._heap[0][0] <= batch.now:
+            _, id = heapq.heappop(self._heap)
+            room -= self._follow(self._all[id], cursors[id], batch, room)
+
+    def forget(self) -> None:
+        """Start over from the ledger, after a batch that could not be appended."""
+        self._cursors = None
+        self._heap.clear()
+
+    # ── for callers ──────────────────────────────────────────────────────────────────────────────
+
+    def find(self, id: str) -> Scheduled:
+        """Find a schedule by its id, or by its workflow's when that has no other.
+
+        Raises:
+            DefinitionError: there is none.
+        """
+        found = self._all.get(id)
+        if found is not None:
+            return found
+        of_workflow = [each for each in self._all.values() if each.definition.id == id]
+        if len(of_workflow) == 1:
+            return of_workflow[0]
+        if of_workflow:
+            ids = ", ".join(each.id for each in of_workflow)
+            raise DefinitionError(f"workflow {id!r} has {len(of_workflow)} schedules.", fix=f"name one: {ids}")
+        raise DefinitionError(
+            f"there is no schedule {id!r}.",
+            why="" if self._all else "no registered workflow has one: @workflow(trigger=Schedule(…))",
+            fix=did_you_mean(id, self._all),
+        )
+
+    def listed(self, batch: Batch) -> list[tuple[Scheduled, Cursor]]:
+        """All schedules with how far they have come, by id."""
+        cursors = self._look(batch)
+        return [(self._all[id], cursors[id]) for id in sorted(self._all)]
+
+    def pause(self, id: str, batch: Batch) -> bool:
+        """Let ticks pass without runs; False when they do already."""
+        return self._set_paused(self.find(id), True, batch)
+
+    def resume(self, id: str, batch: Batch) -> bool:
+        """Go on with the next tick; False when it was not paused. What passed meanwhile was not missed."""
+        return self._set_paused(self.find(id), False, batch)
+
+    def trigger(self, id: str, batch: Batch) -> str:
+        """Start a run now, beside the ticks; give its id."""
+        scheduled = self.find(id)
+        wanted = Start(
+            scheduled.definition,
+            scheduled_input(scheduled.definition, scheduled.schedule, batch.now),
+            cause={"kind": "schedule", "schedule": scheduled.id, "tick": batch.now, "how": "triggered"},
+        )
+        return self._engine.moves.start(wanted, batch)
+
+    def backfill(self, id: str, after: int, until: int, limit: int, batch: Batch) -> tuple[int, int | None]:
+        """Start the runs of ticks after one time and up to another that have none yet.
+
+        Args:
+            limit: of ticks that are looked at.
+
+        Returns:
+            How many were started, and the last tick that was looked at if there may be more.
+        """
+        scheduled = self.find(id)
+        ticks = scheduled.schedule.ticks_between(after, until, limit)
+        started = 0
+        for tick in ticks:
+            run_id = run_id_of(scheduled, tick)
+            if run_id not in batch.created and self._engine.ledger.run(run_id) is None:
+                started += self._start(scheduled, tick, "backfill", batch) is not None
+        return started, ticks[-1] if len(ticks) == limit else None
+
+    # ── ticks ────────────────────────────────────────────────────────────────────────────────────
+
+    def _look(self, batch: Batch) -> dict[str, Cursor]:
+        """The cursors; read once, and made for those that have none."""
+        if self._cursors is not None:
+            return self._cursors
+        known = read_cursors(self._engine.ledger)
+        self._cursors = {}
+        self._heap.clear()
+        for id, scheduled in self._all.items():
+            before = known.get(id)
+            cursor = self._cursors[id] = cursor_for(scheduled.schedule, before, batch.now)
+            if cursor is not before:
+                self._keep(scheduled, cursor, batch)
+            self._await(scheduled, cursor, batch.now)
+        return self._cursors
+
+    def _follow(self, scheduled: Scheduled, cursor: Cursor, batch: Batch, room: int) -> int:
+        """Do what is to be done for the ticks of one schedule that have come; give how many runs that started."""
+        schedule, done = scheduled.schedule, min(cursor.done_until, batch.now)
+        ticks: list[int] = []
+        if schedule.catch_up != "all":
+            newest = schedule.last_between(done, batch.now - MISSED_US)
+            if newest is not None:
+                logger.info(
+                    "Ticks of schedule %s were missed, the last at %s; catch_up is %r.",
+                    scheduled.id, moment_text(newest), schedule.catch_up,
+                )  # fmt: skip
+                done = newest
+                ticks = [newest] if schedule.catch_up == "last" else []
+        ticks += schedule.ticks_between(done, batch.now, max(1, room - len(ticks)))
+        last_run_id, last_tick = cursor.last_run_id, cursor.last_tick
+        for tick in ticks:
+            run_id = self._start(scheduled, tick, "tick", batch)
+            if run_id is not None:
+                last_run_id, last_tick = run_id, tick
+        cursor = cursor.moved(done_until=max([done, *ticks]), last_tick=last_tick, last_run_id=last_run_id)
+        self._set(scheduled, cursor, batch)
+        self._await(scheduled, cursor, batch.now)
+        return len(ticks)
+
+    def _start(self, scheduled: Scheduled, tick: int, how: str, batch: Batch) -> str | None:
+        cause = {"kind": "schedule", "schedule": scheduled.id, "tick": tick, "how": how}
+        value = scheduled_input(scheduled.definition, scheduled.schedule, tick)
+        wanted = Start(scheduled.definition, value, run_id=run_id_of(scheduled, tick), cause=cause)
+        return self._engine.reactions.start(wanted, batch)
+
+    def _await(self, scheduled: Scheduled, cursor: Cursor, now: int) -> None:
+        """Note the next tick."""
+        tick = self._next(scheduled, cursor, now)
+        if tick is not None:
+            heapq.heappush(self._heap, (tick, scheduled.id))
+
+    def _next(self, scheduled: Scheduled, cursor: Cursor, now: int) -> int | None:
+        # A cursor in the future is from before the clock was put back.
+        return None if cursor.paused else scheduled.schedule.next_after(min(cursor.done_until, now))
+
+    def _set_paused(self, scheduled: Scheduled, paused: bool, batch: Batch) -> bool:
+        cursor = self._look(batch)[scheduled.id]
+        if cursor.paused == paused:
+            return False
+        done = cursor.done_until if paused else batch.now
+        cursor = cursor.moved(paused=paused, done_until=done)
+        self._set(scheduled, cursor, batch)
+        self._heap = [each for each in self._heap if each[1] != scheduled.id]
+        heapq.heapify(self._heap)
+        self._await(scheduled, cursor, batch.now)
+        return True
+
+    def _set(self, scheduled: Scheduled, cursor: Cursor, batch: Batch) -> None:
+        assert self._cursors is not None  # whoever moves one has looked
+        self._cursors[scheduled.id] = cursor
+        self._keep(scheduled, cursor, batch)
+
+    def _keep(self, scheduled: Scheduled, cursor: Cursor, batch: Batch) -> None:
+        cell = cell_of(scheduled.id, cursor, self._next(scheduled, cursor, batch.now), batch.now)
+        batch.cells[cell.space, cell.key] = cell
+
+
+def run_id_of(scheduled: Scheduled, tick: int) -> str:
+    """The id of a tick's run: always the same one."""
+    return f"{scheduled.definition.id}:{scheduled.schedule.name}:{moment(tick):%Y%m%dT%H%M%SZ}"
