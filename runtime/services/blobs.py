@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import IO, TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
-from perdure.errors import WorkflowError
+from perdure.errors import BlobDamaged, UnknownBlob, WorkflowError
 from perdure.texts import checked_text
 
 if TYPE_CHECKING:
@@ -145,6 +145,33 @@ def checked_head(content_type: str | None, metadata: Mapping[str, str] | None, s
     if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size < 0):
         raise WorkflowError(f"size={size!r} is no number of bytes.", fix="give the whole size, or leave it out")
     return Head(content_type, texts, size)
+
+
+def check_size(head: Head, size: int, name: str, label: str) -> None:
+    """Refuse a blob of which not all has come, or too much."""
+    if head.size is not None and head.size != size:
+        raise BlobDamaged(
+            f"blob {name!r} is cut off: {size:,} bytes came, and size= announced {head.size:,}.",
+            where=label,
+            fix="nothing of it was written: give all of it, or leave size= out",
+        )
+
+
+def unknown(bucket: str, name: str) -> UnknownBlob:
+    """The error of a name that nobody has written."""
+    return UnknownBlob(
+        f"there is no blob {name!r} in bucket {bucket!r}.", fix="compare it with what storage.list() gives"
+    )
+
+
+def damaged(info: BlobInfo, why: str) -> BlobDamaged:
+    """The error of bytes that are not those that were written."""
+    return BlobDamaged(
+        f"blob {info.name!r} of bucket {info.bucket!r} is damaged.",
+        where=f"{info.size:,} bytes of {info.updated_at.isoformat()}",
+        why=why,
+        fix="what was read of it is not to be used: write it again, or go back to a copy of the ledger",
+    )
 
 
 def is_lazy(source: object) -> bool:

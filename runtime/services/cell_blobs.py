@@ -19,9 +19,9 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Final, cast
 
-from perdure.errors import BlobDamaged, PerdureError, UnknownBlob
+from perdure.errors import PerdureError, UnknownBlob
 from perdure.services.backing import Backing
-from perdure.services.blobs import CHUNK_BYTES, BlobInfo, Head
+from perdure.services.blobs import CHUNK_BYTES, BlobInfo, Head, check_size, damaged, unknown
 from perdure.services.effects import Change
 from perdure.services.transaction import Transaction, encoded
 from perdure.storage.cells import Cell
@@ -145,12 +145,7 @@ class CellUpload:
     async def finish(self, head: Head) -> BlobInfo:
         """Give it its name, in the transaction."""
         transaction, bucket, name = self._transaction, self._bucket, self._name
-        if head.size is not None and head.size != self._size:
-            raise BlobDamaged(
-                f"blob {name!r} is cut off: {self._size:,} bytes came, and size= announced {head.size:,}.",
-                where=transaction.label,
-                fix="nothing of it was written: give all of it, or leave size= out",
-            )
+        check_size(head, self._size, name, transaction.label)
         before = await transaction.claim(_BLOB + bucket, name)
         now = self._backing.now_us()
         manifest: dict[str, Any] = {
@@ -215,23 +210,6 @@ def _new_id(backing: Backing, bucket: str) -> str:
         upload = f"{backing.new_version():016x}"
         if backing.cells.cell(_CHUNK + bucket, _chunk_key(upload, 0)) is None:
             return upload
-
-
-def unknown(bucket: str, name: str) -> UnknownBlob:
-    """The error of a name that nobody has written."""
-    return UnknownBlob(
-        f"there is no blob {name!r} in bucket {bucket!r}.", fix="compare it with what storage.list() gives"
-    )
-
-
-def damaged(info: BlobInfo, why: str) -> BlobDamaged:
-    """The error of bytes that are not those that were written."""
-    return BlobDamaged(
-        f"blob {info.name!r} of bucket {info.bucket!r} is damaged.",
-        where=f"{info.size:,} bytes of {info.updated_at.isoformat()}",
-        why=why,
-        fix="what was read of it is not to be used: write it again, or go back to a copy of the ledger",
-    )
 
 
 def _chunk_key(upload: str, index: int) -> str:

@@ -21,8 +21,9 @@ from perdure.services.blobs import (
     is_lazy,
     pieces,
     pieces_here,
+    unknown,
 )
-from perdure.services.cell_blobs import CellBlobs, unknown
+from perdure.services.cell_blobs import CellBlobs
 from perdure.services.operation import Blocking, blocking, operation
 from perdure.services.scope import Scope
 from perdure.services.transaction import Transaction
