@@ -11,8 +11,8 @@ import difflib
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.abc import Traversable
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import PurePosixPath
 from typing import Final
 
@@ -132,8 +132,9 @@ class Example:
 
     @property
     def summary(self) -> str:
-        """The first line of it."""
-        return self.docstring.partition("\n")[0]
+        """The first line of it, without the title that it begins with."""
+        line = self.docstring.partition("\n")[0]
+        return line.partition(": ")[2] or line
 
     def files(self) -> dict[str, str]:
         """Its own files: paths below the project's folder, and their texts."""

@@ -74,6 +74,18 @@ def test_every_folder_of_the_examples_is_one_of_them() -> None:
     assert folders == set(NAMES)
 
 
+def test_every_file_of_the_examples_is_in_the_wheel() -> None:
+    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    shipped = {
+        path
+        for each in patterns["tool"]["setuptools"]["package-data"]["perdure.templates"]
+        for path in PATTERNS.glob(each)
+    }
+    for example in find_examples():
+        folder = PATTERNS / example.folder.name
+        assert {folder / file for file in example.files()} <= shipped
+
+
 def test_a_project_has_a_name_that_packages_may_have_and_all_modules(folder: Path) -> None:
     for name in NAMES:
         target = folder / name
