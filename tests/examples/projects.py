@@ -18,7 +18,14 @@ METHOD: Final = "forkserver" if "forkserver" in multiprocessing.get_all_start_me
 TIMEOUT_S: Final = 100
 _PROCESSES = multiprocessing.get_context(METHOD)
 _PROCESSES.set_forkserver_preload(
-    ["perdure.client.runtime", "perdure.cli.main", "perdure.testing", "pytest", "sqlite3"]
+    [
+        "perdure.client.runtime",
+        "perdure.cli.main",
+        "perdure.testing.pytest_plugin",
+        "perdure.testing.collected",
+        "perdure.testing.everywhere",
+    ]
+    + ["hypothesis.strategies", "hypothesis.internal.observability", "pytest", "sqlite3"]
 )
 
 
