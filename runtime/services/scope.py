@@ -10,6 +10,7 @@ import inspect
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import CodeType
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from perdure.errors import WorkflowError, WriteConflict
@@ -51,7 +52,8 @@ class Begun(NamedTuple):
     """An operation that was asked for; `is_awaited_here` says that nothing happens before it is awaited."""
 
     work: Coroutine[Any, Any, Any]
-    where: str
+    code: CodeType  # of who asked, and in which line
+    line: int
     is_awaited_here: bool
 
 
@@ -76,8 +78,7 @@ class StepScope:
         frame = sys._getframe(_OUR_CALLS)
         answer = self.backing.loop.run(work)
         if inspect.isawaitable(answer):
-            where = f"{frame.f_code.co_filename}:{frame.f_lineno}"
-            self._begun[id(work)] = Begun(work, where, answer is work)
+            self._begun[id(work)] = Begun(work, frame.f_code, frame.f_lineno, answer is work)
             if len(self._begun) > self._sweep_at:
                 self._begun = {id(each.work): each for each in self._forgotten()}
                 self._sweep_at = 2 * len(self._begun) + _SWEEP_AT
@@ -101,8 +102,13 @@ class StepScope:
 
     async def write(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         """Write in the attempt's transaction. A conflict has the whole step tried again, for it read more than this."""
-        async with self.writing() as transaction:
-            return await work(transaction)
+        self._at_work += 1  # as `writing`, without a context manager: this is on the way of every write
+        try:
+            if self._is_over:
+                raise over(self._label)
+            return await work(self.transaction)
+        finally:
+            self._at_work -= 1
 
     @property
     def is_concluded(self) -> bool:
@@ -125,7 +131,7 @@ class StepScope:
             name = getattr(forgotten[0].work, "__qualname__", "an operation")
             raise WorkflowError(
                 f"{self._label} called {name} and did not await it, so nothing was done.",
-                where="\n".join(each.where for each in forgotten),
+                where="\n".join(f"{each.code.co_filename}:{each.line}" for each in forgotten),
                 fix=f"write await before it. (In a plain def, {name} just does it.)",
             )
         if self._at_work:
