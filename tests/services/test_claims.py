@@ -215,8 +215,9 @@ def test_claims_of_a_loop_that_is_closed_are_ended_in_peace() -> None:
     async def test(claims: Claims) -> Owner:
         first, second = claims.owner("first"), claims.owner("second")
         await claims.take(first, A)
-        asyncio.create_task(claims.take(second, A))
+        waits = asyncio.create_task(claims.take(second, A))
         await settle()
+        assert not waits.done()
         claims._waiting += 1  # as if it were waiting still, which its cancellation ends
         return first
 
