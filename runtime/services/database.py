@@ -49,6 +49,14 @@ class UpdateResult(NamedTuple):
     inserted: bool = False
 
 
+class _Planned(NamedTuple):
+    """A write that is about to happen."""
+
+    key: str
+    new: Encoded | None
+    before: Encoded | None
+
+
 class Collection:
     """The documents of one collection.
 
@@ -111,16 +119,19 @@ class Collection:
         wanted, change = read_filter(filter), read_update(update)
 
         async def work(documents: Documents) -> UpdateResult:
-            matched = modified = 0
+            planned: list[_Planned] = []
+            matched = 0
 
             def update_it(key: str, document: Document, before: Encoded) -> bool:
-                nonlocal matched, modified
+                nonlocal matched
                 change.apply(document)
                 matched += 1
-                modified += self._write(documents, key, document, before)
+                planned.extend(self._planned(key, document, before))
                 return True
 
             await self._claim_each(documents, wanted, update_it)
+            self._write(documents, planned)
+            modified = len(planned)
             return UpdateResult(matched, modified)
 
         return await self._transact(work)
@@ -213,11 +224,13 @@ class Collection:
         async def work(documents: Documents) -> list[str]:
             made = [each if "_id" in each else {"_id": await documents.new_id(self._name), **each} for each in new]
             texts = [encoded_document(self._name, each) for each in made]
-            for each, text in zip(made, texts, strict=True):
-                if await documents.claim(self._name, each["_id"]) is not None:
-                    raise self._taken(each["_id"])
-                documents.write(self._name, each["_id"], text, None)
-            return [each["_id"] for each in made]
+            planned: dict[str, _Planned] = {}
+            for key, text in zip([each["_id"] for each in made], texts, strict=True):
+                if key in planned or await documents.claim(self._name, key) is not None:
+                    raise self._taken(key)
+                planned[key] = _Planned(key, text, None)
+            self._write(documents, planned.values())
+            return list(planned)
 
         return await self._transact(work)
 
@@ -231,7 +244,9 @@ class Collection:
 
             def change_it(key: str, document: Document, before: Encoded) -> bool:
                 nonlocal result
-                result = UpdateResult(1, self._write(documents, key, work(document, False), before), key)
+                planned = self._planned(key, work(document, False), before)
+                self._write(documents, planned)
+                result = UpdateResult(1, len(planned), key)
                 return False
 
             await self._claim_each(documents, wanted, change_it)
@@ -247,31 +262,32 @@ class Collection:
             raise _other_id(self._name, wanted.fixed["_id"], key)
         if await documents.claim(self._name, key) is not None:
             raise self._taken(key)
-        documents.write(self._name, key, encoded_document(self._name, {**document, "_id": key}), None)
+        self._write(documents, [_Planned(key, encoded_document(self._name, {**document, "_id": key}), None)])
         return UpdateResult(0, 0, key, True)
 
-    def _write(self, documents: Documents, key: str, document: Document, before: Encoded) -> int:
-        """Write a claimed document if it is another than before; give 1 then."""
+    def _planned(self, key: str, document: Document, before: Encoded) -> list[_Planned]:
+        """Plan to write a claimed document, if it is another than before."""
         if document.get("_id") != key:
             raise _other_id(self._name, key, document.get("_id"))
         after = encoded_document(self._name, document)
-        if after == before:
-            return 0
-        documents.write(self._name, key, after, before)
-        return 1
+        return [] if after == before else [_Planned(key, after, before)]
+
+    def _write(self, documents: Documents, planned: Iterable[_Planned]) -> None:
+        """Write, once nothing can go wrong any more: a step may catch the error of an operation, and go on."""
+        for each in planned:
+            documents.write(self._name, each.key, each.new, each.before)
 
     async def _delete(self, wanted: Filter, limit: int | None) -> int:
         async def work(documents: Documents) -> int:
-            deleted = 0
+            planned: list[_Planned] = []
 
             def delete_it(key: str, document: Document, before: Encoded) -> bool:
-                nonlocal deleted
-                documents.write(self._name, key, None, before)
-                deleted += 1
-                return deleted != limit
+                planned.append(_Planned(key, None, before))
+                return len(planned) != limit
 
             await self._claim_each(documents, wanted, delete_it)
-            return deleted
+            self._write(documents, planned)
+            return len(planned)
 
         return await self._transact(work)
 
