@@ -18,10 +18,14 @@ _GATHERED_MAX: Final = 65_536
 
 
 class KnownHashes:
-    """A set of signed 64-bit numbers that only grows."""
+    """A set of signed 64-bit numbers that only grows.
+
+    Args:
+        hashes: the first ones, in order.
+    """
 
     def __init__(self, hashes: Iterable[int] = ()) -> None:
-        self._sorted = array("q", sorted(set(hashes)))
+        self._sorted = array("q", hashes)
         self._gathered: set[int] = set()
 
     def __contains__(self, number: int) -> bool:
