@@ -44,7 +44,7 @@ class PostgresPool:
         try:
             self._conninfo = self._psycopg.conninfo.make_conninfo(url, **_OPTIONS)
             parts = self._psycopg.conninfo.conninfo_to_dict(url)
-        except (self._psycopg.Error, TypeError) as error:
+        except (self._psycopg.Error, AttributeError) as error:  # the latter for what is no text
             raise DefinitionError(
                 f"{_shown(url)} is no URL of a PostgreSQL.",
                 why=str(error).strip(),
