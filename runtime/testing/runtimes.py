@@ -119,8 +119,8 @@ class RuntimeClock:
             rows = await runtime.ask(lambda engine, batch: engine.ledger.due(target, _PAGE))
             # Only what lies ahead: whatever was due and could not be handled must not hold up time.
             times += [due for due, _ in rows if due > now][:1]
-            wake_at = await runtime.ask(lambda engine, batch: engine.queues.wake_at)
-            times += [wake_at] if wake_at is not None and now < wake_at <= target else []
+            wakes = await runtime.ask(lambda engine, batch: (engine.queues.wake_at, engine.schedules.wake_at))
+            times += [wake_at for wake_at in wakes if wake_at is not None and now < wake_at <= target]
         return min(times, default=None)
 
     async def _settled(self) -> None:

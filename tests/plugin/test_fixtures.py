@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from perdure import DefinitionError, PerdureError, RunTimeout
-from perdure.strict import RetryPolicy, current_step, step, workflow
+from perdure.strict import RetryPolicy, Schedule, ScheduledInput, current_step, step, workflow
 from perdure.testing import RuntimeClock, RuntimeFactory, SimulatedClock
 from perdure.testing import runtimes as runtimes_module
 
@@ -49,6 +49,12 @@ async def patient(input: None, step) -> int:
 @workflow(id="short-order")
 async def short_order(input: str, step) -> object:
     return await step.wait_for_event("paid", type="paid", match={"id": input}, timeout="1h")
+
+
+@workflow(id="daily", trigger=Schedule("0 3 * * *"))
+async def daily(input: ScheduledInput, step) -> list:
+    await step.sleep("1s")
+    return [input["scheduled_at"], datetime.now(UTC)]
 
 
 async def test_an_advance_handles_each_thing_at_its_own_time(perdure_runtime, perdure_clock) -> None:
@@ -116,6 +122,15 @@ async def test_a_timeout_and_an_event_each_come_in_their_time(perdure_runtime, p
         assert await runtime.send_event("paid", {"id": "a"}) == 1
         await perdure_clock.advance("1m")
         assert (await paid.result(), await unpaid.result()) == ({"id": "a"}, None)
+
+
+async def test_an_advance_stops_at_every_tick_of_a_schedule(perdure_runtime, perdure_clock) -> None:
+    first = perdure_clock.now.replace(hour=3)
+    async with perdure_runtime(daily) as runtime:
+        await perdure_clock.advance("3d")
+        ticks = [await runtime.handle(run.run_id).result() for run in reversed(await runtime.runs())]
+        days = [first + timedelta(days=day) for day in range(3)]
+        assert ticks == [[day, day + timedelta(seconds=1)] for day in days]
 
 
 async def test_two_runtimes_share_the_time(perdure_runtime, perdure_clock) -> None:
