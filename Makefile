@@ -52,6 +52,7 @@ bench: $(BIN)/python
 	$(BIN)/python benchmarks/run.py
 	cd benchmarks && ../$(BIN)/python replay.py
 	cd benchmarks && ../$(BIN)/python queues.py
+	cd benchmarks && ../$(BIN)/python cells.py
 
 clean:
 	rm -rf $(VENV) build dist perdure.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

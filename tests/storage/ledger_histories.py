@@ -176,8 +176,9 @@ class Moves:
             detail = {"offset": row.streams.get(name, [0])[0]}
         elif kind == kinds.UPGRADED:
             detail = {"definition": "d2", "version": self.pick(["1", "2"])}
+        command = "" if kind == kinds.UPGRADED else self.pick(steps)
         return self._entry(
-            run, position, kind, command=self.pick(steps), name=name, body=self._draw(bodies),
+            run, position, kind, command=command, name=name, body=self._draw(bodies),
             detail=json.dumps(detail) if detail else None,
         )  # fmt: skip
 
