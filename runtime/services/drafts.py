@@ -197,6 +197,11 @@ class StoredCells:
             self._asked_before = True
 
     def _own(self, name: Name, found: Cell | None) -> Cell | None:
-        """Own writes come first, also one that another operation of the step made while the store was asked."""
-        cell = self._written.get(name, found)
-        return cell if cell is not None and cell.is_there(self._transaction.backing.now_us()) else None
+        """Own writes come first, also one that another operation of the step made while the store was asked.
+
+        Whether one of theirs has expired is told by our clock; of all others the store knows.
+        """
+        own = self._written.get(name)
+        if own is None:
+            return found
+        return own if own.is_there(self._transaction.backing.now_us()) else None
