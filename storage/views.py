@@ -29,6 +29,9 @@ emitted      one row per event that a run emitted
 streams      one row per chunk that steps wrote
     run_id, workflow, namespace, offset (0, 1, 2, … within run and namespace), chunk (VARIANT), command, attempt (of
     the step that wrote it), written_at, run, position
+triggered    one row per run that a schedule, an event or a change started
+    run_id, workflow, version, status, error, kind (schedule, event or change), source (the schedule's id, the event's
+    type, or what changed), tick (of a schedule), cause (JSON text: all of it), input (VARIANT), started_at, run
 definitions  one row per definition
     digest, workflow, version, python, source (JSON text), registered_at
 
@@ -141,6 +144,17 @@ VIEWS: Final = {
             e.value AS chunk, e.command, e.attempt, make_timestamp(e.at_us) AS written_at, e.run, e."position"
         FROM (FROM _ledger.entries WHERE kind = 'stream_written') AS e
         JOIN _ledger.runs AS r ON r.run = e.run
+    """,
+    "triggered": """
+        SELECT r.run_id, r.workflow, r.version, r.status, r.error, e.detail ->> '$.cause.kind' AS kind,
+            coalesce(e.detail ->> '$.cause.schedule', e.detail ->> '$.cause.type',
+                concat_ws(' ', e.detail ->> '$.cause.service', e.detail ->> '$.cause.op',
+                    concat(e.detail ->> '$.cause.place', '/', e.detail ->> '$.cause.key'))) AS source,
+            make_timestamp((e.detail ->> '$.cause.tick')::BIGINT) AS tick, e.detail ->> '$.cause' AS cause,
+            e.value AS input, make_timestamp(e.at_us) AS started_at, e.run
+        FROM (FROM _ledger.entries WHERE kind = 'created' AND contains(detail, '"cause"')) AS e
+        JOIN _ledger.runs AS r ON r.run = e.run
+        WHERE e.detail ->> '$.cause.kind' IS NOT NULL
     """,
     "definitions": """
         SELECT digest, workflow, version, python, source, make_timestamp(at_us) AS registered_at

@@ -21,6 +21,7 @@ from perdure.cli.replay_check import HELP_END, check_ledger
 from perdure.cli.retry import retry_run
 from perdure.cli.run import run_worker
 from perdure.cli.runs import list_runs
+from perdure.cli.schedules import app as schedules
 from perdure.cli.send import send_event
 from perdure.cli.show import show_run
 from perdure.cli.signal import signal_run
@@ -47,6 +48,7 @@ _COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
     ("runs", list_runs, examples(
         "perdure runs orders.duckdb --status failed --since 7d",
         "perdure runs orders.duckdb --workflow fulfill-order --tag tenant=42 --json",
+        "perdure runs orders.duckdb --dead",
     )),
     ("show", show_run, examples(
         "perdure show orders.duckdb order-1", "perdure show orders.duckdb order-1 --at 7",
@@ -73,6 +75,7 @@ _COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
     ("queues", list_queues, examples("perdure queues orders.duckdb", "perdure queues orders.duckdb --json")),
     ("send", send_event, examples(
         """perdure send orders.duckdb payment.completed -w orders.py --payload '{"order_id": "o1"}'""",
+        """perdure send orders.duckdb order.paid -w orders.py --resource shop-7 --event-id e1 -p '{"id": 1}'""",
     )),
     ("signal", signal_run, examples(
         """perdure signal orders.duckdb order-1 approved -w orders.py --payload '{"by": "ann"}'""",
@@ -118,6 +121,7 @@ app = typer.Typer(
 for _name, _function, _end in _COMMANDS:
     app.command(_name, cls=Command, epilog=_end)(_function)
 app.add_typer(history, name="history")
+app.add_typer(schedules, name="schedules")
 
 
 @app.callback()

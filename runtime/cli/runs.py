@@ -16,15 +16,21 @@ from perdure.cli.arguments import (
     parse_statuses,
     parse_tags,
 )
+from perdure.cli.dead import list_dead
 from perdure.cli.opening import reading
 from perdure.cli.output import cells, console, moment_text, print_json, print_table, status_text, table
 from perdure.client.status import RunStatus, status_of
+from perdure.errors import DefinitionError
 from perdure.storage.ledger import RunFilter
 
 Statuses = Annotated[
     list[str] | None, typer.Option("--status", metavar="STATUS", help="Only runs of this status; may be repeated.")
 ]
 Limit = Annotated[int, typer.Option("--limit", metavar="N", min=0, help="At most this many; 0 is all of them.")]
+Dead = Annotated[
+    bool,
+    typer.Option("--dead", help="Dead letters: failed runs that a schedule, an event or a change had started."),
+]
 
 
 def list_runs(
@@ -34,9 +40,17 @@ def list_runs(
     tag: Tags = None,
     since: Since = None,
     limit: Limit = 50,
+    dead: Dead = False,
     as_json: AsJson = False,
 ) -> None:
     """List the runs of a ledger, newest first."""
+    if dead:
+        if workflow or status or tag:
+            raise DefinitionError(
+                "--dead goes with no other filter than --since.", fix="leave out --workflow, --status and --tag"
+            )
+        list_dead(ledger, parse_since(since), limit or None, as_json=as_json)
+        return
     wanted = RunFilter(
         workflow=workflow,
         statuses=parse_statuses(status),

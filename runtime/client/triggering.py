@@ -22,6 +22,7 @@ from perdure.engine.reactions import EventReceipt
 from perdure.errors import DefinitionError
 from perdure.misfit import fitting_methods
 from perdure.triggers.schedule import CatchUp, Schedule
+from perdure.triggers.zones import zone
 
 if TYPE_CHECKING:
     from perdure.client.runtime import Runtime
@@ -62,6 +63,10 @@ class ScheduleStatus:
         """List the ticks that come after `seen_at`, also of a paused schedule, which lets them pass."""
         schedule = Schedule(self.cron, self.timezone)
         return [moment(tick) for tick in schedule.ticks_between(moment_us(self.seen_at), 2**62, count)]
+
+    def local(self, tick: datetime) -> str:
+        """A tick as the clocks of the schedule's zone show it."""
+        return tick.astimezone(zone(self.timezone)).strftime("%a %Y-%m-%d %H:%M:%S %z")
 
     def as_json(self) -> dict[str, Any]:
         """The same as plain JSON data; times as ISO 8601."""
@@ -195,10 +200,11 @@ class BlockingTriggering:
 
 
 def _listed(engine: Engine, batch: Batch) -> list[ScheduleStatus]:
-    return [_status(scheduled, cursor, batch.now) for scheduled, cursor in engine.schedules.listed(batch)]
+    return [status_of_schedule(scheduled, cursor, batch.now) for scheduled, cursor in engine.schedules.listed(batch)]
 
 
-def _status(scheduled: Scheduled, cursor: Cursor, now: int) -> ScheduleStatus:
+def status_of_schedule(scheduled: Scheduled, cursor: Cursor, now: int) -> ScheduleStatus:
+    """Say how far a schedule has come."""
     definition, schedule = scheduled
     next_at = None if cursor.paused else schedule.next_after(min(cursor.done_until, now))
     return ScheduleStatus(

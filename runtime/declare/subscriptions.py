@@ -13,6 +13,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from perdure.declare.reactions import Reaction
 from perdure.declare.registry import Definition, Registry
+from perdure.errors import DefinitionError
+from perdure.texts import did_you_mean
 from perdure.triggers.changes import DbChanges, KvChanges
 from perdure.triggers.event import Event, ReceivedEvent
 from perdure.triggers.schedule import Schedule
@@ -89,6 +91,28 @@ class Subscriptions:
         """What a change of a document starts, likewise."""
         wanted = _both(self._db, collection)
         return _distinct(definition for filter, definition in wanted if filter.matches(collection, op))
+
+
+def found_schedule(schedules: Mapping[str, Scheduled], id: str) -> Scheduled:
+    """Find a schedule by its id, or by its workflow's when that has no other.
+
+    Raises:
+        DefinitionError: there is none.
+    """
+    found = schedules.get(id)
+    if found is not None:
+        return found
+    of_workflow = [each for each in schedules.values() if each.definition.id == id]
+    if len(of_workflow) == 1:
+        return of_workflow[0]
+    if of_workflow:
+        ids = ", ".join(each.id for each in of_workflow)
+        raise DefinitionError(f"workflow {id!r} has {len(of_workflow)} schedules.", fix=f"name one: {ids}")
+    raise DefinitionError(
+        f"there is no schedule {id!r}.",
+        why="" if schedules else "no registered workflow has one: @workflow(trigger=Schedule(…))",
+        fix=did_you_mean(id, schedules),
+    )
 
 
 def input_of_event(definition: Definition, event: ReceivedEvent) -> object:

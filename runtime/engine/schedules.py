@@ -14,14 +14,12 @@ import heapq
 import logging
 from typing import TYPE_CHECKING, Final
 
-from perdure.declare.subscriptions import Scheduled
+from perdure.declare.subscriptions import Scheduled, found_schedule
 from perdure.declare.triggers import scheduled_input
 from perdure.durations import moment, moment_text
 from perdure.engine.batch import Batch
 from perdure.engine.cursors import Cursor, cell_of, cursor_for, read_cursors
 from perdure.engine.moves import Start
-from perdure.errors import DefinitionError
-from perdure.texts import did_you_mean
 
 if TYPE_CHECKING:
     from perdure.engine.engine import Engine
@@ -45,15 +43,16 @@ class Schedules:
         self._cursors: dict[str, Cursor] | None = None  # None: to be read
         self._heap: list[tuple[int, str]] = []  # (next tick, id) of those that are not paused
         self._seen = 0  # the time of the turn before
+        self.held = False  # True lets ticks wait for another process: this one only wants to change something
 
     @property
     def wake_at(self) -> int | None:
         """When the next tick is; None when there is none, or none is to be started."""
-        return self._heap[0][0] if self._heap and not self._engine.draining else None
+        return self._heap[0][0] if self._heap and not self._engine.draining and not self.held else None
 
     def begin(self, batch: Batch) -> None:
         """Start the runs of the ticks that have come."""
-        if not self._all or self._engine.draining:
+        if not self._all or self._engine.draining or self.held:
             return
         if batch.now < self._seen - _ADJUSTED_US:
             self.forget()  # the clock was put back: ticks that it shows again find their runs
@@ -77,20 +76,7 @@ class Schedules:
         Raises:
             DefinitionError: there is none.
         """
-        found = self._all.get(id)
-        if found is not None:
-            return found
-        of_workflow = [each for each in self._all.values() if each.definition.id == id]
-        if len(of_workflow) == 1:
-            return of_workflow[0]
-        if of_workflow:
-            ids = ", ".join(each.id for each in of_workflow)
-            raise DefinitionError(f"workflow {id!r} has {len(of_workflow)} schedules.", fix=f"name one: {ids}")
-        raise DefinitionError(
-            f"there is no schedule {id!r}.",
-            why="" if self._all else "no registered workflow has one: @workflow(trigger=Schedule(…))",
-            fix=did_you_mean(id, self._all),
-        )
+        return found_schedule(self._all, id)
 
     def listed(self, batch: Batch) -> list[tuple[Scheduled, Cursor]]:
         """All schedules with how far they have come, by id."""

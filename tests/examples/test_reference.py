@@ -89,7 +89,7 @@ def test_every_kind_of_entry_is_in_the_page_on_the_ledger() -> None:
     assert {kind for kind in KINDS if f"`{kind}`" not in LEDGER} == set()
 
 
-@pytest.mark.parametrize("view", ["runs", "steps", "entries", "events", "verdicts", "definitions"])
+@pytest.mark.parametrize("view", ["runs", "steps", "entries", "events", "verdicts", "definitions", "triggered"])
 def test_every_column_of_a_view_is_in_the_page_on_the_ledger(view: str, tmp_path: Path) -> None:
     ledger = DuckDBLedger(tmp_path / "empty.duckdb")
     try:

@@ -1,0 +1,183 @@
+"""`perdure schedules`: the schedules of workflows, and how far a ledger has come with them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from perdure.cli.arguments import AsJson, LedgerPath, Workflows
+from perdure.cli.command import Command, examples
+from perdure.cli.opening import need_ledger, need_workflows, reading
+from perdure.cli.output import cells, console, moment_text, print_json, print_table, table
+from perdure.client.runtime import Runtime
+from perdure.client.triggering import ScheduleStatus, status_of_schedule
+from perdure.declare.registry import Registry
+from perdure.declare.subscriptions import Subscriptions, found_schedule
+from perdure.engine.clock import SystemClock
+from perdure.engine.cursors import cursor_for, read_cursors
+from perdure.engine.engine import Engine
+
+T = TypeVar("T")
+
+ScheduleId = Annotated[
+    str, typer.Argument(metavar="SCHEDULE", help="Its id, or its workflow's when that has one schedule.")
+]
+OneSchedule = Annotated[str | None, typer.Argument(metavar="[SCHEDULE]", help="Only this one.", show_default=False)]
+Count = Annotated[int, typer.Option("--count", "-n", metavar="N", min=1, help="How many ticks.")]
+From = Annotated[str, typer.Option("--from", metavar="WHEN", help="An ISO-8601 time with an offset.")]
+To = Annotated[str | None, typer.Option("--to", metavar="WHEN", help="Likewise; now by default.")]
+
+
+def list_schedules(ledger: LedgerPath, workflows: Workflows = None, as_json: AsJson = False) -> None:
+    """List the schedules of the workflows, and how far the ledger has come with them."""
+    found = _statuses(ledger, need_workflows(workflows))
+    if as_json:
+        print_json([each.as_json() for each in found])
+        return
+    if not found:
+        console().print("No workflow has a schedule: @workflow(trigger=Schedule(…)).", soft_wrap=True)
+        return
+    shown = table("schedule", "cron", "timezone", "catch up", "next", "last", "last run")
+    for each in found:
+        following = "paused" if each.paused else moment_text(each.next_at)
+        times = [following, moment_text(each.last_at), each.last_run_id or ""]
+        shown.add_row(*cells([each.id, each.cron, each.timezone, each.catch_up, *times]))
+    print_table(shown)
+
+
+def list_ticks(
+    ledger: LedgerPath,
+    schedule: OneSchedule = None,
+    workflows: Workflows = None,
+    count: Count = 5,
+    as_json: AsJson = False,
+) -> None:
+    """List the ticks that come next, in UTC and as the schedule's zone shows them."""
+    registry = need_workflows(workflows)
+    wanted = None if schedule is None else found_schedule(Subscriptions(registry).schedules, schedule).id
+    ticks = [
+        (each, tick)
+        for each in _statuses(ledger, registry)
+        if wanted in (None, each.id)
+        for tick in each.next_ticks(count)
+    ]
+    ticks.sort(key=lambda pair: pair[1])
+    if as_json:
+        print_json(
+            [{"schedule": each.id, "at": tick.isoformat(), "paused": each.paused} for each, tick in ticks[:count]]
+        )
+        return
+    shown = table("at", "there", "schedule")
+    for each, tick in ticks:
+        name = f"{each.id}, paused" if each.paused else each.id
+        shown.add_row(*cells([moment_text(tick), each.local(tick), name]))
+    print_table(shown)
+
+
+def pause_schedule(
+    ledger: LedgerPath, schedule: ScheduleId, workflows: Workflows = None, as_json: AsJson = False
+) -> None:
+    """Let the ticks of a schedule pass without runs, until it is resumed."""
+    changed = _do(ledger, workflows, lambda runtime: runtime.pause_schedule(schedule))
+    _tell({"schedule": schedule, "paused": True, "changed": changed}, as_json, "is paused", "was paused already")
+
+
+def resume_schedule(
+    ledger: LedgerPath, schedule: ScheduleId, workflows: Workflows = None, as_json: AsJson = False
+) -> None:
+    """Have a paused schedule go on with its next tick."""
+    changed = _do(ledger, workflows, lambda runtime: runtime.resume_schedule(schedule))
+    _tell({"schedule": schedule, "paused": False, "changed": changed}, as_json, "goes on", "was not paused")
+
+
+def trigger_schedule(
+    ledger: LedgerPath, schedule: ScheduleId, workflows: Workflows = None, as_json: AsJson = False
+) -> None:
+    """Start a run of a schedule now, beside its ticks; a worker (perdure run) takes it on."""
+
+    async def trigger(runtime: Runtime) -> str:
+        return (await runtime.trigger_schedule(schedule)).run_id
+
+    run_id = _do(ledger, workflows, trigger)
+    if as_json:
+        print_json({"schedule": schedule, "run_id": run_id})
+    else:
+        console().print(f"Started run {run_id}.", soft_wrap=True)
+
+
+def backfill_schedule(
+    ledger: LedgerPath,
+    schedule: ScheduleId,
+    start: From,
+    end: To = None,
+    workflows: Workflows = None,
+    as_json: AsJson = False,
+) -> None:
+    """Start a run for every tick of a range that has none; a worker (perdure run) takes them on."""
+    until = end or datetime.fromtimestamp(SystemClock().now_us() // 1_000_000, UTC).isoformat()
+    started = _do(ledger, workflows, lambda runtime: runtime.backfill_schedule(schedule, start, until))
+    if as_json:
+        print_json({"schedule": schedule, "started": started})
+    else:
+        console().print(f"Started {started:,} run{'' if started == 1 else 's'}.", soft_wrap=True)
+
+
+def _statuses(ledger: Path, registry: Registry) -> list[ScheduleStatus]:
+    """How far each schedule has come, as a stopped ledger says; one that it does not know begins now."""
+    now = SystemClock().now_us()
+    with reading(ledger) as opened:
+        cursors = read_cursors(opened)
+    found = Subscriptions(registry).schedules
+    return [
+        status_of_schedule(found[id], cursor_for(found[id].schedule, cursors.get(id), now), now) for id in sorted(found)
+    ]
+
+
+def _do(ledger: Path, workflows: str | None, work: Callable[[Runtime], Awaitable[T]]) -> T:
+    need_ledger(ledger)
+    registry = need_workflows(workflows)
+
+    async def inside() -> T:
+        runtime = Runtime(ledger, workflows=registry.all())
+        runtime.prepare(_hold)  # what was missed is the worker's to catch up with
+        async with runtime:
+            return await work(runtime)
+
+    return asyncio.run(inside())
+
+
+def _hold(engine: Engine) -> None:
+    engine.schedules.held = True
+
+
+def _tell(facts: dict[str, Any], as_json: bool, done: str, was_so: str) -> None:
+    if as_json:
+        print_json(facts)
+    else:
+        console().print(f"Schedule {facts['schedule']} {done if facts['changed'] else was_so}.", soft_wrap=True)
+
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Schedules: list them, pause, resume and trigger them, and make up for what was missed.",
+    epilog=examples("perdure schedules list orders.duckdb"),
+)
+_COMMANDS = (
+    ("list", list_schedules, "perdure schedules list orders.duckdb --workflows jobs.py"),
+    ("next", list_ticks, "perdure schedules next orders.duckdb nightly -w jobs.py --count 10"),
+    ("pause", pause_schedule, "perdure schedules pause orders.duckdb nightly -w jobs.py"),
+    ("resume", resume_schedule, "perdure schedules resume orders.duckdb nightly -w jobs.py"),
+    ("trigger", trigger_schedule, "perdure schedules trigger orders.duckdb nightly -w jobs.py"),
+    ("backfill", backfill_schedule,
+     "perdure schedules backfill orders.duckdb nightly -w jobs.py --from 2030-01-01T00:00:00Z"),
+)  # fmt: skip
+for _name, _function, _example in _COMMANDS:
+    app.command(_name, cls=Command, epilog=examples(_example))(_function)
