@@ -161,7 +161,7 @@ class Feed:
     @contextlib.contextmanager
     def _taking_the_log(self) -> Iterator[None]:
         """Take the records of `logging`, unless the user's modules have said where they go."""
-        root, ours = logging.getLogger(), logging.getLogger("perdure")
+        root, ours = logging.getLogger(), logging.getLogger("perdure.run")  # what bodies write
         if root.handlers and self.form == "text":
             yield
             return

@@ -48,13 +48,16 @@ class Reloader:
         source: where the workflows are, as the user said.
         registry: the workflows as they are now.
         feed: where to say what changed.
+        everything: watch all modules of the current folder, because those that failed to import are not known.
 
     Attributes:
         wanted: whether the code has changed for good, so that the worker is to begin anew.
     """
 
-    def __init__(self, source: str, registry: Registry, feed: Feed) -> None:
+    def __init__(self, source: str, registry: Registry, feed: Feed, *, everything: bool = False) -> None:
         self.wanted = False
+        self._everything = everything
+        self._has_parent = os.environ.pop(_PARENT, None) is not None  # it is not meant for what steps start
         self._source = source
         self._now = {(each.id, each.version): each.digest for each in registry.all()}
         self._feed = feed
@@ -89,7 +92,7 @@ class Reloader:
         command = [sys.executable, *sys.orig_argv[1:]]
         if os.name == "posix":
             os.execve(command[0], command, _environment())
-        if os.environ.get(_PARENT) == str(os.getppid()):
+        if self._has_parent:
             sys.exit(_ANEW)
         sys.exit(in_children(command))
 
@@ -118,9 +121,10 @@ class Reloader:
     def _named(self) -> list[Path]:
         """The files that the source stands for, also new ones."""
         try:
-            return [each.path for each in modules_in(self._source) if each.path is not None]
+            modules = modules_in(self._source) + (modules_in(self._folder) if self._everything else [])
         except (DefinitionError, OSError):
             return []  # it was deleted, or moved for a moment
+        return [each.path for each in modules if each.path is not None]
 
     # ── what became of it ────────────────────────────────────────────────────────────────────────
 
@@ -195,7 +199,7 @@ def _environment() -> dict[str, str]:
 
 def in_children(command: Sequence[str]) -> int:
     """Run a command as a child, again and again for as long as it asks for that; give its exit code in the end."""
-    environment = {**_environment(), _PARENT: str(os.getpid())}
+    environment = {**_environment(), _PARENT: "yes"}
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the console tells the child, too
     try:
         while True:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NoReturn
 
 import typer
 from rich.text import Text
@@ -19,9 +20,10 @@ from perdure.cli.output import console, print_json
 from perdure.cli.reloading import Reloader
 from perdure.cli.worker import Worker
 from perdure.client.runtime import Runtime
+from perdure.declare.registry import Registry
 from perdure.durations import duration_us
 from perdure.engine.definitions import checked_code
-from perdure.errors import DefinitionError
+from perdure.errors import DefinitionError, PerdureError
 
 UntilIdle = Annotated[
     bool, typer.Option("--until-idle", help="Stop when no run is open that the clock or a step will move.")
@@ -75,9 +77,14 @@ def run_worker(
     """
     form = _form(log)
     duration_us(drain, "--drain")
-    registry = need_workflows(workflows)
-    runtime = Runtime(ledger, workflows=registry.all(), drain=drain, verify=_share(verify), code=checked_code(code))
     feed = Feed(form, quiet=quiet, silent=as_json)
+    try:
+        registry = need_workflows(workflows)
+    except PerdureError as error:
+        if not watch:
+            raise
+        _begin_anew_once_usable(workflows, feed, error)
+    runtime = Runtime(ledger, workflows=registry.all(), drain=drain, verify=_share(verify), code=checked_code(code))
     reloader = Reloader(workflows_at(workflows), registry, feed) if watch else None
     worker = Worker(runtime, ledger, workflows_at(workflows), feed, drain, until_idle, reloader)
     exit_code = asyncio.run(worker.work())
@@ -85,11 +92,23 @@ def run_worker(
         reloader.begin_anew()
     if as_json:
         print_json({"ledger": str(ledger), "counts": worker.counts})
-    if runtime.cut_off:  # the threads of steps that were cut off would hold the process up
+    if exit_code:  # the threads of steps that were cut off would hold the process up
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(exit_code)
     raise typer.Exit(exit_code)
+
+
+def _begin_anew_once_usable(workflows: str | None, feed: Feed, error: PerdureError) -> NoReturn:
+    """Wait until workflows that can't be used can be."""
+    typer.echo(f"{error}\n\nWaiting for a change.", err=True)
+    try:
+        with feed.opened():
+            reloader = Reloader(workflows_at(workflows), Registry(), feed, everything=True)
+            asyncio.run(reloader.changed())
+    except KeyboardInterrupt:
+        raise typer.Exit(128 + signal.SIGINT) from None
+    reloader.begin_anew()
 
 
 def _form(text: str) -> Form:

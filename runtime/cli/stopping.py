@@ -2,7 +2,9 @@
 
     1st    `asked` is set: steps at work may finish, for as long as the limit says
     2nd    `at_once` is set: nothing is waited for
-    3rd    the process ends there and then; so it does when the second has done nothing for a moment
+    3rd    the process ends there and then
+
+It also ends when what was asked for does not come about in time: a step may block the loop, or cling to its life.
 
 Works where asyncio has no signal handlers of its own (Windows). Knows signals. Must not know what is stopped.
 """
@@ -26,16 +28,23 @@ _SHELLS_ADD: Final = 128  # to the number of a signal, for the exit code of what
 class Stop:
     """What signals have asked for so far.
 
+    Args:
+        limit_s: within which an ordinary stop comes about, all told. exit_code: when it does not.
+        said: called before the process ends on its own account.
+
     Attributes:
-        asked: by the first signal, or by somebody else. at_once: by the second.
+        asked: by the first signal. at_once: by the second.
         signal: the number of the newest one; 0 while none has come.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limit_s: float, exit_code: int, said: Callable[[], None] = lambda: None) -> None:
         self.asked = asyncio.Event()
         self.at_once = asyncio.Event()
         self.signal = 0
         self._count = 0
+        self._limit = limit_s, exit_code
+        self._said = said
+        self._take_back: list[Callable[[], None]] = []
 
     @property
     def exit_code(self) -> int:
@@ -51,11 +60,11 @@ class Stop:
             self.signal = number
             self._count += 1
             if self._count == 1:
+                self._leave_after(*self._limit)
                 loop.call_soon_threadsafe(self.asked.set)
             elif self._count == 2:
-                loop.call_soon_threadsafe(self.asked.set)
+                self._leave_after(_AT_ONCE_WITHIN_S, self.exit_code)
                 loop.call_soon_threadsafe(self.at_once.set)
-                leave_after(_AT_ONCE_WITHIN_S, self.exit_code)  # a step that blocks the loop must not hold this up
             else:
                 os._exit(self.exit_code)
 
@@ -65,6 +74,11 @@ class Stop:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+            for take_back in self._take_back:
+                take_back()
+
+    def _leave_after(self, seconds: float, exit_code: int) -> None:
+        self._take_back.append(leave_after(seconds, exit_code, self._said))
 
 
 def leave_after(seconds: float, exit_code: int, said: Callable[[], None] = lambda: None) -> Callable[[], None]:

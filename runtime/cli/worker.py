@@ -25,7 +25,7 @@ from perdure.cli.feed import Feed
 from perdure.cli.list import workflow_row
 from perdure.cli.output import STATUS_STYLES, cells, table
 from perdure.cli.reloading import Reloader
-from perdure.cli.stopping import Stop, leave_after
+from perdure.cli.stopping import Stop
 from perdure.client.runtime import Runtime
 from perdure.durations import Duration, duration_us
 from perdure.engine.batch import Batch
@@ -66,8 +66,9 @@ class Worker:
 
     async def work(self) -> int:
         """Work until a signal, idleness or changed code ends it; give the exit code."""
-        stop = Stop()
         feed = self.feed
+        limit_s = duration_us(self.drain, "--drain") / 1_000_000
+        stop = Stop(limit_s + _CLOSING_MAX_S, CUT_OFF, feed.close)
         feed.width = max((len(each.id) for each in self.runtime.registry.all()), default=0)
         self.runtime.prepare(self._begin)
         with feed.opened(), stop.by_signals():
@@ -149,8 +150,6 @@ class Worker:
         at_work = await self.runtime.ask(_at_work)
         if at_work:
             self._say_what_is_waited_for(at_work, stop)
-        limit_s = duration_us(self.drain, "--drain") / 1_000_000
-        take_back = leave_after(limit_s + _CLOSING_MAX_S, CUT_OFF, self.feed.close)
         draining = asyncio.create_task(self.runtime.drain())
         at_once = asyncio.create_task(stop.at_once.wait())
         await asyncio.wait({draining, at_once}, return_when=asyncio.FIRST_COMPLETED)
@@ -160,12 +159,12 @@ class Worker:
         at_once.cancel()
         self.counts = await self._counted()
         await self.runtime.close()
-        take_back()
         self.was_told_to_stop = stop.asked.is_set()
         cut_off = self.runtime.cut_off
         code = stop.exit_code if stop.at_once.is_set() else CUT_OFF if cut_off else 0
+        begins_anew = self.reloader is not None and self.reloader.wanted and not self.was_told_to_stop
         self.feed.say(
-            counted(self.counts),
+            Text("Beginning anew.", "cyan") if begins_anew else counted(self.counts),
             "worker_stopped",
             self._clock.now_us(),
             counts=self.counts,

@@ -48,8 +48,8 @@ async def drain(thread: EngineThread, limit_us: int, cut_off: list[CutOff]) -> N
         cut_off: gets what is still at work when this returns or is cancelled.
     """
     try:
-        await asyncio.wrap_future(thread.call(_begin))
         try:
+            await asyncio.wrap_future(thread.call(_begin))
             async with asyncio.timeout(limit_us / 1_000_000):
                 while await asyncio.wrap_future(thread.call(_at_work)):
                     await asyncio.sleep(_LOOK_EVERY_S)
@@ -86,11 +86,11 @@ def _left(engine: Engine, batch: Batch) -> list[CutOff]:
 
 def _say(cut_off: list[CutOff]) -> None:
     for runs_again, what in (
-        (True, "they run again at the next start"),
-        (False, "at most once, so they don't run again: their bodies get StepInterrupted at the next start"),
+        (True, "They run again at the next start."),
+        (False, "At most once, so they don't run again: their bodies get StepInterrupted at the next start."),
     ):
         steps = [each for each in cut_off if each.runs_again is runs_again]
         if steps:
             more = f", and {len(steps) - _NAMED_MAX} more" if len(steps) > _NAMED_MAX else ""
             named = "; ".join(map(str, steps[:_NAMED_MAX])) + more
-            logger.warning("Closing cut off steps that were still at work: %s. %s.", named, what.capitalize())
+            logger.warning("Closing cut off steps that were still at work: %s. %s", named, what)
