@@ -77,6 +77,12 @@ def comparison(operator: Callable[[Any, Any], bool], bound: Any) -> Callable[[An
     kind = kind_of(bound)
     if _is_nan(bound):
         return lambda value: False
+    if kind == "number":  # most common; of itself a float that is NaN is neither before nor after anything
+        return lambda value: (
+            operator(value, bound)
+            if type(value) in (int, float)
+            else kind_of(value) == kind and not _is_nan(value) and operator(value, bound)
+        )
     return lambda value: kind_of(value) == kind and not _is_nan(value) and operator(value, bound)
 
 

@@ -89,6 +89,8 @@ class _Reader:
         if not (isinstance(name, str) and name.startswith("$")):
             parts = parts_of(name)
             checks = self._checks(".".join(parts), condition, binding=binding)
+            if len(parts) == 1:  # so common that it is worth not going a way
+                return lambda document: _all_hold(checks, [document.get(name, MISSING)])
             return lambda document: _all_hold(checks, list(values_at(document, parts)))
         if name not in _LOGICAL:
             fix = did_you_mean(name, _LOGICAL)
@@ -129,7 +131,10 @@ def _is_plain(operand: Any) -> bool:
 
 
 def _all_hold(checks: Sequence[Check], values: list[Any]) -> bool:
-    return all(check(values) for check in checks)
+    for check in checks:  # noqa: SIM110  # a generator would cost as much as the check
+        if not check(values):
+            return False
+    return True
 
 
 def _ids(given: Any) -> set[str]:
@@ -196,7 +201,15 @@ def _equality(operand: Any) -> Test:
 
 
 def _any_value(test: Test) -> Check:
-    return lambda values: any(test(each) for value in values for each in spread(value))
+    def check(values: list[Any]) -> bool:
+        for value in values:
+            if test(value):
+                return True
+            if type(value) not in _SINGLE and any(map(test, spread(value))):
+                return True
+        return False
+
+    return check
 
 
 def _eq(operand: Any) -> Check:
@@ -302,6 +315,8 @@ OPERATORS: Final[Mapping[str, Callable[[Any], Check]]] = {
     "$regex": lambda operand: _regex(operand, ""),
     "$options": lambda operand: _regex("", operand),
 }
+#: Types of values that are no collections, so that there is nothing more to look at.
+_SINGLE: Final = frozenset({str, int, float, bool, type(None), type(MISSING)})
 _LOGICAL: Final = ("$and", "$or", "$nor")
 _SIGNS: Final = {"$eq": "==", "$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
 

@@ -10,10 +10,12 @@ from typing import Final
 
 from perdure.services.backing import Loop
 from perdure.services.document import Document, matching
-from perdure.services.documents import Documents
+from perdure.services.documents import Documents, Page
 from perdure.services.filters import Filter
 
-_PAGES: Final = (64, 2048)  # documents in the first page, and at most in one after it
+_FIRST: Final = 64  # documents in the first page: often it has what is wanted
+_LARGEST: Final = 16_384  # in a later one; the ledger goes through the whole collection for each page
+_PAGE_CHARACTERS: Final = 16 << 20  # that a page may have, by those of the page before it
 _IN_A_THREAD: Final = 128  # documents from which on they are not looked through on the loop
 
 
@@ -32,7 +34,7 @@ class Search:
         self._wanted = wanted
         self._loop = loop
         self._after = after
-        self._size, self._size_max = _PAGES
+        self._size = _FIRST
         self._is_over = False
 
     async def keys(self) -> list[str] | None:
@@ -55,10 +57,17 @@ class Search:
             return matching([(key, each) for key, each in read if each is not None], self._wanted)
         page = await self._documents.page(self._collection, self._after, self._size)
         self._is_over = page.last is None
-        self._after, self._size = page.last, min(self._size * 4, self._size_max)
+        self._after, self._size = page.last, _next_size(page)
         if len(page.found) < _IN_A_THREAD:
             return matching(page.found, self._wanted)
         return await self._loop.offload(partial(matching, page.found, self._wanted))
 
     def _named(self) -> list[str]:
         return sorted(key for key in self._wanted.ids or () if self._after is None or key > self._after)
+
+
+def _next_size(page: Page) -> int:
+    """Grow quickly, but by no more than memory allows if the next documents are as large as these."""
+    count = max(1, len(page.found))
+    characters = sum(len(encoded.body) for _, encoded in page.found) // count + 1
+    return max(1, min(count * 16, _LARGEST, _PAGE_CHARACTERS // characters))
