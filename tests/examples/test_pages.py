@@ -13,6 +13,7 @@ PAGES.remove("docs/errors.md")  # has tests of its own
 PAGES.remove("docs/site/navigation.md")  # a piece of the site's front page
 WITHOUT_CODE = {"docs/explanation.md", "docs/reference.md", "docs/threat-model.md"}
 WITHOUT_CODE |= {"docs/i-want-to.md", "docs/reference-commands.md", "docs/reference-testing.md"}
+WITHOUT_CODE |= {"docs/reference-services.md"}  # its operations are run in tests/services
 WITHOUT_CODE |= {"docs/living-with-code-changes.md"}  # what it shows is deployed by tests/deploys
 
 
