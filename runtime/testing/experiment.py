@@ -6,21 +6,20 @@ Knows how a life is begun and when it is at rest. Must not know who chooses inpu
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from perdure.core.lifecycle import is_interruption
 from perdure.declare.registry import Definition
 from perdure.declare.workflow import WorkflowDefinition
 from perdure.engine.attempts import Attempt
 from perdure.errors import DefinitionError
-from perdure.storage import entries as kinds
-from perdure.storage.encoding import decode
 from perdure.storage.ledger import RunFilter
 from perdure.testing.choices import Choices, Plain
 from perdure.testing.fakes import Fakes, Steps
 from perdure.testing.faults import CallFault, Fault
 from perdure.testing.laws import Invariant, LawBroken, checked_invariants, told_by_its_story
 from perdure.testing.messenger import Messenger, Post
+from perdure.testing.outcomes import outcomes_of
 from perdure.testing.simulated_run import SimulatedRun
 from perdure.testing.simulation import Simulation
 
@@ -29,20 +28,6 @@ __tracebackhide__ = told_by_its_story
 During = Callable[[Simulation, SimulatedRun], object]
 
 RESTS_MAX = 1_000  # calls of `during`; whoever still does something then does it for ever
-
-
-class Outcome(NamedTuple):
-    """How one run ended, as the ledger has it, so that it can be compared to the letter."""
-
-    status: str
-    body: str | None
-    shape: str | None
-    error: str | None
-
-    def __str__(self) -> str:
-        if self.status != "completed":
-            return f"{self.status}  {self.error or ''}".rstrip()
-        return f"{self.status}  {decode(self.body or 'null', self.shape)!r}"
 
 
 class Experiment:
@@ -136,7 +121,7 @@ class Experiment:
         """
         if _was_interrupted(other):
             return False
-        expected, got = outcomes_of(reference), outcomes_of(other)
+        expected, got = outcomes_of(reference.ledger), outcomes_of(other.ledger)
         for run_id in [*expected, *(each for each in got if each not in expected)]:
             one, two = expected.get(run_id), got.get(run_id)
             if one != two:
@@ -171,15 +156,3 @@ def _was_interrupted(simulation: Simulation) -> bool:
         return False
     rows = simulation.ledger.runs(RunFilter(limit=None))
     return any(is_interruption(entry) for row in rows for entry in simulation.ledger.entries(row.run))
-
-
-def outcomes_of(simulation: Simulation) -> dict[str, Outcome]:
-    """How each run ended, or stands."""
-    found = {}
-    for row in reversed(simulation.ledger.runs(RunFilter(limit=None))):
-        body = shape = None
-        if row.status == "completed":
-            entries = simulation.ledger.entries(row.run)
-            body, shape = next((each.body, each.shape) for each in reversed(entries) if each.kind == kinds.COMPLETED)
-        found[row.run_id] = Outcome(row.status, body, shape, row.error)
-    return found
