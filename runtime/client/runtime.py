@@ -209,7 +209,7 @@ class Runtime(Triggering):
         if self._is_drained:
             return
         self._is_drained = True
-        self.services.close()
+        self.services.drain()
         cut_off: list[CutOff] = []
         try:
             await drain(self._thread, self._drain_us, cut_off)

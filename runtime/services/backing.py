@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from perdure.services.arrivals import Arrivals
 from perdure.services.claims import Claims
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from perdure.services.transaction import Transaction
 
 T = TypeVar("T")
+_AT_WORK_S: Final = 1.0  # for what was called before the runtime was closed
 
 
 class Cells(Protocol):
@@ -94,6 +95,8 @@ class Backing:
     orders: Orders
     commit: Callable[[Effects], Awaitable[None]]
     outside: Mapping[str, BackEnd] = field(default_factory=dict)
+    is_closed: bool = False  # with its runtime
+    at_work: int = 0  # calls from outside of steps that have begun and not ended
     arrivals: Arrivals = field(default_factory=Arrivals)
     parts: dict[str, Any] = field(default_factory=dict)  # what services keep for as long as the runtime is open
     uploads: set[str] = field(default_factory=set)  # of this process, that are not blobs yet
@@ -114,7 +117,11 @@ class Backing:
         task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
-        """Wait for what was spawned."""
+        """Refuse calls from outside, give those at work a moment, and wait for what was spawned."""
+        self.is_closed = True
+        begun = asyncio.get_running_loop().time()
+        while self.at_work and asyncio.get_running_loop().time() - begun < _AT_WORK_S:
+            await asyncio.sleep(0.005)
         await asyncio.sleep(0)  # what is to be spawned by what has just ended
         while self._tasks:
             await asyncio.wait(self._tasks)

@@ -103,9 +103,11 @@ class MessageQueues:
         while True:
             now = backing.now_us()
             cells = await box.take(queue, now, now + hidden_us, limit, deliveries_max)
-            if cells or now >= until or backing.arrivals.is_closed:
-                return [Message(self._scope, queue, cell, deliveries_max) for cell in cells]
-            await _arrival(backing, queue, until)
+            if not cells and now < until and not backing.arrivals.is_closed:
+                await _arrival(backing, queue, until)
+                if not backing.arrivals.is_closed:
+                    continue
+            return [Message(self._scope, queue, cell, deliveries_max) for cell in cells]
 
     async def consume(
         self,

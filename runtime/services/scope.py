@@ -13,7 +13,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import CodeType
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
-from perdure.errors import WorkflowError, WriteConflict
+from perdure.errors import PerdureError, WorkflowError, WriteConflict
 from perdure.services.backing import Backing
 from perdure.services.claims import over
 from perdure.services.effects import Effects
@@ -172,11 +172,22 @@ class OutsideScope:
 
     def run(self, work: Coroutine[Any, Any, T]) -> Any:
         """Give an awaitable, or the result."""
-        return self.backing.loop.run(work)
+        return self.backing.loop.run(self._counted(work))
 
     def wait(self, work: Coroutine[Any, Any, T]) -> T:
         """Block until it is done."""
-        return self.backing.loop.wait(work)
+        return self.backing.loop.wait(self._counted(work))
+
+    async def _counted(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do it while the runtime is open: other back ends would connect again, for nobody to close."""
+        if self.backing.is_closed:
+            work.close()
+            raise PerdureError("the runtime is closed.", fix="use its services inside its `async with` or `with` block")
+        self.backing.at_work += 1
+        try:
+            return await work
+        finally:
+            self.backing.at_work -= 1
 
     def writing(self) -> AbstractAsyncContextManager[Transaction]:
         """A transaction that is committed at the end."""

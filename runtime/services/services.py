@@ -51,7 +51,7 @@ class Services:
         """All of them, to be handed on as one."""
         return self
 
-    def close(self) -> None:
+    def drain(self) -> None:
         """Let nobody wait for messages any more; on the services' loop."""
         self._scope.backing.arrivals.close()
 
