@@ -48,13 +48,14 @@ class Reloader:
         source: where the workflows are, as the user said.
         registry: the workflows as they are now.
         feed: where to say what changed.
+        since: when the code began to be imported, in microseconds since 1970; what was written later is a change.
         everything: watch all modules of the current folder, because those that failed to import are not known.
 
     Attributes:
         wanted: whether the code has changed for good, so that the worker is to begin anew.
     """
 
-    def __init__(self, source: str, registry: Registry, feed: Feed, *, everything: bool = False) -> None:
+    def __init__(self, source: str, registry: Registry, feed: Feed, since: int, *, everything: bool = False) -> None:
         self.wanted = False
         self._everything = everything
         self._has_parent = os.environ.pop(_PARENT, None) is not None  # it is not meant for what steps start
@@ -63,7 +64,7 @@ class Reloader:
         self._feed = feed
         self._folder = Path.cwd()
         self._clock = SystemClock()
-        self._state = self._look()
+        self._state = {path: seen for path, seen in self._look().items() if seen[0] < since * 1_000}
 
     async def changed(self) -> None:
         """Wait until the code has changed, and can be used."""

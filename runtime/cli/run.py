@@ -22,6 +22,7 @@ from perdure.cli.worker import Worker
 from perdure.client.runtime import Runtime
 from perdure.declare.registry import Registry
 from perdure.durations import duration_us
+from perdure.engine.clock import SystemClock
 from perdure.engine.definitions import checked_code
 from perdure.errors import DefinitionError, PerdureError
 
@@ -78,14 +79,15 @@ def run_worker(
     form = _form(log)
     duration_us(drain, "--drain")
     feed = Feed(form, quiet=quiet, silent=as_json)
+    since = SystemClock().now_us()
     try:
         registry = need_workflows(workflows)
     except PerdureError as error:
         if not watch:
             raise
-        _begin_anew_once_usable(workflows, feed, error)
+        _begin_anew_once_usable(workflows, feed, since, error)
     runtime = Runtime(ledger, workflows=registry.all(), drain=drain, verify=_share(verify), code=checked_code(code))
-    reloader = Reloader(workflows_at(workflows), registry, feed) if watch else None
+    reloader = Reloader(workflows_at(workflows), registry, feed, since) if watch else None
     worker = Worker(runtime, ledger, workflows_at(workflows), feed, drain, until_idle, reloader)
     exit_code = asyncio.run(worker.work())
     if reloader is not None and reloader.wanted and not worker.was_told_to_stop:
@@ -99,12 +101,12 @@ def run_worker(
     raise typer.Exit(exit_code)
 
 
-def _begin_anew_once_usable(workflows: str | None, feed: Feed, error: PerdureError) -> NoReturn:
+def _begin_anew_once_usable(workflows: str | None, feed: Feed, since: int, error: PerdureError) -> NoReturn:
     """Wait until workflows that can't be used can be."""
     typer.echo(f"{error}\n\nWaiting for a change.", err=True)
     try:
         with feed.opened():
-            reloader = Reloader(workflows_at(workflows), Registry(), feed, everything=True)
+            reloader = Reloader(workflows_at(workflows), Registry(), feed, since, everything=True)
             asyncio.run(reloader.changed())
     except KeyboardInterrupt:
         raise typer.Exit(128 + signal.SIGINT) from None

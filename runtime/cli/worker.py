@@ -178,9 +178,11 @@ class Worker:
 
     def _say_what_is_waited_for(self, at_work: int, stop: Stop) -> None:
         steps = "1 step" if at_work == 1 else f"{at_work:,} steps"
-        again = "Ctrl-C again" if stop.signal == signal.SIGINT else "a second signal"
+        then = "a second signal stops at once"
+        if stop.signal in (0, signal.SIGINT):
+            then = "Ctrl-C again stops at once" if stop.signal else "then it begins anew"
         self.feed.say(
-            Text(f"Stopping. {steps} at work may finish within {self.drain}; {again} stops at once.", "yellow"),
+            Text(f"Stopping. {steps} at work may finish within {self.drain}; {then}.", "yellow"),
             "worker_stopping",
             self._clock.now_us(),
             at_work=at_work,
