@@ -14,29 +14,24 @@ from perdure.services.filters import Filter
 from perdure.services.paths import parts_of
 from perdure.services.values import encoded_value
 from perdure.storage.encoding import Encoded, decode, encode
+from perdure.storage.plain import all_scalars
 
 Document: TypeAlias = dict[str, Any]
 
 DOCUMENT_BYTES_MAX: Final = 8 * 2**20
 
-_DIGITS: Final = "0123456789abcdefghjkmnpqrstvwxyz"
-#: Digits of an id that say when it was made; as many say by whom.
-HALF: Final = 13
+#: Digits of an id that say when it was made; the others say by whom.
+TIME_DIGITS: Final = 14
 
 
 def new_id(version: int, maker: str) -> str:
     """Make an id: 26 characters that sort by the time at which they were made.
 
     Args:
-        version: microseconds, which no id of this process had before: the first half.
-        maker: who makes it, such as a step's idempotency key and a number: the second half.
+        version: microseconds, which no id of this process had before: the first digits.
+        maker: who makes it, such as a step's idempotency key and a number: the others.
     """
-    digest = int.from_bytes(hashlib.blake2b(maker.encode(), digest_size=9).digest())
-    return _in_digits(version, HALF) + _in_digits(digest, HALF)
-
-
-def _in_digits(number: int, count: int) -> str:
-    return "".join(_DIGITS[number >> 5 * place & 31] for place in reversed(range(count)))
+    return f"{version:014x}{hashlib.blake2b(maker.encode(), digest_size=6).hexdigest()}"
 
 
 def checked_document(given: object) -> Document:
@@ -97,4 +92,4 @@ def upserted(wanted: Filter) -> Document:
             if not isinstance(place, dict):
                 raise WorkflowError(f"the filter wants {path!r} inside of what it wants to be a plain value.")
         place[last] = value
-    return decoded(encode(document))
+    return document if all_scalars(map(type, document.values())) else decoded(encode(document))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple, Protocol, cast
 
-from perdure.services.document import HALF, new_id
+from perdure.services.document import TIME_DIGITS, new_id
 from perdure.services.drafts import Store, StoredCells, draft_of, store_of
 from perdure.services.effects import Change
 from perdure.services.transaction import Transaction, encoded
@@ -76,7 +76,7 @@ class Documents:
         made = new_id(backing.new_version(), f"{maker} {self._ids_made}")
         if isinstance(self._draft, StoredCells):
             for key in await self._draft.earlier(SPACES + collection):
-                if key[HALF:] == made[HALF:]:
+                if key[TIME_DIGITS:] == made[TIME_DIGITS:]:
                     return key
         return made
 

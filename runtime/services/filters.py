@@ -9,7 +9,6 @@ import math
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from perdure.errors import WorkflowError
@@ -33,9 +32,8 @@ class Demand(NamedTuple):
     value: str | int | float | bool
 
 
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """A filter that was read.
+class Filter(NamedTuple):
+    """A filter that was read. A tuple, because most are read to look at one document only.
 
     Attributes:
         matches: whether a document does.
@@ -58,6 +56,10 @@ def read_filter(given: object) -> Filter:
     Raises:
         WorkflowError: it is no mapping, has an unknown operator, or an operand of the wrong type.
     """
+    if type(given) is dict and len(given) == 1 and type(key := given.get("_id")) is str:
+        return Filter(
+            lambda document: document.get("_id") == key, frozenset((key,)), (), given
+        )  # nearly always it is this one
     reader = _Reader()
     test = reader.documents(given, binding=True)
     needles = tuple(quote(each.value) for each in reader.demands if each.sign == "==" and isinstance(each.value, str))

@@ -6,9 +6,8 @@ Knows what the operators mean, which are those of MongoDB. Must not know where d
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Set
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from perdure.errors import WorkflowError
 from perdure.services.comparing import is_equal, kind_of, sort_key
@@ -23,8 +22,7 @@ Change: TypeAlias = Callable[[Any], Any]
 _PADDING_MAX: Final = 1_000  # items that a write behind the end of a list may add
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
+class Operation(NamedTuple):
     """One operator on one field."""
 
     name: str
@@ -32,8 +30,7 @@ class Operation:
     change: Change
 
 
-@dataclass(frozen=True, slots=True)
-class Update:
+class Update(NamedTuple):
     """An update that was read."""
 
     operations: tuple[Operation, ...]
@@ -81,7 +78,10 @@ def read_update(given: object) -> Update:
             )
         for path, operand in fields.items():
             operations.append(_operation(name, path, operand))
-    _refuse_overlaps(operations)
+    if len(operations) > 1:
+        _refuse_overlaps(operations)
+    if "$setOnInsert" not in given:
+        return Update(tuple(operations), ())
     on_insert = tuple(each for each in operations if each.name == "$setOnInsert")
     return Update(tuple(each for each in operations if each.name != "$setOnInsert"), on_insert)
 
