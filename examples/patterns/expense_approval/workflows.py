@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import secrets
 from decimal import Decimal
 from pathlib import Path
 from typing import Literal
@@ -88,8 +89,10 @@ async def approve_expense(input: Expense, step: StepContext) -> Decision:
 
 def main() -> None:
     """Play three expenses. Bob is on holiday, so that Cy is asked in his place."""
+    play = secrets.token_hex(2)  # so that it can be played again: a number is one expense, for ever
     with Runtime("expense_approval.duckdb", workflows=[approve_expense]) as runtime:
-        for number, amount in (("taxi", "34.50"), ("laptop", "1999.00"), ("fair", "7250.00")):
+        for what, amount in (("taxi", "34.50"), ("laptop", "1999.00"), ("fair", "7250.00")):
+            number = f"{what}-{play}"
             expense = Expense(number=number, who="Ada", amount=Decimal(amount), managers=["Bob", "Cy"], patience_s=0.5)
             run = runtime.start(approve_expense, expense)
             for news in run.events():  # until the run ends
@@ -97,7 +100,7 @@ def main() -> None:
                 if whom != "Bob":
                     runtime.resume_hook(token, Verdict(approved=whom == "Cy", by=whom, why="as agreed"))
             decision = run.result(timeout="30s")
-            print(f"{number}: {decision.status} ({'; '.join(decision.trail)})")
+            print(f"{what}: {decision.status} ({'; '.join(decision.trail)})")
 
 
 if __name__ == "__main__":

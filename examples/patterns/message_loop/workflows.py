@@ -25,7 +25,7 @@ def announce(name: str, total: int) -> None:
     print(f"{name} is at {total}")
 
 
-@workflow(id="counter", idempotency_key="counter-{name}")
+@workflow(id="counter")
 async def count(input: Counter, step: StepContext) -> Counter:
     """Add up numbers until "stop"."""
     state = input.model_copy()
@@ -50,7 +50,8 @@ def main() -> None:
         for message in (1, 2, 3, "say", 4, "what?", 5, "say", "stop"):
             run.signal("message", message)
         counter = run.result(timeout="30s")
-        print(f"stopped at {counter.total}, after {counter.messages} messages in {len(runtime.runs())} runs")
+        runs = [each for each in runtime.runs() if each.run_id.startswith(run.run_id)]
+        print(f"stopped at {counter.total}, after {counter.messages} messages in {len(runs)} runs")
 
 
 if __name__ == "__main__":

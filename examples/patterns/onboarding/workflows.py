@@ -7,6 +7,7 @@ the survey is refused to whoever sends it, while the run waits on.
 from __future__ import annotations
 
 import asyncio
+import secrets
 from typing import Literal
 
 import mail
@@ -60,17 +61,18 @@ async def onboard(input: Signup, step: StepContext) -> Outcome:
 
 def main() -> None:
     """Play three users: one is delighted, one is not, one never answers."""
+    play = secrets.token_hex(2)  # so that it can be played again: an address is welcomed once, for ever
     with Runtime("onboarding.duckdb", workflows=[onboard]) as runtime:
-        users = ("ann@example.com", "bob@example.com", "cy@example.com")
+        users = [f"{name}.{play}@example.com" for name in ("ann", "bob", "cy")]
         runs = [runtime.start(onboard, Signup(email=user, survey_after="0s", survey_open_s=1)) for user in users]
         runtime.idle()  # until only the outside, or time, can move them
 
         try:
-            runtime.resume_hook("survey:ann@example.com", {"score": "eleven"})
+            runtime.resume_hook(f"survey:{users[0]}", {"score": "eleven"})
         except HookRefused as refused:
             print(refused.message)
-        runtime.resume_hook("survey:ann@example.com", {"score": 10})
-        runtime.resume_hook("survey:bob@example.com", {"score": 3, "comment": "where is the export?"})
+        runtime.resume_hook(f"survey:{users[0]}", {"score": 10})
+        runtime.resume_hook(f"survey:{users[1]}", {"score": 3, "comment": "where is the export?"})
         for user, run in zip(users, runs, strict=True):
             print(user, "→", run.result(timeout="30s"), mail.subjects(user))
 
