@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from perdure.engine.batch import Batch
@@ -61,6 +62,16 @@ async def drain(thread: EngineThread, limit_us: int, cut_off: list[CutOff]) -> N
         logger.error("Closing after the engine stopped: %s", error)
     finally:
         _say(cut_off)
+
+
+async def apart(call: Callable[[], None]) -> None:
+    """Do what blocks in a thread of its own; here, when the interpreter ends (`atexit`) and lends no threads any more."""
+    try:
+        done = asyncio.get_running_loop().run_in_executor(None, call)
+    except RuntimeError:
+        call()
+    else:
+        await done
 
 
 def _begin(engine: Engine, batch: Batch) -> None:

@@ -8,12 +8,13 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import datetime, timedelta
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack
 
 from perdure.client.backing import backing_of
 from perdure.client.bulk import Progress, cancel_all, retry_all
-from perdure.client.draining import CutOff, drain
+from perdure.client.draining import CutOff, apart, drain
 from perdure.client.given import (
     check_clock,
     check_name,
@@ -229,8 +230,9 @@ class Runtime(Triggering):
             thread, self._thread = self._thread, None
             verifier, self._verifier = self._verifier, None
             if verifier is not None:  # before the engine, which records what it found
-                await asyncio.to_thread(verifier.stop, min(_VERIFIED_AT_CLOSE_S, self._drain_us / 1_000_000))
-            await asyncio.to_thread(thread.stop)
+                seconds = min(_VERIFIED_AT_CLOSE_S, self._drain_us / 1_000_000)
+                await apart(partial(verifier.stop, seconds))
+            await apart(thread.stop)
             await self._performers.close()  # after the engine, which would hand it more
             if self._backing is not None:
                 await self._backing.close()
@@ -238,7 +240,7 @@ class Runtime(Triggering):
                 logger.error("A back end of a service could not be closed: %s", error)
             thread.engine.residents.clear()
             if self._ledger is not None and self._ledger is not self._source:
-                await asyncio.to_thread(self._ledger.close)
+                await apart(self._ledger.close)
             self._ledger = None
 
     def _open(self) -> Ledger:

@@ -60,11 +60,17 @@ class ThreadedPerformers:
         for attempt in attempts:
             call = attempt.call
             if not call.options.is_limited and not is_async(call.function):
-                self._pool.submit(self._in_thread, attempt)
+                self._in_pool(attempt)
             else:
                 for_loop.append(attempt)
         if for_loop and not self._closed:
             self._loop.call_soon_threadsafe(self._begin, for_loop)
+
+    def _in_pool(self, attempt: Attempt) -> None:
+        try:
+            self._pool.submit(self._in_thread, attempt)
+        except RuntimeError:  # the interpreter ends, before anyone closed the runtime: it runs at the next start
+            logger.warning("Step %r of run %s can't begin any more.", attempt.call.name, attempt.run_id)
 
     def cancel(self, place: Place) -> None:
         """Cancel an asynchronous attempt; a synchronous one is abandoned."""
