@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from grammar import check_grammar, check_prefixes, check_row
 from lineage import check_lineage, end_told_at, first_of
 from post import MESSAGES, Post
+from serving import check_services
 from streaming import check_streams
 from traffic import check_traffic
 
@@ -126,6 +127,7 @@ class Observer:
         if self.post is not None:
             recorded = {run_id: [each.entry for each in history] for run_id, history in by_id.items()}
             self.post.check(recorded, lied=simulation.lied)
+        check_services(simulation)
         check_streams(simulation, [[each.entry for each in history] for history in by_id.values()])
         one_run_a_key(by_id)
         check_lineage(by_id)

@@ -13,6 +13,7 @@ import asyncio
 import random
 from typing import Any
 
+from serving import serve, serve_blocking, served
 from streaming import lent, write_chunks, write_slowly
 
 from perdure import ChildCancelled, ChildFailed, StepInterrupted, StepTimeout, current_step
@@ -109,7 +110,7 @@ async def looping(input: list[Any], step: Any, ctx: Any) -> Any:
     return results
 
 
-WORKFLOWS = (anything, stubborn, hurried, lent, looping)
+WORKFLOWS = (anything, stubborn, hurried, lent, looping, served)
 
 
 async def perform(node: Any, step: Any, ctx: Any) -> Any:
@@ -261,6 +262,12 @@ async def perform_streaming(node: Any, step: Any, ctx: Any) -> Any:
                 return await step.invoke(name, lent, [step.stream(name), count])
             except (ChildFailed, ChildCancelled):
                 raise Refused(name) from None
+        case ["serve", name, fails, seconds]:
+            await step.run(name, serve, name, fails, seconds, retries=9)
+            return name
+        case ["serve-blocking", name, fails]:
+            await step.run(name, serve_blocking, name, fails)
+            return name
     raise AssertionError(f"no such node: {node!r}")
 
 
@@ -425,8 +432,8 @@ class Draw:
         kind = self.random.choices(
             ["step", "flaky", "broken", "healing", "slow", "once", "limited", "sleep", "nap", "event", "maybe", "map",
              "random", "say", "fail", "signals", "signal", "hook", "hooks", "until", "emit", "write", "trickle",
-             "lend"],
-            [8, 3, 1, 1, 3, 3, 2, 3, 2, 2, 2, 2, 1, 1, 1, 2, 1, 1, 1, 2, 1, 1, 2, 1],
+             "lend", "serve", "serve-blocking"],
+            [8, 3, 1, 1, 3, 3, 2, 3, 2, 2, 2, 2, 1, 1, 1, 2, 1, 1, 1, 2, 1, 1, 2, 1, 2, 1],
         )[0]  # fmt: skip
         name = self.name(kind)
         match kind:
@@ -458,6 +465,10 @@ class Draw:
                 return [kind, name, number(0, 4)]
             case "trickle":
                 return ["trickle", name, number(0, 4), self.random.choice([0, 1.5, 60])]
+            case "serve":
+                return ["serve", name, number(0, 2), self.random.choice([0, 1, 60])]
+            case "serve-blocking":
+                return ["serve-blocking", name, number(0, 2)]
             case "signals" | "signal" | "hook" | "hooks" | "until":
                 return self.post(kind, name)
         return [kind]
