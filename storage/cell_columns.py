@@ -58,13 +58,6 @@ class CellColumns:
         query = f"SELECT {CELL_SELECTION} FROM _ledger.cells WHERE {' AND '.join(conditions)} ORDER BY {order}"
         return list(map(cell_of, self._all(query if limit is None else f"{query} LIMIT {int(limit)}", parameters)))
 
-    def hashes(self, at_most: int) -> list[int] | None:
-        """What all cells are found by; None when they are more."""
-        if self._all("SELECT count(*) FROM _ledger.cells", [])[0][0] > at_most:
-            return None
-        # Sorted there, which takes a third of the time that it takes here.
-        return self._all("SELECT coalesce(list(hash ORDER BY hash), []) FROM _ledger.cells", [])[0][0]  # type: ignore[no-any-return]
-
     def spaces(self, prefix: str) -> list[str]:
         """List the spaces that begin with `prefix`."""
         query = "SELECT DISTINCT space FROM _ledger.cells WHERE starts_with(space, ?)"

@@ -18,7 +18,7 @@ from __future__ import annotations
 import os
 import secrets
 import threading
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
@@ -31,18 +31,18 @@ from perdure.storage.batch import prepare
 from perdure.storage.cell_answers import CellAnswers
 from perdure.storage.cells import Cell, refuse_unkeepable
 from perdure.storage.columns import Columns
+from perdure.storage.contents import Additions, Contents
 from perdure.storage.due_window import DueWindow
 from perdure.storage.entries import CREATED, DefinitionRow, Entry
 from perdure.storage.fold import fold_all
 from perdure.storage.journal import SEGMENT_BYTES, Journal
-from perdure.storage.known_hashes import KnownHashes
 from perdure.storage.ledger import QueueRow, RunFilter, RunRow, SqlResult, Waiter, is_on_queue, queue_row
 from perdure.storage.lock import OwnerLock, ReaderLock
 from perdure.storage.place import check_place
 from perdure.storage.recent import Recent
 from perdure.storage.resumption import is_interrupted
 from perdure.storage.segments import JournalScan
-from perdure.storage.waits import waiters_of
+from perdure.storage.wait_answers import WaitAnswers
 from perdure.storage.windows import WINDOW_ENTRIES, Windows
 
 #: A gathered size at which the absorber begins at once, and one at which batches wait for it: memory is bounded.
@@ -50,8 +50,8 @@ _HASTE_BYTES: Final = 4 << 20
 _WAIT_BYTES: Final = 128 << 20
 #: A record's length is kept in 32 bits, and all of it is in memory several times on its way.
 _BATCH_BYTES_MAX: Final = 1 << 30
-#: Of more cells it is not kept in memory which there are, so that a look-up for a new one costs a query.
-_KNOWN_CELLS_MAX: Final = 4_000_000
+#: Of more runs, waits and cells it is not kept in memory which there are: a look-up for a new one costs a query then.
+_KNOWN_MAX: Final = 4_000_000
 #: How many runs the overlays may have moved before a listing absorbs first, instead of leaving them out in SQL.
 _LEFT_OUT_MAX: Final = 1000
 #: Run numbers reserved at a time; a restart after a kill skips the rest.
@@ -92,7 +92,7 @@ class DuckDBLedger:
         self._fetched: dict[int, list[Entry]] = {}  # whole histories as of the last `prefetch`
         self._journal: Journal | None = None
         self._absorber: Absorber | None = None
-        self._closed = False
+        self._closed = self._has_learned = False
         check_place(self.path, read_only)
         with ExitStack() as undo:  # if opening fails, in reverse order
             self._owner = ReaderLock(self.path) if read_only else OwnerLock(self.path)
@@ -105,9 +105,11 @@ class DuckDBLedger:
             self._recover(read_only, segment_bytes)
             undo.pop_all()
         self._due = DueWindow(self._read_due)
+        self._waits = WaitAnswers(self._recent, self._columns, self._present)
         self._cells = CellAnswers(self._recent, self._columns.cells, self._absorb)
         if not read_only:
-            self._absorber = Absorber(self._absorb, gather_s)
+            self._absorber = Absorber(self._tend, gather_s)
+            self._absorber.wake(at_once=False)
 
     # ── opening and closing ──────────────────────────────────────────────────────────────────────
 
@@ -135,8 +137,6 @@ class DuckDBLedger:
             if not ledger:
                 ledger = secrets.randbits(63) | 1
                 self._columns.absorption.absorb(Load(), {"ledger": str(ledger), "absorbed": "0"})
-            hashes = self._columns.cells.hashes(_KNOWN_CELLS_MAX)
-            self._recent.in_columns = None if hashes is None else KnownHashes(hashes)
             self._journal = Journal(self.journal_folder, ledger, absorbed, segment_bytes)
             records = self._journal.recover()
         for sequence, content in records:
@@ -153,7 +153,7 @@ class DuckDBLedger:
         where = f"{self.journal_folder}, record {sequence}"
         try:
             found = payload.read(content)
-            batch = prepare(found.entries, self._present(found.entries).get)
+            batch = prepare(found.entries, self._present(_continued(found.entries)).get)
         except (ValueError, InternalError) as error:
             raise LedgerCorrupt("a record of the journal does not fit the ledger.", where=where, why=str(error),
                                 fix="restore file and journal from the same backup") from error  # fmt: skip
@@ -213,7 +213,7 @@ class DuckDBLedger:
     ) -> None:
         """Add one batch, all or nothing, and return only when it would survive a power cut."""
         journal = self._writable()
-        batch = prepare(entries, self._present(entries).get)
+        batch = prepare(entries, self._present(_continued(entries)).get)
         for run, row in batch.rows.items():
             if batch.before[run] is None and self._recent.run(row.run_id) is not None:
                 raise InternalError(f"run id {row.run_id!r} is taken.", where=f"run {run}")
@@ -246,11 +246,11 @@ class DuckDBLedger:
             raise InternalError("the ledger is closed.", where=str(self.path), fix="append before close()")
         return self._journal
 
-    def _present(self, entries: Sequence[Entry]) -> dict[int, RunRow]:
-        """The rows that these entries continue, with one query for all that are not at hand."""
+    def _present(self, runs: Iterable[int]) -> dict[int, RunRow]:
+        """The newest rows of these runs, with one query for all that are not at hand."""
         rows: dict[int, RunRow] = {}
         missing: list[int] = []
-        for run in {entry.run for entry in entries} - {entry.run for entry in entries if entry.kind == CREATED}:
+        for run in runs:
             row = self._recent.row(run)
             if row is None:
                 missing.append(run)
@@ -262,16 +262,30 @@ class DuckDBLedger:
             rows |= {row.run: row for row in found}
         return rows
 
+    def _tend(self) -> None:
+        """What the absorber's thread does: absorb, and learn what the columns have, beside an opening that is over."""
+        contents = self._recent.contents
+        if not self._has_learned or (contents is not None and contents.waits.is_crowded):
+            self._learn()
+        self._absorb()
+
+    def _learn(self) -> None:
+        with self._absorbing:  # so that nothing gets into the columns meanwhile
+            found = self._columns.contents(_KNOWN_MAX)
+            self._recent.contents = None if found is None else Contents(*found)
+            self._has_learned = True
+
     def _absorb(self) -> None:
         """Bring everything acknowledged into the columns."""
         with self._absorbing:
             overlay = self._recent.begin_absorption()
             if overlay is None:
                 return
-            overlay.load.cells_are_new = self._recent.is_new(overlay)
+            additions = Additions.of(overlay.load)
+            overlay.load.cells_are_new = self._recent.is_new(additions.cells)
             meta = {"absorbed": str(overlay.sequence), "reserved": str(self._reserved)}
             self._columns.absorption.absorb(overlay.load, meta)
-            self._recent.end_absorption()
+            self._recent.end_absorption(additions)
             if self._journal is not None:
                 self._journal.absorbed(overlay.sequence)
                 self._journal.make_spare()
@@ -281,28 +295,24 @@ class DuckDBLedger:
     def run(self, run_id: str) -> RunRow | None:
         """Find a run by its id."""
         row = self._recent.run(run_id)
-        if row is None:
+        if row is None and not self._recent.lacks_run(run_id):
             row = self._columns.run(run_id)
             self._recent.warm([] if row is None else [row])  # whoever looks a run up goes on with it
         return row
 
     def run_numbered(self, run: int) -> RunRow | None:
         """Find a run by its number."""
-        row = self._recent.row(run)
-        if row is None:
-            found = self._columns.numbered([run])
-            self._recent.warm(found)
-            row = found[0] if found else None
-        return row
+        return self._present([run]).get(run)
 
     def run_by_key(self, workflow: str, idempotency_key: str) -> RunRow | None:
         """Find the newest run of `workflow` that was started under this key."""
-        found = [row for row in self._recent.moved().values()
-                 if row.idempotency_key == idempotency_key and row.workflow == workflow]  # fmt: skip
+        found = self._recent.run_by_key(workflow, idempotency_key)
+        if self._recent.lacks_key(workflow, idempotency_key):
+            return found
         old = self._columns.run_by_key(workflow, idempotency_key)
-        if old is not None and all(row.run != old.run for row in found):
-            found.append(old)
-        return max(found, key=lambda row: row.run, default=None)
+        if old is None or (found is not None and found.run > old.run):
+            return found
+        return self._recent.row(old.run) or old
 
     def runs(self, wanted: RunFilter) -> list[RunRow]:
         """List runs, newest first."""
@@ -443,23 +453,7 @@ class DuckDBLedger:
 
     def waiters(self, event_type: str, payload: Mapping[str, Any]) -> list[Waiter]:
         """List the waits that this event satisfies."""
-        wanted = self._recent.key_sets.candidates(event_type, payload)
-        if not wanted:
-            return []
-        matches = set(wanted.values())
-        overlays = self._recent.overlays()
-        found = [
-            (place, waiter)
-            for *place, waiter in self._columns.waiters(event_type, wanted)
-            if all(overlay.row(waiter.run) is None for overlay in overlays)
-        ]
-        seen: set[int] = set()
-        for overlay in overlays:
-            rows = [row for row in overlay.waiting(wanted) if row.run not in seen]
-            found += [([row.run, row.pending[waiter.command].position], waiter)
-                      for row in rows for waiter in waiters_of(row, event_type, matches)]  # fmt: skip
-            seen |= overlay.load.rows.keys()
-        return [waiter for _, waiter in sorted(found, key=lambda each: each[0])]
+        return self._waits.waiters(event_type, payload)
 
     def definition(self, digest: str) -> DefinitionRow | None:
         """Find a definition by its digest."""
@@ -493,3 +487,8 @@ class DuckDBLedger:
             self._absorb()
             moved = self._recent.moved()
         return moved
+
+
+def _continued(entries: Sequence[Entry]) -> set[int]:
+    """The runs that these entries go on with."""
+    return {entry.run for entry in entries} - {entry.run for entry in entries if entry.kind == CREATED}

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from perdure.storage.absorption import Load
 from perdure.storage.batch import Batch
-from perdure.storage.cells import Cell, cell_hash
+from perdure.storage.cells import Cell
 from perdure.storage.entries import DefinitionRow, Entry
 from perdure.storage.ledger import RunRow
 from perdure.storage.waits import KeySets, WaitIndex
@@ -31,6 +31,7 @@ class Overlay:
         self.sequence = 0
         self.size = 0
         self._numbers: dict[str, int] = {}
+        self._keys: dict[tuple[str, str], int] = {}  # by workflow and idempotency key
         self._waits = WaitIndex(key_sets)
 
     @property
@@ -48,6 +49,9 @@ class Overlay:
                 load.before[run] = batch.before[run]
                 load.entries[run] = batch.entries[run]
                 self._numbers[row.run_id] = run
+                if row.idempotency_key is not None and batch.before[run] is None:
+                    key = (row.workflow, row.idempotency_key)
+                    self._keys[key] = max(run, self._keys.get(key, 0))
                 self._waits.replace(None, row)
             else:
                 load.entries[run] += batch.entries[run]
@@ -77,9 +81,9 @@ class Overlay:
         """The cells of a space that these batches wrote or deleted, by key."""
         return self.load.cells.get(space, {})
 
-    def cell_hashes(self) -> list[int]:
-        """What the cells are found by that these batches wrote or deleted."""
-        return [cell_hash(space, key) for space, cells in self.load.cells.items() for key in cells]
+    def run_by_key(self, workflow: str, idempotency_key: str) -> int:
+        """The number of the newest run that was created under this key in these batches; 0 when there is none."""
+        return self._keys.get((workflow, idempotency_key), 0)
 
     def entries(self, run: int) -> Sequence[Entry]:
         """The entries of a run that came in these batches."""

@@ -16,10 +16,12 @@ from collections.abc import Iterable
 from perdure.storage.batch import Batch
 from perdure.storage.cell_cache import CellCache
 from perdure.storage.cells import Cell, cell_hash
+from perdure.storage.contents import Additions, Contents
 from perdure.storage.entries import DefinitionRow
-from perdure.storage.known_hashes import KnownHashes
+from perdure.storage.hashed import hashed
 from perdure.storage.ledger import ENDED, RunRow
 from perdure.storage.overlay import Overlay
+from perdure.storage.tables import idempotency_hash
 from perdure.storage.waits import KeySets
 
 #: Open runs whose rows stay after they were absorbed, so that a run that moves costs no query per batch.
@@ -31,7 +33,7 @@ class Recent:
 
     Attributes:
         key_sets: the sets of keys that waits have named, in the columns too.
-        in_columns: which cells the columns may have, by hash; None when they were too many to be counted.
+        contents: what the columns may have; None before that was learned, or when it is too much.
     """
 
     def __init__(self) -> None:
@@ -42,7 +44,7 @@ class Recent:
         self._hot: OrderedDict[int, RunRow] = OrderedDict()
         self._hot_numbers: dict[str, int] = {}
         self._hot_cells = CellCache()
-        self.in_columns: KnownHashes | None = None
+        self.contents: Contents | None = None
         self._begun = 0
 
     @property
@@ -77,6 +79,26 @@ class Recent:
                 row = self._hot[self._hot_numbers[run_id]]
             return row
 
+    def run_by_key(self, workflow: str, idempotency_key: str) -> RunRow | None:
+        """The newest run that was created under this key in the overlays."""
+        numbers = [overlay.run_by_key(workflow, idempotency_key) for overlay in self.overlays()]
+        return self.row(max(numbers)) if any(numbers) else None
+
+    def lacks_run(self, run_id: str) -> bool:
+        """Whether it is known that the columns don't have a run, which the overlays don't have either."""
+        with self._lock:
+            return self.contents is not None and hashed(run_id) not in self.contents.runs
+
+    def lacks_key(self, workflow: str, idempotency_key: str) -> bool:
+        """Whether it is known that the columns have no run that was started under a key."""
+        with self._lock:
+            return self.contents is not None and idempotency_hash(workflow, idempotency_key) not in self.contents.keys
+
+    def may_wait(self, keys: Iterable[int], at_most: int) -> set[int] | None:
+        """The runs in the columns that may wait under a match key; None when it is not known, or they are more."""
+        with self._lock:
+            return None if self.contents is None else self.contents.waits.under(keys, at_most)
+
     @property
     def begun(self) -> int:
         """How many absorptions have begun. While it stays the same, nothing gets into the columns but what the
@@ -90,7 +112,7 @@ class Recent:
                 cell = None if overlay is None else overlay.cells(space).get(key)
                 if cell is not None:
                     return True, None if cell.is_gone else cell, self._begun
-            if self.in_columns is not None and cell_hash(space, key) not in self.in_columns:
+            if self.contents is not None and cell_hash(space, key) not in self.contents.cells:
                 return True, None, self._begun
             return *self._hot_cells.look_up(space, key), self._begun
 
@@ -132,18 +154,16 @@ class Recent:
                 self._begun += 1
             return self._absorbing
 
-    def is_new(self, overlay: Overlay) -> bool:
-        """Whether the columns have none of the cells of the overlay that is being absorbed."""
-        known = self.in_columns  # changed by none but the absorbing thread
-        return known is not None and not any(number in known for number in overlay.cell_hashes())
+    def is_new(self, cells: Iterable[int]) -> bool:
+        """Whether the columns have none of these cells, by hash; to be asked by the thread that absorbs."""
+        return self.contents is not None and not any(number in self.contents.cells for number in cells)
 
-    def end_absorption(self) -> None:
+    def end_absorption(self, additions: Additions) -> None:
         """Let go of the overlay that the columns have now, but for the rows of open runs."""
-        assert self._absorbing is not None
-        hashes = self._absorbing.cell_hashes()
         with self._lock:
-            if self.in_columns is not None:
-                self.in_columns.add(hashes)
+            assert self._absorbing is not None
+            if self.contents is not None:
+                self.contents.add(additions)
             for row in self._absorbing.load.rows.values():
                 self._warm(row)
             self._hot_cells.follow(self._absorbing.load.cells)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,8 +19,8 @@ from perdure.storage import cell_cache, disk, duckdb_ledger, payload
 from perdure.storage.batch import Batch
 from perdure.storage.cell_cache import CellCache
 from perdure.storage.cells import Cell, cell_hash
+from perdure.storage.contents import Additions, Hashes, WaitingRuns
 from perdure.storage.duckdb_ledger import DuckDBLedger
-from perdure.storage.known_hashes import KnownHashes
 from perdure.storage.ledger import Ledger
 from perdure.storage.memory_ledger import MemoryLedger
 
@@ -47,6 +48,13 @@ def value(key: str, body: object, *, at: int = 1000, space: str = "kv/a", **fiel
 
 def gone(key: str, *, at: int = 2000, space: str = "kv/a") -> Cell:
     return Cell(space, key, at, at)
+
+
+def killed(path: Path) -> Path:
+    """What a kill at this moment would leave."""
+    copy = path.parent / "copy"
+    shutil.copytree(path.parent, copy)
+    return copy / path.name
 
 
 def absorb(ledger: Ledger) -> None:
@@ -108,16 +116,15 @@ def test_a_full_disk_leaves_what_was_there(kept: DuckDBLedger, monkeypatch: pyte
     assert kept.cell("kv/a", "k") == value("k", 3)
 
 
-def test_one_batch_may_bring_twenty_megabytes(tmp_path: Path) -> None:
+def test_one_batch_may_bring_twenty_megabytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.duckdb"
+    monkeypatch.setattr(duckdb_ledger, "_HASTE_BYTES", 1 << 40)
     data = bytes(range(256)) * (20 << 12)
     text = "x" * (10 << 20)
     ledger = DuckDBLedger(path, gather_s=3600)
     ledger.append([], (), [value("data", 1, data=data), value("text", text)])
-    ledger._leave_journal()  # as a kill would leave it: only the journal has it
-    ledger._columns.close()
-    ledger._owner.release()
-    again = DuckDBLedger(path)
+    again = DuckDBLedger(killed(path))
+    ledger.close()
     try:
         assert again.cell("kv/a", "data") == value("data", 1, data=data)
         assert again.cell("kv/a", "text") == value("text", text)
@@ -164,12 +171,14 @@ def test_a_cell_is_seen_once_and_newest_first_in_the_middle_of_an_absorption(
     seen: list[object] = []
     end = kept._recent.end_absorption
 
-    def committed() -> None:  # the columns have it, and the overlay that was absorbed is still there
+    def committed(
+        additions: Additions,
+    ) -> None:  # the columns have it, and the overlay is still there
         kept.append([], (), [value("new", 3)])
         seen.append([(cell.key, cell.body) for cell in kept.cells("kv/a")])
         seen.append(kept.cell("kv/a", "j"))
         seen.append(kept.spaces(""))
-        end()
+        end(additions)
 
     monkeypatch.setattr(kept._recent, "end_absorption", committed)
     absorb(kept)
@@ -273,10 +282,8 @@ def test_a_reader_sees_what_only_the_journal_has_and_what_it_deleted(tmp_path: P
     ledger.append([], (), [value("k", 1), value("j", 1), value("i", 1)])
     absorb(ledger)
     ledger.append([], (), [value("k", 2), gone("j"), value("new", 2, space="kv/b")])
-    ledger._leave_journal()
-    ledger._columns.close()
-    ledger._owner.release()
-    reader = DuckDBLedger(path, read_only=True)
+    reader = DuckDBLedger(killed(path), read_only=True)
+    ledger.close()
     try:
         assert [(cell.key, cell.body) for cell in reader.cells("kv/a")] == [("i", "1"), ("k", "2")]
         assert reader.cell("kv/a", "j") is None
@@ -292,7 +299,10 @@ def test_a_reader_sees_what_only_the_journal_has_and_what_it_deleted(tmp_path: P
 def test_a_look_up_for_something_new_or_hot_asks_no_columns(
     kept: DuckDBLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept.append([], (), [value(f"k{number}", number) for number in range(50)])
+    kept.append([], (), [value(f"k{number}", number) for number in range(25)])
+    absorb(kept)
+    kept._learn()
+    kept.append([], (), [value(f"k{number}", number) for number in range(25)])
     absorb(kept)
 
     def refuse(*_: object) -> None:
@@ -308,7 +318,8 @@ def test_which_cells_there_are_is_known_again_after_a_restart(tmp_path: Path) ->
     ledger = DuckDBLedger(path)
     ledger.append([], (), [value("k", 1), value("j", 1)])
     ledger.close()
-    ledger = DuckDBLedger(path)
+    ledger = DuckDBLedger(path, gather_s=3600)
+    ledger._learn()
     try:
         assert ledger.cell("kv/a", "k") == value("k", 1)
         ledger.append([], (), [value("k", 2), value("new", 2)])  # one replaces what the columns have
@@ -319,14 +330,15 @@ def test_which_cells_there_are_is_known_again_after_a_restart(tmp_path: Path) ->
 
 
 def test_more_cells_than_are_counted_are_found_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(duckdb_ledger, "_KNOWN_CELLS_MAX", 1)
+    monkeypatch.setattr(duckdb_ledger, "_KNOWN_MAX", 1)
     path = tmp_path / "a.duckdb"
     for number in range(3):
         ledger = DuckDBLedger(path)
         ledger.append([], (), [value(str(number), number), value("same", number)])
         ledger.close()
     ledger = DuckDBLedger(path)
-    assert ledger._recent.in_columns is None
+    ledger._learn()
+    assert ledger._recent.contents is None
     assert [cell.body for cell in ledger.cells("kv/a")] == ["0", "1", "2", "2"]
     assert ledger.cell("kv/a", "none") is None
     ledger.close()
@@ -349,12 +361,24 @@ def test_the_cache_keeps_what_was_used_last_within_its_size(monkeypatch: pytest.
 
 
 def test_known_hashes_forget_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("perdure.storage.known_hashes._GATHERED_MAX", 10)
+    monkeypatch.setattr("perdure.storage.contents._GATHERED_MAX", 10)
     hashes = [cell_hash("kv/a", str(number)) for number in range(100)]
-    known = KnownHashes(sorted(hashes[:30]))
+    known = Hashes(sorted(hashes[:30]))
     for first in range(0, 60, 4):
         known.add(hashes[first : first + 8])
     assert [number in known for number in hashes] == [True] * 64 + [False] * 36
+
+
+def test_waiting_runs_are_found_by_their_key_however_they_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits = WaitingRuns([-5, 3, 3, 9], [1, 1, 2, 7])
+    waits.add([(3, 2), (3, 5), (4, 1), (3, 5)])
+    assert waits.under([3], 10) == {1, 2, 5}
+    assert waits.under([4, 9, 0], 10) == {1, 7}
+    assert waits.under([3], 3) == {1, 2, 5}
+    assert waits.under([3], 2) is None, "many are searched for elsewhere"
+    assert not waits.is_crowded
+    monkeypatch.setattr("perdure.storage.contents._GATHERED_MAX", 1)
+    assert waits.is_crowded
 
 
 # ── records and views ────────────────────────────────────────────────────────────────────────────

@@ -107,6 +107,10 @@ class LedgersAgree(RuleBasedStateMachine):
         self.duckdb.sql("SELECT 1")
 
     @rule()
+    def learn(self) -> None:
+        self.duckdb._learn()
+
+    @rule()
     def reopen(self) -> None:
         self.duckdb.close()
         assert [path.name for path in self.path.parent.iterdir()] == [self.path.name]
