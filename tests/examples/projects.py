@@ -17,16 +17,11 @@ from typing import Final
 METHOD: Final = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 TIMEOUT_S: Final = 100
 _PROCESSES = multiprocessing.get_context(METHOD)
-_PROCESSES.set_forkserver_preload(
-    [
-        "perdure.client.runtime",
-        "perdure.cli.main",
-        "perdure.testing.pytest_plugin",
-        "perdure.testing.collected",
-        "perdure.testing.everywhere",
-    ]
-    + ["hypothesis.strategies", "hypothesis.internal.observability", "pytest", "sqlite3"]
-)
+_IMPORTED = """
+perdure.client.runtime perdure.cli.main perdure.testing.pytest_plugin perdure.testing.collected
+perdure.testing.everywhere hypothesis.strategies hypothesis.internal.observability pytest sqlite3
+"""
+_PROCESSES.set_forkserver_preload(_IMPORTED.split())
 
 
 def run(folder: Path, command: Sequence[str]) -> tuple[int, str]:

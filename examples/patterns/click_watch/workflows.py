@@ -1,8 +1,8 @@
 """Click watch: who has clicked an invitation and does not answer is reminded, then called; one run for each invitee.
 
 No run exists until the first click. A handler of the click then starts it, and claims a key in `kv` in the same commit,
-so that a second click, a retry or a crash starts no second one. Handlers of changes keep a live board of where everybody
-is, and tell the run when an invitation is answered or gone, so that it ends and leaves nothing behind.
+so that a second click, a retry or a crash starts no second one. A handler of changes keeps a live board of where
+everybody is, and tells the run when an invitation is answered or gone, so that it ends and leaves nothing behind.
 """
 
 from __future__ import annotations

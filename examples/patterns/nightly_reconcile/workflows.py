@@ -1,8 +1,8 @@
 """Nightly reconcile: every night at three the day before is compared, payment by payment, with the bank's statement.
 
-Each night is one run, also when the process was down at three: what was missed is caught up. A statement that is late is
-asked for again every ten minutes. Differences become documents in the commit of the step that found them, once however
-often a night is compared, and each new one is told to accounting by a handler of the change.
+Each night is one run, also when the process was down at three: what was missed is caught up. A statement that is late
+is asked for again every ten minutes. Differences become documents in the commit of the step that files them, once
+however often a night is compared, and each new one is told to accounting by a handler of the change.
 """
 
 from __future__ import annotations
