@@ -52,7 +52,7 @@ class Channel:
 
     __slots__ = (
         "_armed", "_attempt", "_backing", "_beat_at", "_blocks", "_closing", "_lock", "_loop", "_newest", "_open",
-        "_over", "_scope", "_services", "_tell", "_timer", "heard_at",
+        "_over", "_scope", "_services", "_services_over", "_tell", "_timer", "heard_at",
     )  # fmt: skip
 
     def __init__(
@@ -65,6 +65,7 @@ class Channel:
         self._backing = backing
         self._scope: StepScope | None = None  # once it has used a service
         self._services: Services | None = None
+        self._services_over = False
         self._lock = threading.Lock()
         self._open: dict[Future[Any], None] = {}  # writes that are not durable, or refused and not heard of; in order
         self._closing: dict[tuple[str, str], None] = {}  # streams, as (run_id, namespace)
@@ -209,9 +210,17 @@ class Channel:
                 key = attempt.written_under if self._backing.outside else attempt.idempotency_key
                 self._scope = StepScope(self._backing, label, key)
                 self._services = Services(self._scope)
-                if self._over:  # an attempt that was abandoned, and goes on without knowing
+                if self._over or self._services_over:  # an attempt that was abandoned, and goes on without knowing
                     self._scope.end()
             return self._services
+
+    def end_services(self) -> None:
+        """Refuse what is still asked of them: the attempt has failed, and writes nothing."""
+        with self._lock:
+            self._services_over = True
+            scope = self._scope
+        if scope is not None:
+            scope.end()
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────────
 

@@ -52,6 +52,7 @@ class ThreadedPerformers:
         self._backing = backing
         self._pool = ThreadPoolExecutor(workers_max, thread_name_prefix="perdure-step")
         self._tasks: dict[Place, asyncio.Task[None]] = {}
+        self._in_threads: dict[Place, Channel] = {}  # of attempts that nobody can cancel
         self._closed = False
 
     def perform(self, attempts: Sequence[Attempt]) -> None:
@@ -102,9 +103,11 @@ class ThreadedPerformers:
             del self._tasks[place]
 
     def _cancel(self, place: Place) -> None:
-        task = self._tasks.get(place)
+        task, channel = self._tasks.get(place), self._in_threads.get(place)
         if task is not None:
             task.cancel()
+        elif channel is not None:
+            channel.end()  # it goes on in its thread, and keeps nobody waiting for what it wanted to write
 
     # ── one attempt ──────────────────────────────────────────────────────────────────────────────
 
@@ -140,9 +143,9 @@ class ThreadedPerformers:
             if self._unwanted():
                 channel.end()
                 return
-            outcome = await self._failed(attempt, RuntimeError("the step cancelled itself (CancelledError)"))
+            outcome = await self._failed(attempt, channel, RuntimeError("the step cancelled itself (CancelledError)"))
         except BaseException as error:  # noqa: BLE001  # recorded as the step's failure, and raised in the body
-            outcome = await self._failed(attempt, error)
+            outcome = await self._failed(attempt, channel, error)
         self._report(channel.concluded(outcome))
 
     def _unwanted(self) -> bool:
@@ -154,6 +157,8 @@ class ThreadedPerformers:
 
     def _in_context(self, attempt: Attempt) -> None:
         channel = self._enter(attempt)
+        place = (attempt.run, attempt.command)
+        self._in_threads[place] = channel
         try:
             args, kwargs = attempt.call.values()
             result = attempt.call.function(*args, **kwargs)
@@ -169,6 +174,9 @@ class ThreadedPerformers:
                 self._loop.call_soon_threadsafe(self._follow, attempt, self._finish_failed(attempt, channel, error))
                 return
             outcome = attempt.failed(error)
+        finally:
+            if self._in_threads.get(place) is channel:
+                del self._in_threads[place]
         self._report(channel.concluded(outcome))
 
     async def _finish(self, attempt: Attempt, channel: Channel, result: Awaitable[Any]) -> None:
@@ -176,12 +184,13 @@ class ThreadedPerformers:
         await self._follow_through(attempt, channel, result)
 
     async def _finish_failed(self, attempt: Attempt, channel: Channel, error: BaseException) -> None:
-        self._report(channel.concluded(await self._failed(attempt, error)))
+        self._report(channel.concluded(await self._failed(attempt, channel, error)))
 
-    async def _failed(self, attempt: Attempt, error: BaseException) -> Outcome:
+    async def _failed(self, attempt: Attempt, channel: Channel, error: BaseException) -> Outcome:
         outcome = attempt.failed(error)
         on_error = attempt.call.options.on_error
         if outcome.kind == "failed" and on_error is not None:
+            channel.end_services()  # what on_error wrote to a service would not be recorded: it is told so
             try:
                 answer: Any = on_error(error)
                 if inspect.isawaitable(answer):

@@ -9,7 +9,7 @@ import asyncio
 import inspect
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from types import CodeType
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
@@ -144,10 +144,11 @@ class StepScope:
     def effects(self) -> Effects | None:
         """All that the attempt did, for the batch that records its result; None when it did nothing."""
         self._is_over = True
-        if self.transaction.is_empty:
-            self.transaction.end()
-            return None
-        return self.transaction.effects()
+        if not self.transaction.is_empty:
+            with suppress(WorkflowError):  # it was given up in this moment, because its run was cancelled
+                return self.transaction.effects()
+        self.transaction.end()
+        return None
 
     def end(self) -> None:
         """Give up: nothing was written, and nothing will be."""
@@ -172,22 +173,27 @@ class OutsideScope:
 
     def run(self, work: Coroutine[Any, Any, T]) -> Any:
         """Give an awaitable, or the result."""
+        self._refuse_if_closed(work)
         return self.backing.loop.run(self._counted(work))
 
     def wait(self, work: Coroutine[Any, Any, T]) -> T:
         """Block until it is done."""
+        self._refuse_if_closed(work)
         return self.backing.loop.wait(self._counted(work))
 
     async def _counted(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do it while the runtime is open: other back ends would connect again, for nobody to close."""
-        if self.backing.is_closed:
-            work.close()
-            raise PerdureError("the runtime is closed.", fix="use its services inside its `async with` or `with` block")
+        """Do it, unless the runtime was closed since it was asked for."""
+        self._refuse_if_closed(work)
         self.backing.at_work += 1
         try:
             return await work
         finally:
             self.backing.at_work -= 1
+
+    def _refuse_if_closed(self, work: Coroutine[Any, Any, Any]) -> None:
+        if self.backing.is_closed:  # other back ends would connect again, for nobody to close
+            work.close()
+            raise PerdureError("the runtime is closed.", fix="use its services inside its `async with` or `with` block")
 
     def writing(self) -> AbstractAsyncContextManager[Transaction]:
         """A transaction that is committed at the end."""

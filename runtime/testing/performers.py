@@ -296,7 +296,7 @@ class SimulatedPerformers:
             return
         outcome = self._tell(attempt, outcome, result)
         if isinstance(fault, DuplicateOutcome):
-            self._later(outcome, 1)
+            self._later(outcome._replace(effects=None), 1)  # whoever takes effects says once that they are over
 
     def _answer_late(self, attempt: Attempt, outcome: Outcome, takes_us: int) -> None:
         options = attempt.call.options

@@ -323,6 +323,63 @@ def test_a_step_of_a_cancelled_run_has_written_nothing_and_holds_nothing() -> No
     assert live(test) == [None]
 
 
+def test_a_plain_step_of_a_cancelled_run_goes_on_in_its_thread_and_holds_nothing() -> None:
+    may_end, ended = threading.Event(), threading.Event()
+    refused = []
+
+    async def test(runtime: Runtime) -> Any:
+        written = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def write() -> None:
+            kv = current_step().blocking.kv
+            kv.put("a", 1)
+            loop.call_soon_threadsafe(written.set)
+            may_end.wait(10)
+            try:
+                kv.put("b", 1)
+            except WorkflowError as error:
+                refused.append(error)
+            ended.set()
+
+        DOES["write"] = write
+        run = await runtime.start("one-blocking", "write")
+        await written.wait()
+        await run.cancel()
+        await run.wait()
+        async with asyncio.timeout(5):
+            await runtime.kv.update("a", lambda value: [value], None)
+        may_end.set()
+        await asyncio.to_thread(ended.wait, 10)
+        return await runtime.kv.list()
+
+    assert live(test) == {"a": [None]}
+    assert len(refused) == 1
+
+
+def test_what_on_error_would_write_is_refused(caplog: pytest.LogCaptureFixture) -> None:
+    async def tell(error: BaseException) -> None:
+        await current_step().kv.put("told", str(error))
+
+    @step(retries=0, on_error=tell)
+    async def fails() -> None:
+        await current_step().kv.put("a", 1)
+        raise ValueError("no")
+
+    @workflow(id="fails")
+    async def failing(input: None) -> None:
+        await fails()
+
+    async def run() -> Any:
+        async with Runtime(MemoryLedger(), workflows=[failing]) as runtime:
+            await (await runtime.start("fails")).wait(timeout="10s")
+            return await runtime.kv.list()
+
+    assert asyncio.run(run()) == {}
+    assert "on_error of step 'fails' raised" in caplog.text
+    assert "after its attempt was over" in caplog.text
+
+
 def test_a_blocking_call_on_the_runtimes_own_loop_is_refused_with_the_fix() -> None:
     async def write() -> None:
         current_step().blocking.kv.put("a", 1)
