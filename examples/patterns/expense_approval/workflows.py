@@ -93,7 +93,7 @@ def main() -> None:
     with Runtime("expense_approval.duckdb", workflows=[approve_expense]) as runtime:
         for what, amount in (("taxi", "34.50"), ("laptop", "1999.00"), ("fair", "7250.00")):
             number = f"{what}-{play}"
-            expense = Expense(number=number, who="Ada", amount=Decimal(amount), managers=["Bob", "Cy"], patience_s=0.5)
+            expense = Expense(number=number, who="Ada", amount=Decimal(amount), managers=["Bob", "Cy"], patience_s=1.5)
             run = runtime.start(approve_expense, expense)
             for news in run.events():  # until the run ends
                 whom, token = news.payload["whom"], news.payload["token"]

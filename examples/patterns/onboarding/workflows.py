@@ -64,7 +64,7 @@ def main() -> None:
     play = secrets.token_hex(2)  # so that it can be played again: an address is welcomed once, for ever
     with Runtime("onboarding.duckdb", workflows=[onboard]) as runtime:
         users = [f"{name}.{play}@example.com" for name in ("ann", "bob", "cy")]
-        runs = [runtime.start(onboard, Signup(email=user, survey_after="0s", survey_open_s=1)) for user in users]
+        runs = [runtime.start(onboard, Signup(email=user, survey_after="0s", survey_open_s=2)) for user in users]
         runtime.idle()  # until only the outside, or time, can move them
 
         try:

@@ -15,18 +15,14 @@ from perdure.strict import Runtime, StepContext, current_step, step, workflow
 
 OUTBOX = "reminders.txt"
 
-#: How long before, and what is written then.
-PLAN = (
-    (timedelta(days=7), "in a week"),
-    (timedelta(days=1), "tomorrow"),
-    (timedelta(hours=1), "in an hour"),
-)
+PLAN = {"in a week": timedelta(days=7), "tomorrow": timedelta(days=1), "in an hour": timedelta(hours=1)}
 
 
 class Appointment(BaseModel):
     who: str
     what: str
     at: AwareDatetime
+    reminders: dict[str, timedelta] = PLAN  # what is written, and how long before; the earliest first
 
 
 @step
@@ -43,7 +39,7 @@ async def remind_of_appointment(input: Appointment, step: StepContext) -> int:
     written = 0
     while True:  # once more each time that the appointment moves
         moved = None
-        for before, when in (*PLAN, (timedelta(0), "now")):
+        for when, before in (*input.reminders.items(), ("now", timedelta(0))):
             due = input.at - before
             if due <= datetime.now(UTC):
                 continue  # too late for this one
@@ -68,9 +64,10 @@ def main() -> None:
         cancelled.cancel()
         print(cancelled.wait(timeout="10s"), "and nothing more is written of", concert.what)
 
-        dentist = Appointment(who="Ada", what="the dentist", at=now + timedelta(days=3))
+        soon = {"in twenty seconds": timedelta(seconds=20)}
+        dentist = Appointment(who="Ada", what="the dentist", at=now + timedelta(days=3), reminders=soon)
         run = runtime.start(remind_of_appointment, dentist)
-        run.signal("moved", dentist.model_copy(update={"at": now + timedelta(hours=1, seconds=1)}))
+        run.signal("moved", dentist.model_copy(update={"at": datetime.now(UTC) + timedelta(seconds=20.5)}))
         for news in run.events():  # as they come, until the run ends
             print(news.type, news.payload)
             run.signal("moved", dentist.model_copy(update={"at": datetime.now(UTC) + timedelta(seconds=0.2)}))
