@@ -97,14 +97,18 @@ async def stop_watching(email: str) -> str:
 @workflow(id="escalate")
 async def escalate(input: Invitee, step: StepContext) -> str:
     """Press an invitee a little more each time that patience runs out; give how it ended."""
+
+    async def be_patient(name: str) -> None:
+        about = {"email": input.email}
+        await step.wait_for_event(name, type="invitation.settled", match=about, timeout=input.patience)
+
     how: Status
     for how in ("reminded", "called"):
-        settled = {"type": "invitation.settled", "match": {"email": input.email}}
-        await step.wait_for_event(f"before being {how}", **settled, timeout=input.patience)
+        await be_patient(f"before being {how}")
         if await press(input.email, how) != how:  # whatever woke it, the record says how things stand
             break
     else:
-        await step.wait_for_event("after the call", **settled, timeout=input.patience)
+        await be_patient("after the call")
     return await stop_watching(input.email)
 
 
