@@ -49,7 +49,7 @@ queued       one row per message on a queue, in sight or not, that has not expir
 dead_letters one row per message that a queue gave up
     queue, id, message (VARIANT), reason, deliveries, sent_at, died_at, version
 schedules    one row per schedule that has come into force
-    id, cron, timezone, next_at, paused, last_at and last_run_id (newest tick that started a run), done_until
+    id, cron, timezone, next_at, paused, last_at, last_run_id (both of the newest tick that started a run), done_until
 
 `value`, `document`, `message`, `arguments`, `result` and `payload` are for queries: VARIANT sorts keys and turns
 integers beyond 128 bits into doubles, and is NULL for what it can't hold. `body` is exact.
