@@ -71,8 +71,11 @@ class History:
         units: Any = json.loads(self.definition.source) if self.definition is not None else []
         if not units:
             return ""
-        name, file = str(units[0]["module"]), PurePath(units[0]["file"])
-        return file.stem if name == "__main__" else name  # recorded by a script that was run
+        name, file = str(units[0]["module"]), str(units[0]["file"])
+        if name != "__main__":
+            return name
+        # Recorded by a script that was run. A body that stands in no file, as a reaction's does, does not say by which.
+        return "" if file.startswith("<") else PurePath(file).stem
 
     def ledger(self) -> MemoryLedger:
         """Make a ledger that has this run alone."""

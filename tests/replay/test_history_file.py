@@ -18,6 +18,7 @@ from perdure.storage import entries as kinds
 from perdure.storage.chain import GENESIS, seal
 from perdure.storage.entries import DefinitionRow, Entry
 from perdure.storage.fold import fold_all
+from perdure.storage.ledger import RunRow
 
 GOLDEN = sorted(history_files([Path(__file__).parents[1] / "histories"]))
 
@@ -191,3 +192,19 @@ def test_a_newer_format_is_refused_with_what_to_do(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there_is_named() -> None:
     with pytest.raises(LedgerError, match="can't be read"):
         read_history("nowhere.history.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("module", "file", "named"),
+    [
+        ("shop.orders", "shop/orders.py", "shop.orders"),
+        ("__main__", "shop/orders.py", "orders"),
+        ("__main__", "<reaction __main__.pack, line 7>", ""),
+        ("shop.orders", "<reaction shop.orders.pack, line 7>", "shop.orders"),
+    ],
+)
+def test_a_history_names_its_module_where_that_can_be_known(module: str, file: str, named: str) -> None:
+    source = json.dumps([{"module": module, "qualname": "pack", "file": file, "line": 7, "source": ""}])
+    definition = DefinitionRow("d1", "pack", "1", "3.11", source, 0)
+    row = RunRow(1, "r1", "pack", "1", "d1", "completed", 1, 0, 0)
+    assert History(row, (), definition).module == named
