@@ -46,6 +46,7 @@ def backing_of(
         claims,
         RuntimeLoop(loop),
         clock.now_us,
+        clock.new_run_id,
         EngineOrders(registry, clock.new_run_id, lambda request: _settled(thread, request)),
         commit,
         outside,

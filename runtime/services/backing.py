@@ -84,6 +84,7 @@ class Backing:
     """Everything that the services of one runtime share.
 
     Attributes:
+        new_id: gives an id that nobody had before, also not before a restart.
         commit: has the effects of a call from outside appended; done when they are durable.
         outside: other back ends by service ("kv", "database", "storage", "queue"); what is not there is in cells.
     """
@@ -92,9 +93,11 @@ class Backing:
     claims: Claims
     loop: Loop
     now_us: Callable[[], int]
+    new_id: Callable[[], str]
     orders: Orders
     commit: Callable[[Effects], Awaitable[None]]
     outside: Mapping[str, BackEnd] = field(default_factory=dict)
+    commits_apart: bool = True  # whether a step at work can have something committed before its result
     is_closed: bool = False  # with its runtime
     at_work: int = 0  # calls from outside of steps that have begun and not ended
     arrivals: Arrivals = field(default_factory=Arrivals)

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple, Protocol
 from perdure.services.backing import Backing
 from perdure.services.drafts import Draft, Store, store_of
 from perdure.services.effects import Change
-from perdure.services.scope import committed
+from perdure.services.scope import Scope
 from perdure.services.transaction import Transaction, encoded
 from perdure.storage.cells import Cell
 
@@ -54,14 +54,14 @@ def dead(queue: str) -> str:
 class Mailbox(Protocol):
     """Where messages are taken."""
 
-    async def take(self, queue: str, now: int, until: int, limit: int, deliveries_max: int) -> list[Cell]:
+    async def take(self, scope: Scope, queue: str, now: int, until: int, limit: int, deliveries_max: int) -> list[Cell]:
         """Take messages that are due, the earliest first, out of sight until a time; durable when it returns.
 
         What was delivered so often already becomes a dead letter instead.
         """
         ...
 
-    async def prolong(self, queue: str, cell: Cell, until: int) -> Cell | None:
+    async def prolong(self, scope: Scope, queue: str, cell: Cell, until: int) -> Cell | None:
         """Keep a message that was taken out of sight until another time; None when it was given to somebody else."""
         ...
 
@@ -90,10 +90,10 @@ class LedgerMailbox:
         assert isinstance(box, LedgerMailbox)
         return box
 
-    async def take(self, queue: str, now: int, until: int, limit: int, deliveries_max: int) -> list[Cell]:
+    async def take(self, scope: Scope, queue: str, now: int, until: int, limit: int, deliveries_max: int) -> list[Cell]:
         """Take messages that nobody holds."""
         taken: list[Cell] = []
-        async with committed(self._backing, f"a receiver of queue {queue!r}") as transaction:
+        async with scope.apart() as transaction:
             is_fresh = False
             while len(taken) < limit:
                 ahead = self._ahead.get(queue)
@@ -118,9 +118,9 @@ class LedgerMailbox:
                     taken.append(written)
         return taken
 
-    async def prolong(self, queue: str, cell: Cell, until: int) -> Cell | None:
+    async def prolong(self, scope: Scope, queue: str, cell: Cell, until: int) -> Cell | None:
         """Write another time into the cell, if nobody has received or acknowledged it meanwhile."""
-        async with committed(self._backing, f"a receiver of queue {queue!r}") as transaction:
+        async with scope.apart() as transaction:
             found = await transaction.claim(live(queue), cell.key)
             if found is None or found.version != cell.version:
                 return None
@@ -151,7 +151,7 @@ class StoreMailbox:
         self._backing = backing
         self._store = store
 
-    async def take(self, queue: str, now: int, until: int, limit: int, deliveries_max: int) -> list[Cell]:
+    async def take(self, scope: Scope, queue: str, now: int, until: int, limit: int, deliveries_max: int) -> list[Cell]:
         """Take what is there, and of that what nobody else took in this moment."""
         space, lost = live(queue), 0
         taken: list[Cell] = []
@@ -180,7 +180,7 @@ class StoreMailbox:
             cells.append(cell._replace(data=data, due=until, at=self._backing.now_us()))
         return await self._write(queue, chosen, cells)
 
-    async def prolong(self, queue: str, cell: Cell, until: int) -> Cell | None:
+    async def prolong(self, scope: Scope, queue: str, cell: Cell, until: int) -> Cell | None:
         """Write another time into the cell, if it is as this receiver left it."""
         written = await self._write(queue, [cell], [cell._replace(due=until, at=self._backing.now_us())])
         return written[0] if written else None

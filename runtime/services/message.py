@@ -104,7 +104,7 @@ class Message(Kept):
         """Keep it for longer, from now on. It takes effect at once, also in a step."""
         backing = self._scope.backing
         until = backing.now_us() + duration_us(visibility_timeout, "visibility_timeout")
-        kept = await mailbox_of(backing).prolong(self.queue, self._cell, until)
+        kept = await mailbox_of(backing).prolong(self._scope, self.queue, self._cell, until)
         if kept is None:
             raise self._lost()
         self._cell = kept

@@ -102,7 +102,7 @@ class MessageQueues:
         until = backing.now_us() + wait_us
         while True:
             now = backing.now_us()
-            cells = await box.take(queue, now, now + hidden_us, limit, deliveries_max)
+            cells = await box.take(self._scope, queue, now, now + hidden_us, limit, deliveries_max)
             if not cells and now < until and not backing.arrivals.is_closed:
                 await _arrival(backing, queue, until)
                 if not backing.arrivals.is_closed:
@@ -240,8 +240,7 @@ def _new_id(transaction: Transaction) -> str:
     """An id that no other message has; of a step the same in every attempt, in the order of its sends."""
     backing = transaction.backing
     if not transaction.idempotency_key:
-        store = store_of(backing, "queue")
-        return f"{backing.new_version():014x}" + ("" if store is None else store.token())
+        return backing.new_id()
     numbers = transaction.part("queue.sent", itertools.count)
     sender = blake2b(transaction.idempotency_key.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
     return f"{sender}-{next(numbers):06d}"

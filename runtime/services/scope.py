@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
@@ -22,7 +23,7 @@ from perdure.services.transaction import Transaction
 T = TypeVar("T")
 _SWEEP_AT: Final = 256  # operations, before those that were awaited are forgotten
 _TRIES_MAX: Final = 30  # of a call from outside that somebody else was quicker than: about three seconds
-_OUR_CALLS: Final = 2  # frames between an author's line and `run`: the operation and its decorator
+_OURS: Final = os.path.dirname(os.path.dirname(__file__)) + os.sep  # files that are no author's
 
 
 class Scope(Protocol):
@@ -41,6 +42,10 @@ class Scope(Protocol):
 
     def writing(self) -> AbstractAsyncContextManager[Transaction]:
         """Enter the transaction that the operation writes in."""
+        ...
+
+    def apart(self) -> AbstractAsyncContextManager[Transaction]:
+        """Enter a transaction that is committed at its end, whatever becomes of a step."""
         ...
 
     async def write(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
@@ -75,7 +80,9 @@ class StepScope:
     def run(self, work: Coroutine[Any, Any, T]) -> Any:
         """Give an awaitable that is known until it is awaited, or the result."""
         self._refuse_if_over(work)
-        frame = sys._getframe(_OUR_CALLS)
+        frame = sys._getframe(1)
+        while frame.f_back is not None and frame.f_code.co_filename.startswith(_OURS):
+            frame = frame.f_back
         answer = self.backing.loop.run(work)
         if inspect.isawaitable(answer):
             self._begun[id(work)] = Begun(work, frame.f_code, frame.f_lineno, answer is work)
@@ -109,6 +116,10 @@ class StepScope:
             return await work(self.transaction)
         finally:
             self._at_work -= 1
+
+    def apart(self) -> AbstractAsyncContextManager[Transaction]:
+        """A transaction that is committed now, whatever becomes of the step; in a simulation the step's own."""
+        return committed(self.backing, self._label) if self.backing.commits_apart else self.writing()
 
     @property
     def is_concluded(self) -> bool:
@@ -198,6 +209,10 @@ class OutsideScope:
     def writing(self) -> AbstractAsyncContextManager[Transaction]:
         """A transaction that is committed at the end."""
         return committed(self.backing, "a call from outside")
+
+    def apart(self) -> AbstractAsyncContextManager[Transaction]:
+        """The same: there is nothing around it."""
+        return self.writing()
 
     async def write(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         """Write in a transaction that is committed, in a new one for as long as others are quicker."""

@@ -71,4 +71,7 @@ def simulated_backing(
         raise InternalError("a simulation has no services outside of steps.", fix="write in a step")
 
     orders = EngineOrders(registry, clock.new_run_id, ask)
-    return SimulatedBacking(ledger, Claims(loop.call_soon_threadsafe), SimulatedLoop(), clock.now_us, orders, commit)
+    claims = Claims(loop.call_soon_threadsafe)
+    return SimulatedBacking(
+        ledger, claims, SimulatedLoop(), clock.now_us, clock.new_run_id, orders, commit, commits_apart=False
+    )

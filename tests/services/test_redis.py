@@ -116,6 +116,27 @@ async def test_a_step_whose_write_was_not_heard_of_writes_once_and_gives_what_it
         assert SEEN == [("watched:a", "put", 11, None)]
 
 
+class AnswerOfQueueLost(RedisQueue):
+    """The same for messages."""
+
+    lost = 0
+
+    async def write(self, *args: Any, for_good: bool, **options: Any) -> Any:
+        written = await super().write(*args, for_good=for_good, **options)
+        if for_good and self.lost < 1:
+            self.lost += 1
+            raise ServiceFailed("the connection broke.")
+        return written
+
+
+async def test_a_step_that_only_sends_does_not_send_twice_what_was_not_heard_of(redis: RedisServer) -> None:
+    place = AnswerOfQueueLost(redis.url, prefix="sends-once")
+    async with Runtime(MemoryLedger(), workflows=[acts], services={"queue": place}) as runtime:
+        assert await done(runtime, lambda at: at.queue.send("jobs", at.attempt))
+        assert place.lost == 1
+        assert [message.payload for message in await runtime.queue.receive("jobs", limit=5)] == [1]
+
+
 async def test_a_redis_that_dies_in_the_middle_of_a_step_doubles_nothing(tmp_path: Path, redis: RedisServer) -> None:
     own = RedisServer(tmp_path)
     own.start()
