@@ -6,6 +6,7 @@ meanwhile. Knows how a start is written down.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
@@ -21,7 +22,7 @@ from perdure.engine.engine import Engine, Request
 from perdure.engine.moves import Start
 from perdure.engine.reactions import EventSent
 from perdure.engine.stopping import cancel, stoppable
-from perdure.errors import WriteConflict
+from perdure.errors import WorkflowError, WriteConflict
 from perdure.services.effects import Word
 from perdure.services.transaction import Transaction
 from perdure.services.values import encoded_value
@@ -32,6 +33,7 @@ from perdure.texts import checked_text
 _PAYLOAD_BYTES_MAX: Final = 4 * 1024 * 1024
 
 Ask: TypeAlias = Callable[[Callable[[Engine, Batch], Any]], Awaitable[Any]]
+logger = logging.getLogger("perdure")
 
 
 class EngineOrders:
@@ -67,7 +69,7 @@ class EngineOrders:
         key = idempotency_key
         if key is None and definition.options.idempotency_key is not None:
             key = definition.run_key(definition.validated_input(input))
-        own_id = run_id or self._derived(transaction, definition, encoded)
+        own_id = self._derived(transaction, definition, encoded) if run_id is None else run_id
         mine = (definition.id, own_id if key is None else f":{key}")
         if mine in transaction.promised:
             return transaction.promised[mine], None
@@ -181,8 +183,15 @@ def _soon(engine: Engine, batch: Batch, act: Callable[[Batch], object]) -> objec
     try:
         return act(batch)
     except Unsettled:
-        engine.unrecorded.append(Request(lambda _, later: _soon(engine, later, act), Future(), kept=True))
+        engine.unrecorded.append(Request(lambda _, later: _late(engine, later, act), Future(), kept=True))
         return None
+
+
+def _late(engine: Engine, batch: Batch, act: Callable[[Batch], object]) -> None:
+    try:
+        _soon(engine, batch, act)
+    except WorkflowError as error:  # it could be done when the step gave its result, which then ended that run
+        logger.warning("What a step asked for beside its result was overtaken by it: %s", error)
 
 
 def event_of(

@@ -6,10 +6,12 @@ see it in code without asyncio.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Coroutine
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
 
+from perdure.misfit import refuse_misfit
 from perdure.services.scope import Scope
 
 T = TypeVar("T")
@@ -32,7 +34,12 @@ def operation(
 
     @wraps(method)
     def call(self: S, *args: P.args, **kwargs: P.kwargs) -> Any:
-        return self._scope.run(method(self, *args, **kwargs))
+        try:
+            work = method(self, *args, **kwargs)
+        except TypeError:  # nothing of it has run yet: the call does not fit
+            _refuse_misfit(method, (self, *args), kwargs)
+            raise
+        return self._scope.run(work)
 
     call.__perdure_works__ = method  # type: ignore[attr-defined]  # what `blocking` waits for
     return cast("Callable[Concatenate[S, P], Coroutine[Any, Any, T]]", call)
@@ -55,7 +62,17 @@ def blocking(method: Callable[Concatenate[S, P], Coroutine[Any, Any, T]]) -> Cal
     @wraps(works)
     def call(self: Any, *args: P.args, **kwargs: P.kwargs) -> T:
         service = self._service
-        result: T = service._scope.wait(works(service, *args, **kwargs))
+        try:
+            work = works(service, *args, **kwargs)
+        except TypeError:
+            _refuse_misfit(works, (service, *args), kwargs)
+            raise
+        result: T = service._scope.wait(work)
         return result
 
     return cast("Callable[Concatenate[Any, P], T]", call)
+
+
+def _refuse_misfit(method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    caller = sys._getframe(2)  # of the author's line
+    refuse_misfit(method, args, kwargs, method.__qualname__, f"{caller.f_code.co_filename}:{caller.f_lineno}")

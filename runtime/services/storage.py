@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Awaitable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Any, cast
 
+from perdure.misfit import fitting
 from perdure.services.blobs import (
     BlobInfo,
     BlobStore,
@@ -49,6 +50,7 @@ class Storage:
         """Give the same service for another bucket."""
         return Storage(self._scope, name)
 
+    @fitting
     def put(
         self,
         name: str,
@@ -215,6 +217,7 @@ class BlockingStorage(Blocking):
         """Give the same service for another bucket."""
         return BlockingStorage(self._service.bucket(name))
 
+    @fitting
     def put(
         self,
         name: str,
