@@ -75,6 +75,12 @@ def test_every_folder_of_the_examples_is_one_of_them() -> None:
     assert folders == set(NAMES)
 
 
+def test_the_page_on_examples_says_of_each_what_it_says_itself() -> None:
+    page = (ROOT / "examples" / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| \[`([\w-]+)`\]\(patterns/(\w+)/workflows.py\) \| (.+) \|$", page, re.MULTILINE)
+    assert rows == [(example.name, example.folder.name, example.summary) for example in find_examples()]
+
+
 def test_every_file_of_the_examples_is_in_the_wheel() -> None:
     patterns = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     shipped = {
