@@ -101,6 +101,8 @@ if TYPE_CHECKING:
     )
     from perdure.errors import (
         MessageLost as MessageLost,
+    )
+    from perdure.errors import (
         NeverAwaited as NeverAwaited,
     )
     from perdure.errors import (
@@ -167,8 +169,12 @@ if TYPE_CHECKING:
     from perdure.replay.upgrade import CodeName as CodeName
     from perdure.replay.upgrade import Upgrade as Upgrade
     from perdure.sandbox import allow as allow
+    from perdure.services.database import Collection as Collection
+    from perdure.services.database import Database as Database
+    from perdure.services.database import UpdateResult as UpdateResult
     from perdure.services.message import DeadLetter as DeadLetter
     from perdure.services.message import Message as Message
+    from perdure.services.postgres import PostgresDatabase as PostgresDatabase
     from perdure.services.redis import RedisKv as RedisKv
     from perdure.services.redis import RedisQueue as RedisQueue
     from perdure.storage.memory_ledger import MemoryLedger as MemoryLedger
@@ -224,8 +230,12 @@ _HOMES = {
     "CodeName": "perdure.replay.upgrade",
     "Upgrade": "perdure.replay.upgrade",
     "allow": "perdure.sandbox",
+    "Collection": "perdure.services.database",
+    "Database": "perdure.services.database",
+    "UpdateResult": "perdure.services.database",
     "DeadLetter": "perdure.services.message",
     "Message": "perdure.services.message",
+    "PostgresDatabase": "perdure.services.postgres",
     "RedisKv": "perdure.services.redis",
     "RedisQueue": "perdure.services.redis",
     "MemoryLedger": "perdure.storage.memory_ledger",

@@ -35,25 +35,7 @@ class Statements:
                 f"schema={schema!r} can't be the name of a schema.", fix='write small letters, such as "perdure"'
             )
         cells, marks, versions = f"{schema}.cells", f"{schema}.marks", f"{schema}.versions"
-        # One process at a time: CREATE … IF NOT EXISTS is no protection against another one that does the same.
-        self.tables = f"""
-            SELECT pg_advisory_xact_lock(hashtext('perdure {schema}'));
-            CREATE SCHEMA IF NOT EXISTS {schema};
-            CREATE SEQUENCE IF NOT EXISTS {versions};
-            CREATE TABLE IF NOT EXISTS {cells} (
-                space text COLLATE "C" NOT NULL, key text COLLATE "C" NOT NULL, version bigint NOT NULL,
-                at bigint NOT NULL, body text, shape text, data bytea, due bigint, expires_at bigint, value jsonb,
-                PRIMARY KEY (space, key));
-            CREATE INDEX IF NOT EXISTS cells_due ON {cells} (space, due, key) WHERE due IS NOT NULL;
-            CREATE INDEX IF NOT EXISTS cells_expiry ON {cells} (expires_at) WHERE expires_at IS NOT NULL;
-            CREATE TABLE IF NOT EXISTS {marks} (
-                key text PRIMARY KEY, until bigint NOT NULL, before text NOT NULL);
-            CREATE INDEX IF NOT EXISTS marks_until ON {marks} (until);
-            CREATE OR REPLACE VIEW {schema}.documents AS
-                SELECT substr(space, 4) AS collection, key AS id, value AS document, version,
-                    to_timestamp(at / 1000000.0) AS at
-                FROM {cells} WHERE space >= 'db/' AND space < 'db0';
-        """
+        self.tables = _tables(schema)
         self.before = f"SELECT before FROM {marks} WHERE key = %s"
         self.cell = f"SELECT {_READ} FROM {cells} WHERE space = %s AND key = %s AND {_IS_THERE}"
         self.cells = (
@@ -101,3 +83,27 @@ class Statements:
             f"WITH old AS (DELETE FROM {marks} WHERE until < {_NOW}), "
             f"gone AS (DELETE FROM {cells} WHERE expires_at <= {_NOW}) SELECT 1"
         )
+
+
+def _tables(schema: str) -> str:
+    """What makes everything that is not there yet."""
+    cells, marks = f"{schema}.cells", f"{schema}.marks"
+    # One process at a time: CREATE … IF NOT EXISTS is no protection against another one that does the same.
+    return f"""
+        SELECT pg_advisory_xact_lock(hashtext('perdure {schema}'));
+        CREATE SCHEMA IF NOT EXISTS {schema};
+        CREATE SEQUENCE IF NOT EXISTS {schema}.versions;
+        CREATE TABLE IF NOT EXISTS {cells} (
+            space text COLLATE "C" NOT NULL, key text COLLATE "C" NOT NULL, version bigint NOT NULL,
+            at bigint NOT NULL, body text, shape text, data bytea, due bigint, expires_at bigint, value jsonb,
+            PRIMARY KEY (space, key));
+        CREATE INDEX IF NOT EXISTS cells_due ON {cells} (space, due, key) WHERE due IS NOT NULL;
+        CREATE INDEX IF NOT EXISTS cells_expiry ON {cells} (expires_at) WHERE expires_at IS NOT NULL;
+        CREATE TABLE IF NOT EXISTS {marks} (
+            key text PRIMARY KEY, until bigint NOT NULL, before text NOT NULL);
+        CREATE INDEX IF NOT EXISTS marks_until ON {marks} (until);
+        CREATE OR REPLACE VIEW {schema}.documents AS
+            SELECT substr(space, 4) AS collection, key AS id, value AS document, version,
+                to_timestamp(at / 1000000.0) AS at
+            FROM {cells} WHERE space >= 'db/' AND space < 'db0';
+    """

@@ -84,6 +84,7 @@ def test_one_file_of_the_runtime_reads_the_real_clock_and_entropy(package: dict[
         "sandbox/libraries.py",  # names the real ones, to tell bodies' uses of them
         "storage/duckdb_ledger.py",  # a new ledger's own number
         "runtime/services/redis.py",  # names that no other process gives, in a Redis that they share
+        "runtime/services/postgres.py",  # likewise, in a PostgreSQL
     }
 
 
