@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple, TypeVar
 
-from perdure.errors import DuplicateDocument, WorkflowError, WriteConflict
+from perdure.errors import DefinitionError, DuplicateDocument, WorkflowError, WriteConflict
 from perdure.services.document import (
     Document,
     checked_document,
@@ -84,7 +84,7 @@ class Collection:
 
         Raises:
             DuplicateDocument: its `_id` is taken.
-            NotSerializable, WorkflowError: it can't be stored; nothing was.
+            DefinitionError, NotSerializable, ValueTooLarge: it can't be stored; nothing was.
         """
         return (await self._insert([document]))[0]
 
@@ -103,7 +103,8 @@ class Collection:
             upsert: insert one when nothing matches, made of what the filter says must be equal, and the update.
 
         Raises:
-            WorkflowError: the filter or the update can't be read, or does not fit the document.
+            DefinitionError: the filter or the update can't be read.
+            WorkflowError: the update does not fit the document.
         """
         change = read_update(update)
 
@@ -195,7 +196,8 @@ class Collection:
 
         async def work(documents: Documents) -> int:
             search, count = self._search(documents, wanted), 0
-            while (found := await search.page()) is not None:
+            more = search.keys if wanted.wants_all else search.page  # an id that a filter names need not be there
+            while (found := await more()) is not None:
                 count += len(found)
             return count
 
@@ -398,7 +400,7 @@ class BlockingDatabase(Blocking):
 def _check_counts(limit: int | None, skip: int) -> None:
     for name, count in (("limit", limit), ("skip", skip)):
         if count is not None and (type(count) is not int or count < 0):
-            raise WorkflowError(f"{name}={count!r} is no number of documents.", fix="give a whole number from 0 on")
+            raise DefinitionError(f"{name}={count!r} is no number of documents.", fix="give a whole number from 0 on")
 
 
 def _other_id(collection: str, key: object, other: object) -> WorkflowError:

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, TypeAlias, cast
 
-from perdure.errors import WorkflowError
+from perdure.errors import DefinitionError
 from perdure.services.filters import Filter
 from perdure.services.paths import parts_of
 from perdure.services.values import encoded_value
@@ -35,13 +35,13 @@ def new_id(version: int, maker: str) -> str:
 
 
 def checked_document(given: object) -> Document:
-    """Refuse what can't be a document; give a copy of its top level. Raises WorkflowError."""
+    """Refuse what can't be a document; give a copy of its top level. Raises DefinitionError."""
     if not isinstance(given, Mapping):
         hint = "give document.model_dump()" if hasattr(given, "model_dump") else 'give {"customer": "Ann"}'
-        raise WorkflowError(f"a document is a mapping, not a {type(given).__name__}.", fix=hint)
+        raise DefinitionError(f"a document is a mapping, not a {type(given).__name__}.", fix=hint)
     for name in given:
         if not isinstance(name, str) or not name or name.startswith("$"):
-            raise WorkflowError(
+            raise DefinitionError(
                 f"a document can't have the field {name!r}.",
                 why="fields are texts, and those that begin with $ are operators",
                 fix="give it another name; operators are for update_one()" if isinstance(name, str) else "",
@@ -90,6 +90,6 @@ def upserted(wanted: Filter) -> Document:
         for part in above:
             place = place.setdefault(part, {})
             if not isinstance(place, dict):
-                raise WorkflowError(f"the filter wants {path!r} inside of what it wants to be a plain value.")
+                raise DefinitionError(f"the filter wants {path!r} inside of what it wants to be a plain value.")
         place[last] = value
     return document if all_scalars(map(type, document.values())) else decoded(encode(document))

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from perdure.errors import WorkflowError
+from perdure.errors import DefinitionError
 from perdure.services.comparing import ORDERED, comparison, is_equal, kind_of
 from perdure.services.paths import MISSING, is_array, parts_of, spread, values_at
 from perdure.storage.encoding import encode
@@ -40,6 +40,7 @@ class Filter(NamedTuple):
         ids: the only ids that a document that matches may have; None when any may.
         demands: what holds for every document that matches and whose values are all plain JSON.
         fixed: fields that must equal a value, by path: what an upsert begins with.
+        wants_all: whether every document matches.
         needles: pieces that the JSON text of such a document has: looking for them is far quicker than reading it.
     """
 
@@ -47,6 +48,7 @@ class Filter(NamedTuple):
     ids: frozenset[str] | None
     demands: tuple[Demand, ...]
     fixed: Mapping[str, Any]
+    wants_all: bool = False
     needles: tuple[str, ...] = ()
 
 
@@ -54,7 +56,7 @@ def read_filter(given: object) -> Filter:
     """Read a filter, once for all documents.
 
     Raises:
-        WorkflowError: it is no mapping, has an unknown operator, or an operand of the wrong type.
+        DefinitionError: it is no mapping, has an unknown operator, or an operand of the wrong type.
     """
     if type(given) is dict and len(given) == 1 and type(key := given.get("_id")) is str:
         return Filter(
@@ -64,7 +66,7 @@ def read_filter(given: object) -> Filter:
     test = reader.documents(given, binding=True)
     needles = tuple(quote(each.value) for each in reader.demands if each.sign == "==" and isinstance(each.value, str))
     ids = None if reader.ids is None else frozenset(reader.ids)
-    return Filter(test, ids, tuple(reader.demands), reader.fixed, needles)
+    return Filter(test, ids, tuple(reader.demands), reader.fixed, not given, needles)
 
 
 class _Reader:
@@ -78,7 +80,7 @@ class _Reader:
     def documents(self, given: object, *, binding: bool) -> Test:
         """Read conditions on a document."""
         if not isinstance(given, Mapping):
-            raise WorkflowError(
+            raise DefinitionError(
                 f"a filter is a mapping, not {_shown(given)}.",
                 fix='write {"status": "open"}; {} matches every document',
             )
@@ -98,9 +100,9 @@ class _Reader:
             fix = did_you_mean(name, _LOGICAL)
             if name in OPERATORS:
                 fix = f'it stands under a field: {{"cents": {{"{name}": …}}}}'
-            raise WorkflowError(f"{name} is no operator that a filter begins with.", fix=fix)
+            raise DefinitionError(f"{name} is no operator that a filter begins with.", fix=fix)
         if not isinstance(condition, Sequence) or isinstance(condition, str) or not condition:
-            raise WorkflowError(f"{name} wants a list of filters, not {_shown(condition)}.")
+            raise DefinitionError(f"{name} wants a list of filters, not {_shown(condition)}.")
         inner = [self.documents(each, binding=binding and name == "$and") for each in condition]
         if name == "$and":
             return lambda document: all(test(document) for test in inner)
@@ -142,7 +144,7 @@ def _all_hold(checks: Sequence[Check], values: list[Any]) -> bool:
 def _ids(given: Any) -> set[str]:
     for each in given if isinstance(given, list | tuple | Set) else ():
         if not isinstance(each, str):
-            raise WorkflowError(
+            raise DefinitionError(
                 f"no document has the _id {each!r}: ids are texts.",
                 fix=f"write {str(each)!r}, and give the text when you insert, too",
             )
@@ -157,7 +159,7 @@ def _operations(path: str, condition: Any) -> Mapping[str, Any]:
         return {"$eq": condition}
     for name in condition:
         if name not in OPERATORS:
-            raise WorkflowError(
+            raise DefinitionError(
                 f"{name!r} is no operator of a filter.",
                 where=f"the condition on {path!r}",
                 fix=did_you_mean(name, OPERATORS),
@@ -166,7 +168,7 @@ def _operations(path: str, condition: Any) -> Mapping[str, Any]:
 
 
 def checks_of(path: str, operations: Mapping[str, Any]) -> list[Check]:
-    """Make the checks of one field's operators. Raises WorkflowError for an operand of the wrong type."""
+    """Make the checks of one field's operators. Raises DefinitionError for an operand of the wrong type."""
     checks = []
     for name, operand in operations.items():
         try:
@@ -175,11 +177,11 @@ def checks_of(path: str, operations: Mapping[str, Any]) -> list[Check]:
             elif name != "$options":
                 checks.append(OPERATORS[name](operand))
             elif "$regex" not in operations:
-                raise WorkflowError("it belongs to a $regex, and there is none.")
-        except WorkflowError as error:
+                raise DefinitionError("it belongs to a $regex, and there is none.")
+        except DefinitionError as error:
             if error.where:
                 raise
-            raise WorkflowError(
+            raise DefinitionError(
                 f"{name} can't have {_shown(operand)}: {error.message}",
                 where=f"the condition on {path!r}",
                 fix=error.fix,
@@ -230,7 +232,7 @@ def _in(operand: Any) -> Check:
 def _ordering(compare: Callable[[Any, Any], bool]) -> Callable[[Any], Check]:
     def make(operand: Any) -> Check:
         if kind_of(operand) not in ORDERED:
-            raise WorkflowError("it has no order.", fix="compare with a number, a text, a datetime, …")
+            raise DefinitionError("it has no order.", fix="compare with a number, a text, a datetime, …")
         return _any_value(comparison(compare, operand))
 
     return make
@@ -238,14 +240,14 @@ def _ordering(compare: Callable[[Any, Any], bool]) -> Callable[[Any], Check]:
 
 def _exists(operand: Any) -> Check:
     if not isinstance(operand, bool):
-        raise WorkflowError("it wants True or False.")
+        raise DefinitionError("it wants True or False.")
     return lambda values: any(value is not MISSING for value in values) is operand
 
 
 def _not(operand: Any) -> Check:
     operations = _operations("$not", operand)
     if operations.keys() == {"$eq"} and operand is not operations:
-        raise WorkflowError("it wants operators.", fix='write {"$ne": value}, or {"$not": {"$gt": 5}}')
+        raise DefinitionError("it wants operators.", fix='write {"$ne": value}, or {"$not": {"$gt": 5}}')
     checks = checks_of("$not", operations)
     return lambda values: not _all_hold(checks, values)
 
@@ -257,13 +259,13 @@ def _all(operand: Any) -> Check:
 
 def _size(operand: Any) -> Check:
     if type(operand) is not int or operand < 0:
-        raise WorkflowError("it wants a whole number from 0 on.")
+        raise DefinitionError("it wants a whole number from 0 on.")
     return lambda values: any(is_array(value) and len(value) == operand for value in values)
 
 
 def _element(operand: Any) -> Check:
     if not isinstance(operand, Mapping):
-        raise WorkflowError("it wants a filter, or operators.")
+        raise DefinitionError("it wants a filter, or operators.")
     if operand and all(isinstance(name, str) and name in OPERATORS for name in operand):
         checks = checks_of("$elemMatch", operand)
 
@@ -281,22 +283,22 @@ def _element(operand: Any) -> Check:
 def _regex(operand: Any, options: Any) -> Check:
     flags = {"i": re.IGNORECASE, "m": re.MULTILINE, "s": re.DOTALL, "x": re.VERBOSE}
     if not isinstance(options, str) or not set(options) <= set(flags):
-        raise WorkflowError(f"$options {options!r} are not known.", fix='use letters of "imsx"')
+        raise DefinitionError(f"$options {options!r} are not known.", fix='use letters of "imsx"')
     if isinstance(operand, re.Pattern) and isinstance(operand.pattern, str) and not options:
         pattern = operand
     elif isinstance(operand, str):
         try:
             pattern = re.compile(operand, sum(flags[letter] for letter in set(options)))
         except re.error as error:
-            raise WorkflowError(f"{error}.", fix="it is read as Python's re reads it") from None
+            raise DefinitionError(f"{error}.", fix="it is read as Python's re reads it") from None
     else:
-        raise WorkflowError("it wants a text, or a compiled pattern for texts without $options.")
+        raise DefinitionError("it wants a text, or a compiled pattern for texts without $options.")
     return _any_value(lambda value: isinstance(value, str) and pattern.search(value) is not None)
 
 
 def _items(operand: Any) -> list[Any]:
     if not isinstance(operand, list | tuple | Set):
-        raise WorkflowError("it wants a list.")
+        raise DefinitionError("it wants a list.")
     return list(operand)
 
 

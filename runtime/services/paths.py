@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Set
 from typing import Any, Final, TypeAlias
 
-from perdure.errors import WorkflowError
+from perdure.errors import DefinitionError
 
 Parts: TypeAlias = tuple[str, ...]
 
@@ -24,12 +24,12 @@ MISSING: Final = Missing()
 
 
 def parts_of(path: object) -> Parts:
-    """Take a path apart. Raises WorkflowError for what is none."""
+    """Take a path apart. Raises DefinitionError for what is none."""
     if not isinstance(path, str) or not path:
-        raise WorkflowError(f"{path!r} can't be the name of a field.", fix='give a text, such as "customer.city"')
+        raise DefinitionError(f"{path!r} can't be the name of a field.", fix='give a text, such as "customer.city"')
     parts = tuple(path.split("."))
     if "" in parts:
-        raise WorkflowError(f"the path {path!r} has an empty part.", fix='write it as "customer.city"')
+        raise DefinitionError(f"the path {path!r} has an empty part.", fix='write it as "customer.city"')
     return parts
 
 

@@ -39,13 +39,14 @@ class Search:
 
     async def keys(self) -> list[str] | None:
         """The ids of the next page, which may be none; None at the end. Those that the filter names are not read."""
-        if self._wanted.ids is None:
-            found = await self.page()
-            return None if found is None else [key for key, _ in found]
         if self._is_over:
             return None
-        self._is_over = True
-        return self._named()
+        if self._wanted.ids is not None:
+            self._is_over = True
+            return self._named()
+        if self._wanted.wants_all:
+            return [key for key, _ in (await self._next()).found]
+        return [key for key, _ in await self._chosen(await self._next())]
 
     async def page(self) -> list[tuple[str, Document]] | None:
         """The next page of what matches, which may be none of it; None at the end."""
@@ -55,9 +56,15 @@ class Search:
             self._is_over = True
             read = [(key, await self._documents.read(self._collection, key)) for key in self._named()]
             return matching([(key, each) for key, each in read if each is not None], self._wanted)
+        return await self._chosen(await self._next())
+
+    async def _next(self) -> Page:
         page = await self._documents.page(self._collection, self._after, self._size)
         self._is_over = page.last is None
         self._after, self._size = page.last, _next_size(page)
+        return page
+
+    async def _chosen(self, page: Page) -> list[tuple[str, Document]]:
         if len(page.found) < _IN_A_THREAD:
             return matching(page.found, self._wanted)
         return await self._loop.offload(partial(matching, page.found, self._wanted))

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Final, TypeAlias
 
-from perdure.errors import WorkflowError
+from perdure.errors import DefinitionError
 from perdure.services.comparing import array_sort_key
 from perdure.services.paths import MISSING, Parts, parts_of, values_at
 
@@ -51,7 +51,7 @@ def _key(parts: Parts, descending: bool, found: Found) -> tuple[Any, ...]:
 
 
 def read_sort(given: Sort) -> list[tuple[Parts, bool]]:
-    """Read an order: fields, and whether they descend. Raises WorkflowError."""
+    """Read an order: fields, and whether they descend. Raises DefinitionError."""
     if isinstance(given, str):
         pairs: list[Any] = [(given, 1)]
     elif isinstance(given, tuple) and len(given) == 2 and isinstance(given[0], str):
@@ -63,10 +63,10 @@ def read_sort(given: Sort) -> list[tuple[Parts, bool]]:
     fields = []
     for pair in pairs:
         if not isinstance(pair, tuple | list) or len(pair) != 2 or pair[1] not in (1, -1):
-            raise WorkflowError(
+            raise DefinitionError(
                 f"{pair!r} says no order.", where=f"sort={given!r}", fix='write ("created", 1), or -1 for descending'
             )
         fields.append((parts_of(pair[0]), pair[1] == -1))
     if not fields:
-        raise WorkflowError("sort names no field.", fix='write sort="created", or leave it out')
+        raise DefinitionError("sort names no field.", fix='write sort="created", or leave it out')
     return fields

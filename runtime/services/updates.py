@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Set
 from decimal import Decimal
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from perdure.errors import WorkflowError
+from perdure.errors import DefinitionError, WorkflowError
 from perdure.services.comparing import is_equal, kind_of, sort_key
 from perdure.services.filters import OPERATORS as FILTER_OPERATORS
 from perdure.services.filters import read_filter
@@ -62,10 +62,10 @@ def read_update(given: object) -> Update:
     """Read an update, once for all documents.
 
     Raises:
-        WorkflowError: it has no operators, an unknown one, an operand of the wrong type, or two for one field.
+        DefinitionError: it has no operators, an unknown one, an operand of the wrong type, or two for one field.
     """
     if not isinstance(given, Mapping) or not given:
-        raise WorkflowError(
+        raise DefinitionError(
             f"an update is a mapping of operators, not {given!r}.", fix='write {"$set": {"status": "paid"}}'
         )
     operations: list[Operation] = []
@@ -73,7 +73,7 @@ def read_update(given: object) -> Update:
         if name not in OPERATORS and name != "$setOnInsert":
             _refuse_operator(name)
         if not isinstance(fields, Mapping):
-            raise WorkflowError(
+            raise DefinitionError(
                 f"{name} wants a mapping of fields, not {fields!r}.", fix=f'{{"{name}": {{"field": …}}}}'
             )
         for path, operand in fields.items():
@@ -91,8 +91,8 @@ def _operation(name: str, path: object, operand: Any) -> Operation:
     make = OPERATORS["$set" if name == "$setOnInsert" else name]
     try:
         return Operation(name, parts, make(operand))
-    except WorkflowError as error:
-        raise WorkflowError(
+    except DefinitionError as error:
+        raise DefinitionError(
             f"{name} can't have {operand!r}: {error.message}", where=f"field {path!r}", fix=error.fix
         ) from None
 
@@ -101,10 +101,12 @@ def _written(path: object) -> Parts:
     """The parts of a path that is written to."""
     parts = parts_of(path)
     if parts[0] == "_id":
-        raise WorkflowError("an update can't change an _id.", fix="insert it under the new one, and delete the old one")
+        raise DefinitionError(
+            "an update can't change an _id.", fix="insert it under the new one, and delete the old one"
+        )
     for part in parts:
         if part.startswith("$"):
-            raise WorkflowError(
+            raise DefinitionError(
                 f"the path {path!r} has a part that begins with $.",
                 why="positions that a filter found ($, $[], $[name]) are not known here",
                 fix="name the index, or read the document, change its list, and $set that",
@@ -114,10 +116,10 @@ def _written(path: object) -> Parts:
 
 def _refuse_operator(name: object) -> None:
     if isinstance(name, str) and name.startswith("$"):
-        raise WorkflowError(
+        raise DefinitionError(
             f"{name} is no operator of an update.", fix=did_you_mean(name, [*OPERATORS, "$setOnInsert"])
         )
-    raise WorkflowError(
+    raise DefinitionError(
         f"an update consists of operators, and {name!r} is none.",
         fix=f'write {{"$set": {{"{name}": …}}}}, or replace the whole document by replace_one()',
     )
@@ -129,7 +131,7 @@ def _refuse_overlaps(operations: Iterable[Operation]) -> None:
     for parts, name in sorted((each.parts, each.name) for each in operations):
         for length in range(1, len(parts) + 1):
             if parts[:length] in seen:
-                raise WorkflowError(
+                raise DefinitionError(
                     f"{seen[parts[:length]]} and {name} would both change the field {'.'.join(parts[:length])!r}.",
                     fix="make two updates, one after the other",
                 )
@@ -206,7 +208,7 @@ def _unset(operand: Any) -> Change:
 def _arithmetic(word: str, combine: Callable[[Any, Any], Any], start: int) -> Callable[[Any], Change]:
     def make(operand: Any) -> Change:
         if kind_of(operand) != "number":
-            raise WorkflowError("it wants a number.")
+            raise DefinitionError("it wants a number.")
 
         def change(before: Any) -> Any:
             if before is MISSING:
@@ -238,7 +240,7 @@ def _push(operand: Any) -> Change:
         _refuse_modifiers(operand, ("$each", "$slice"))
         items, cut = _list_of(operand["$each"]), operand.get("$slice")
         if cut is not None and type(cut) is not int:
-            raise WorkflowError("$slice wants a whole number: the first so many, or below 0 the last so many.")
+            raise DefinitionError("$slice wants a whole number: the first so many, or below 0 the last so many.")
 
     def change(before: Any) -> Any:
         after = [*_list_in(before), *items]
@@ -292,7 +294,7 @@ def _pull(operand: Any) -> Change:
 
 def _pop(operand: Any) -> Change:
     if type(operand) is not int or operand not in (1, -1):
-        raise WorkflowError("it wants 1 (the last item) or -1 (the first).")
+        raise DefinitionError("it wants 1 (the last item) or -1 (the first).")
 
     def change(before: Any) -> Any:
         items = _list_in(before)
@@ -313,14 +315,14 @@ def _list_in(before: Any) -> list[Any]:
 
 def _list_of(given: Any) -> list[Any]:
     if not isinstance(given, list | tuple | Set):
-        raise WorkflowError("$each wants a list.")
+        raise DefinitionError("$each wants a list.")
     return list(given)
 
 
 def _refuse_modifiers(given: Mapping[str, Any], known: tuple[str, ...]) -> None:
     for name in given:
         if name not in known:
-            raise WorkflowError(f"{name!r} is not known beside $each.", fix=did_you_mean(name, known))
+            raise DefinitionError(f"{name!r} is not known beside $each.", fix=did_you_mean(name, known))
 
 
 def _named(value: object) -> str:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perdure.errors import NotSerializable, WorkflowError
+from perdure.errors import DefinitionError, NotSerializable
 from perdure.services.document import matching
 from perdure.services.filters import read_filter
 from perdure.storage.encoding import Encoded, encode
@@ -120,7 +120,7 @@ def test_values_compare_as_the_page_says(value: object, wanted: object, expected
     ],
 )
 def test_a_filter_that_can_not_be_read_is_refused_with_the_fix(wanted: Any, message: str, fix: str) -> None:
-    with pytest.raises(WorkflowError) as caught:
+    with pytest.raises(DefinitionError) as caught:
         read_filter(wanted)
     assert message in caught.value.message
     assert fix in caught.value.fix

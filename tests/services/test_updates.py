@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perdure.errors import WorkflowError
+from perdure.errors import DefinitionError, WorkflowError
 from perdure.services.updates import read_update
 
 
@@ -113,7 +113,7 @@ def test_what_says_how_it_shall_be_changes_nothing_the_second_time(
     ],
 )
 def test_an_update_that_can_not_be_read_is_refused_with_the_fix(update: Any, message: str, fix: str) -> None:
-    with pytest.raises(WorkflowError) as caught:
+    with pytest.raises(DefinitionError) as caught:
         read_update(update)
     assert message in caught.value.message
     assert fix in caught.value.fix
