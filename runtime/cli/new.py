@@ -74,7 +74,7 @@ def _write(folder: Path, files: dict[str, str]) -> None:
     try:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise DefinitionError(
-                f"{str(folder)!r} is there, and not empty.",
+                f"{str(folder)!r} is there, and {'not empty' if folder.is_dir() else 'no folder'}.",
                 why="a new project overwrites nothing",
                 fix="choose another name, or empty the folder",
             )

@@ -55,6 +55,33 @@ def test_a_divergence_names_the_command_that_looks_into_the_file(recorded) -> No
     assert "charge_card" in recorded.ok("history", "show", "r1.history.jsonl", "--at", "1")
 
 
+def test_replay_check_takes_histories_too(recorded) -> None:
+    recorded.ok(*EXPORT, "--out", "golden")
+    report = ("--json", "report.json", "--junit", "report.xml")
+    assert "All 3 runs replayed" in recorded.ok("replay-check", "golden", "--workflows", "orders.py", *report)
+    assert json.loads(Path("report.json").read_text())["replayed"] == 3
+    assert Path("report.xml").read_text().count("<testcase") == 3
+    assert "1 run replayed" in recorded.ok("replay-check", "golden/r1.history.jsonl", "--workflows", "orders.py")
+    recorded.rewrite("charge = await charge_card(input)", "charge = await charge_card.options(name='pay')(input)")
+    assert recorded("replay-check", "golden", "--workflows", "orders.py").exit_code == 1
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["--run r1", "--open", "--since 7d", "--workflow fulfill-order", "--sample 0.5", "--jobs 2", "--code pinned"],
+)
+def test_replay_check_does_not_select_among_histories(recorded, option) -> None:
+    recorded.ok(*EXPORT, "--out", "golden")
+    result = recorded("replay-check", "golden", "--workflows", "orders.py", *option.split())
+    assert (result.exit_code, "histories are named" in result.output) == (2, True)
+
+
+def test_replay_check_of_a_folder_without_histories_is_no_success(recorded) -> None:
+    Path("golden").mkdir()
+    result = recorded("replay-check", "golden", "--workflows", "orders.py")
+    assert (result.exit_code, "there is no *.history.jsonl" in result.output) == (2, True)
+
+
 def test_a_redacted_export_hides_the_value_and_replays(recorded) -> None:
     redact = ("--redact", "charge_card.result", "--redact", "input.cents")
     text = recorded.ok(*EXPORT, "r1", *redact, "--workflows", "orders.py")
