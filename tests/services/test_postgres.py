@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import random
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import postgres_server
@@ -19,14 +14,11 @@ from postgres_server import PostgresServer
 from perdure import MemoryLedger, RunFailed, Runtime
 from perdure.errors import DefinitionError, ServiceFailed, WorkflowError, WriteConflict
 from perdure.storage.cells import Cell
-from perdure.storage.duckdb_ledger import DuckDBLedger
-from perdure.storage.encoding import decode
 from perdure.strict import current_step, step, workflow
 
 pytestmark = pytest.mark.skipif(postgres_server.missing() is not None, reason=postgres_server.missing() or "")
 
 if postgres_server.missing() is None:
-    import postgres_worker
     import psycopg
 
     from perdure.services.postgres import PostgresDatabase
@@ -91,42 +83,6 @@ def test_a_write_whose_answer_is_lost_is_written_once_and_seen_as_before(server:
             assert await runtime.database["totals"].find() == [{"_id": "all", "n": 1}]
 
     asyncio.run(main())
-
-
-def test_steps_of_killed_processes_are_written_once(server: PostgresServer, tmp_path: Path) -> None:
-    chance, runs = random.Random(2), 30
-    for life in range(6):
-        process = subprocess.Popen(
-            [sys.executable, postgres_worker.__file__, str(tmp_path / "l.duckdb"), server.url, str(runs)],
-            stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        assert process.stdout is not None
-        left = chance.randrange(1, 7)
-        for line in process.stdout:
-            left -= line.startswith("done")
-            if left == 0 and life < 5:
-                process.send_signal(signal.SIGKILL)
-                break
-        process.wait()
-        process.stdout.close()
-    assert process.returncode == 0
-    found = ask(server, "SELECT collection, id, document FROM perdure.documents ORDER BY id")
-    assert sorted(doc["number"] for name, _, doc in found if name == "orders") == list(range(runs))
-    assert len([1 for name, _, _ in found if name == "named"]) == runs
-    assert [doc["n"] for name, _, doc in found if name == "totals"] == [runs]
-    ledger = DuckDBLedger(tmp_path / "l.duckdb", read_only=True)
-    try:
-        results = []
-        for number in range(runs):
-            row = ledger.run(f"r{number}")
-            assert row is not None
-            last = ledger.entries(row.run)[-1]
-            results.append(decode(last.body or "null", last.shape))
-    finally:
-        ledger.close()
-    # What the steps said that they made, and how they counted, is what is there.
-    assert sorted(made for made, _ in results) == [key for name, key, _ in found if name == "orders"]
-    assert sorted(total for _, total in results) == list(range(1, runs + 1))
 
 
 def test_increments_of_several_processes_are_all_counted(server: PostgresServer) -> None:

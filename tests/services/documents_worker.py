@@ -1,6 +1,6 @@
-"""A worker that is killed while its steps write to a PostgreSQL: each writes a document of its own and counts itself.
+"""A worker that is killed while its steps write documents: each writes two of its own, and counts itself in a third.
 
-Usage: postgres_worker.py LEDGER URL RUNS
+Usage: documents_worker.py LEDGER RUNS [URL OF A POSTGRESQL]
 """
 
 from __future__ import annotations
@@ -30,8 +30,9 @@ async def ordered(input: int, step: Any) -> list[Any]:
 
 
 async def main() -> None:
-    ledger, url, runs = sys.argv[1], sys.argv[2], int(sys.argv[3])
-    async with Runtime(ledger, workflows=[ordered], services={"database": PostgresDatabase(url)}) as runtime:
+    ledger, runs, urls = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
+    services = {"database": PostgresDatabase(urls[0])} if urls else None
+    async with Runtime(ledger, workflows=[ordered], services=services) as runtime:
         handles = [await runtime.start("ordered", number, run_id=f"r{number}") for number in range(runs)]
         for number, handle in enumerate(handles):
             await handle.result(timeout="60s")
