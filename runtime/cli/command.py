@@ -17,9 +17,23 @@ from perdure.errors import PerdureError
 
 FAILED = 2
 
+#: What a command line that can't be read is refused with; typer has it under no name of its own.
+_UsageError = typer.BadParameter.__bases__[0]
+
 
 class Command(TyperCommand):
-    """A command whose `PerdureError`s are shown as messages."""
+    """A command whose `PerdureError`s are shown as messages, and whose usage errors come with an example."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except _UsageError as error:
+            usage: Any = error
+            usage.ctx = usage.ctx or ctx
+            usage.show()
+            if self.epilog is not None:
+                typer.echo(f"\nFor example: {self.epilog.splitlines()[2].strip()}", err=True)
+            raise typer.Exit(usage.exit_code) from None
 
     def invoke(self, ctx: Any) -> Any:  # older typers take click's Context here, newer ones their own
         for stream in (sys.stdout, sys.stderr):

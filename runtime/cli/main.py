@@ -35,11 +35,11 @@ from perdure.cli.verify import verify_ledger
 
 _COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
     ("run", run_worker, examples(
-        "perdure run orders.duckdb --workflows orders.py",
-        "perdure run orders.duckdb --workflows shop.workflows --until-idle",
+        "perdure run orders.duckdb", "perdure run orders.duckdb --workflows orders.py --watch",
+        "perdure run orders.duckdb --workflows shop.workflows --log json --drain 30s",
     )),
     ("list", list_workflows, examples(
-        "perdure list orders.py", "perdure list workflows/ --json",
+        "perdure list", "perdure list orders.py", "perdure list workflows/ --json",
         "perdure list --open orders.duckdb --workflows orders.py",
     )),
     ("new", new_project, examples(
@@ -116,7 +116,10 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     help="Durable workflows: run them, look at them, replay them. The ledger comes first.",
-    epilog=examples("perdure runs orders.duckdb", "perdure show orders.duckdb order-1"),
+    epilog=examples(
+        "perdure new shop --from order-fulfilment", "perdure list", "perdure run orders.duckdb --watch",
+        "perdure runs orders.duckdb", "perdure show orders.duckdb order-1",
+    ),
 )
 for _name, _function, _end in _COMMANDS:
     app.command(_name, cls=Command, epilog=_end)(_function)

@@ -54,8 +54,9 @@ def workflows_at(given: str | None) -> str:
     if found is None:
         raise DefinitionError(
             "there are no workflows here.",
-            where=note[:1].lower() + note[1:],
-            fix="write workflows.py, or say where they are: --workflows with a module, a .py file or a folder",
+            where=note[:1].lower() + note[1:].removesuffix("."),
+            fix="write workflows.py, begin with an example (perdure new), or say where they are: --workflows with a "
+            "module, a .py file or a folder",
         )
     return found
 

@@ -36,7 +36,7 @@ class _Counted:
 
 
 def list_queues(ledger: LedgerPath, as_json: AsJson = False) -> None:
-    """Count the runs on the queues of a ledger, from what it recorded.
+    """Count the runs on a ledger's queues.
 
     Limits are the application's: `runtime.queues()` tells them there.
     """

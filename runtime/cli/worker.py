@@ -181,6 +181,8 @@ class Worker:
         then = "a second signal stops at once"
         if stop.signal in (0, signal.SIGINT):
             then = "Ctrl-C again stops at once" if stop.signal else "then it begins anew"
+        if self.feed.is_live:
+            self.feed.show(Text(f"{self.path.name}  stopping, {steps} at work", style="dim"))
         self.feed.say(
             Text(f"Stopping. {steps} at work may finish within {self.drain}; {then}.", "yellow"),
             "worker_stopping",

@@ -106,6 +106,30 @@ def test_wrong_options_say_what_is_right(shop: Any, arguments: tuple[str, ...], 
     told(shop(arguments[0], shop.ledger, *arguments[1:]), said)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said", "example"),
+    [
+        (("run",), "Missing argument 'LEDGER'", "perdure run orders.duckdb"),
+        (("run", "x.duckdb", "--wach"), "--watch", "perdure run orders.duckdb"),
+        (("show", "x.duckdb"), "Missing argument 'RUN'", "perdure show orders.duckdb order-1"),
+    ],
+)
+def test_a_wrong_command_line_is_told_with_an_example(
+    shop: Any, arguments: tuple[str, ...], said: str, example: str
+) -> None:
+    told(shop(*arguments), said, f"For example: {example}")
+
+
+def test_a_word_that_is_no_command_is_told_with_the_one_that_was_meant(shop: Any) -> None:
+    told(shop("rnu"), "No such command 'rnu'", "'run'")
+
+
+def test_nothing_at_all_shows_what_there_is(shop: Any) -> None:
+    result = shop()
+    for word in ("run ", "list ", "replay-check", "perdure new", "perdure run orders.duckdb --watch"):
+        assert word in result.output
+
+
 def test_a_module_without_workflows_is_no_worker(shop: Any) -> None:
     (shop.folder / "empty.py").write_text("x = 1\n")
     told(shop("run", shop.ledger, "-w", "empty.py"), "'empty.py' has no workflows")
