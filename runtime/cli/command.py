@@ -18,7 +18,7 @@ from perdure.errors import PerdureError
 FAILED = 2
 
 #: What a command line that can't be read is refused with; typer has it under no name of its own.
-_UsageError = typer.BadParameter.__bases__[0]
+_UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 
 class Command(TyperCommand):
