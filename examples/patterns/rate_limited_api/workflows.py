@@ -38,7 +38,7 @@ def fetch_weather(city: str) -> str:
 @workflow(id="weather-report")
 async def weather_report(input: list[str], step: StepContext) -> dict[str, str]:
     """Ask for the weather of all cities, a few at a time."""
-    found = await step.map("weather", fetch_weather, input, concurrency=8, retries=PATIENT)
+    found = await step.map("weather", fetch_weather, input, concurrency=8)
     return dict(zip(input, found, strict=True))
 
 

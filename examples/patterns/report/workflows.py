@@ -41,8 +41,9 @@ class Filed(BaseModel):
 
 
 @step(retries=5)
-def gather(month: str, region: str) -> Figures:
-    """Ask the warehouse for one region."""
+def gather(of: tuple[str, str]) -> Figures:
+    """Ask the warehouse for one month and region."""
+    month, region = of
     count, cents = sales.of_month(WAREHOUSE, month, region)
     return Figures(region=region, sales=count, cents=cents)
 
@@ -78,8 +79,8 @@ def render(month: str, now: list[Figures], then: list[Figures]) -> str:
 async def build_report(input: Month, step: StepContext) -> Filed:
     """Build the report of one month."""
     now, then = await asyncio.gather(
-        step.map("now", lambda region: gather(input.month, region), sales.REGIONS),
-        step.map("before", lambda region: gather(input.before(), region), sales.REGIONS),
+        step.map("now", gather, [(input.month, region) for region in sales.REGIONS]),
+        step.map("before", gather, [(input.before(), region) for region in sales.REGIONS]),
     )
     await step.emit("gathered", {"regions": len(now)})
     text = render(input.month, now, then)

@@ -21,7 +21,8 @@ def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "reports"
 
 
-def figures(month: str, region: str) -> Figures:
+def figures(of: tuple[str, str]) -> Figures:
+    month, region = of
     return Figures(region=region, sales=2, cents=20_000 if month == "2030-03" else 10_000)
 
 
@@ -30,13 +31,7 @@ def test_the_report_is_filed_whole_wherever_the_process_dies(archive: Path) -> N
         text = (archive / "2030-03.md").read_text(encoding="utf-8")
         return text.count("+100.0%") == 4 and "Together 800.00 €" in text
 
-    def asked(region: str) -> Figures:
-        return figures("2030-03", region)
-
-    def asked_before(region: str) -> Figures:
-        return figures("2030-02", region)
-
-    report = crash_everywhere(build_report, MARCH, steps={"now": asked, "before": asked_before}, invariants=[filed])
+    report = crash_everywhere(build_report, MARCH, steps={"now": figures, "before": figures}, invariants=[filed])
     assert report.outcome[1].cents == 80_000
 
 
