@@ -169,9 +169,11 @@ if TYPE_CHECKING:
     from perdure.replay.upgrade import CodeName as CodeName
     from perdure.replay.upgrade import Upgrade as Upgrade
     from perdure.sandbox import allow as allow
+    from perdure.services.blobs import BlobInfo as BlobInfo
     from perdure.services.database import Collection as Collection
     from perdure.services.database import Database as Database
     from perdure.services.database import UpdateResult as UpdateResult
+    from perdure.services.fsspec_storage import FsspecStorage as FsspecStorage
     from perdure.services.message import DeadLetter as DeadLetter
     from perdure.services.message import Message as Message
     from perdure.services.postgres import PostgresDatabase as PostgresDatabase
@@ -189,8 +191,8 @@ _ERRORS = (
     "BlobDamaged", "BudgetExceeded", "ChildCancelled", "ChildFailed", "DefinitionError", "DeterminismWarning",
     "Divergence", "DuplicateDocument", "DuplicateStepName", "FatalError", "HookRefused", "InternalError",
     "InvalidInput", "LedgerCorrupt", "LedgerError", "LedgerFull", "LedgerLocked", "LedgerReadOnly", "LedgerTooNew",
-    "MessageLost", "NeverAwaited", "NotSerializable", "PerdureError", "PolicyViolation", "RetryableError", "RunCancelled",
-    "RunFailed", "RunTimeout", "SandboxViolation", "ServiceFailed", "SignalRefused", "StepFailed",
+    "MessageLost", "NeverAwaited", "NotSerializable", "PerdureError", "PolicyViolation", "RetryableError",
+    "RunCancelled", "RunFailed", "RunTimeout", "SandboxViolation", "ServiceFailed", "SignalRefused", "StepFailed",
     "StepInterrupted", "StepTimeout", "UnknownBlob", "UnknownRun", "UnknownWorkflow", "ValueTooLarge",
     "ValueUnreadable", "WorkflowError", "WriteConflict",
 )  # fmt: skip
@@ -230,9 +232,11 @@ _HOMES = {
     "CodeName": "perdure.replay.upgrade",
     "Upgrade": "perdure.replay.upgrade",
     "allow": "perdure.sandbox",
+    "BlobInfo": "perdure.services.blobs",
     "Collection": "perdure.services.database",
     "Database": "perdure.services.database",
     "UpdateResult": "perdure.services.database",
+    "FsspecStorage": "perdure.services.fsspec_storage",
     "DeadLetter": "perdure.services.message",
     "Message": "perdure.services.message",
     "PostgresDatabase": "perdure.services.postgres",

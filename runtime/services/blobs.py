@@ -189,9 +189,12 @@ async def pieces(source: Any, backing: Backing) -> AsyncGenerator[bytes]:
         finally:
             file.close()
     elif isinstance(source, AsyncIterable):
+        held = Held()
         async for piece in source:
-            for data in _split(_checked(piece)):
+            for data in held.add(_checked(piece)):
                 yield data
+        for data in held.rest():
+            yield data
     elif hasattr(source, "read"):
         while data := await backing.loop.offload(lambda: _read(source)):
             yield data
@@ -213,13 +216,33 @@ def pieces_here(source: Any) -> Iterator[bytes]:
         while data := _read(source):
             yield data
     elif isinstance(source, Iterable):
+        held = Held()
         for piece in source:
-            yield from _split(_checked(piece))
+            yield from held.add(_checked(piece))
+        yield from held.rest()
     else:
         raise WorkflowError(
             f"{type(source).__name__} is nothing to make a blob of.",
             fix="give bytes, a text, a path, a file opened with 'rb', or an iterator of bytes",
         )
+
+
+class Held:
+    """Small pieces on their way into a large one: each that is handed on costs a change of threads."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+
+    def add(self, piece: memoryview) -> Iterator[bytes]:
+        """Take a piece, and give what is large enough."""
+        self._data += piece
+        if len(self._data) >= CHUNK_BYTES:
+            yield from self.rest()
+
+    def rest(self) -> Iterator[bytes]:
+        """Give all that is there."""
+        data, self._data = self._data, bytearray()
+        yield from _split(memoryview(data))
 
 
 def _read(file: Any) -> bytes:
