@@ -52,6 +52,7 @@ bench: $(BIN)/python
 	$(BIN)/python benchmarks/run.py
 	cd benchmarks && ../$(BIN)/python replay.py
 	cd benchmarks && ../$(BIN)/python queues.py
+	cd benchmarks && ../$(BIN)/python services.py
 	cd benchmarks && ../$(BIN)/python cells.py
 
 clean:

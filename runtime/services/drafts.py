@@ -97,6 +97,8 @@ class Draft(Protocol):
 
 def draft_of(transaction: Transaction, service: str) -> Draft:
     """What a transaction has of a service's cells."""
+    if not transaction.backing.outside:
+        return transaction
     store = store_of(transaction.backing, service)
     return transaction if store is None else transaction.part(service, lambda: StoredCells(transaction, store))
 

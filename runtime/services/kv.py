@@ -214,7 +214,9 @@ class Kv:
         return await self._scope.write(write)
 
     def _encoded(self, key: str, value: object) -> Encoded:
-        where = f"the value of key {key!r}, kv namespace {self._namespace!r}"
+        def where() -> str:
+            return f"the value of key {key!r}, kv namespace {self._namespace!r}"
+
         return encoded_value(value, where, VALUE_BYTES_MAX, "keep it in storage, and its name here")
 
     def _expiry(self, ttl: Duration | None) -> int | None:

@@ -57,7 +57,9 @@ class MessageQueues:
             NotSerializable, ValueTooLarge: the payload can't be kept.
         """
         space = live(checked_name(queue, "queue"))
-        value = encoded_value(payload, f"a message to queue {queue!r}", MESSAGE_BYTES_MAX, "send its name in storage")
+        value = encoded_value(
+            payload, lambda: f"a message to queue {queue!r}", MESSAGE_BYTES_MAX, "send its name in storage"
+        )
         now = self._scope.backing.now_us()
         due = now + (0 if delay is None else duration_us(delay, "delay"))
         if key is not None:

@@ -84,7 +84,7 @@ class StepScope:
         while frame.f_back is not None and frame.f_code.co_filename.startswith(_OURS):
             frame = frame.f_back
         answer = self.backing.loop.run(work)
-        if inspect.isawaitable(answer):
+        if answer is work or inspect.isawaitable(answer):
             self._begun[id(work)] = Begun(work, frame.f_code, frame.f_lineno, answer is work)
             if len(self._begun) > self._sweep_at:
                 self._begun = {id(each.work): each for each in self._forgotten()}

@@ -20,16 +20,22 @@ class Services:
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
+        self._kv: Kv | None = None
+        self._queue: MessageQueues | None = None
 
-    @cached_property
+    @property
     def kv(self) -> Kv:
         """Values under keys."""
-        return Kv(self._scope)
+        if self._kv is None:  # a cached property costs a lock on Python 3.11
+            self._kv = Kv(self._scope)
+        return self._kv
 
-    @cached_property
+    @property
     def queue(self) -> MessageQueues:
         """Messages on named queues."""
-        return MessageQueues(self._scope)
+        if self._queue is None:  # a cached property costs a lock on Python 3.11
+            self._queue = MessageQueues(self._scope)
+        return self._queue
 
     @cached_property
     def database(self) -> Database:

@@ -106,11 +106,15 @@ class Transaction:
         Raises:
             WriteConflict: it has changed since this owner read it, or its holder waits for this owner.
         """
-        name = (space, key)
-        await self.backing.claims.take(self._owner, name)
-        if name not in self._written:
-            found = self.backing.cells.cell(space, key)
-            version = self._version(found)
+        name, backing = (space, key), self.backing
+        if not backing.claims.try_take(self._owner, name):
+            await backing.claims.take(self._owner, name)
+        own = self._written.get(name)
+        found = backing.cells.cell(space, key) if own is None else own
+        if found is not None and not found.is_there(backing.now_us()):
+            found = None
+        if own is None:
+            version = 0 if found is None else found.version
             if self._read.setdefault(name, version) != version:
                 raise WriteConflict(
                     f"{space}, key {key!r} was written by somebody else after {self.label} read it.",
@@ -118,15 +122,14 @@ class Transaction:
                     why="what it would write now follows from what is not so any more",
                     fix="nothing was written; a step is tried again by itself. update() and increment() never conflict",
                 )
-        return self.cell(space, key)
+        return found
+
+    #: Claim a cell whatever it holds, and read it: while it is claimed, nobody else writes it.
+    overwrite = claim
 
     async def claim_name(self, name: Name) -> None:
         """Claim a cell that another back end keeps: as far as this process goes, nobody else writes it."""
         await self.backing.claims.take(self._owner, name)
-
-    async def overwrite(self, space: str, key: str) -> Cell | None:
-        """Claim a cell whatever it holds, and read it."""
-        return await self.claim(space, key)
 
     def try_claim(self, space: str, key: str) -> Cell | None:
         """Claim a cell if nobody has it, and read it; None when somebody has, or it is not there."""
@@ -145,7 +148,7 @@ class Transaction:
         with self._lock:
             self._refuse_if_over()
             self._written[space, change.key] = cell
-            self._changes.append(change._replace(cell=cell))
+            self._changes.append(Change(*change[:6], cell))
 
     def keep(self, space: str, key: str, value: Encoded | None = None, *, data: bytes | None = None) -> Cell:
         """Write a cell of which nobody is told, and which nobody else writes; without value and data it is deleted."""

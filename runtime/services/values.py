@@ -5,6 +5,7 @@ Knows limits and words for errors. Must not know any one service.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from perdure.errors import DefinitionError, NotSerializable, ValueTooLarge
@@ -21,6 +22,8 @@ def checked_name(value: object, what: str) -> str:
     Raises:
         DefinitionError: it is no text, empty, too long, or can't be written down.
     """
+    if type(value) is str and value.isascii() and 0 < len(value) <= NAME_CHARACTERS_MAX:
+        return value  # nearly all are
     if not isinstance(value, str):
         raise DefinitionError(
             f"{what}={value!r} is {type(value).__name__}, and a {what} is a text.",
@@ -36,11 +39,11 @@ def checked_name(value: object, what: str) -> str:
     return checked_text(value, what)
 
 
-def encoded_value(value: object, where: str, bytes_max: int, instead: str) -> Encoded:
+def encoded_value(value: object, where: str | Callable[[], str], bytes_max: int, instead: str) -> Encoded:
     """Encode a value that somebody wants to keep.
 
     Args:
-        where: names it in errors. instead: the fix when it is too large.
+        where: its name in errors, or what gives it. instead: the fix when it is too large.
 
     Raises:
         NotSerializable, ValueTooLarge: it can't be kept.
@@ -48,14 +51,14 @@ def encoded_value(value: object, where: str, bytes_max: int, instead: str) -> En
     try:
         encoded = encode(value)
     except NotSerializable as refused:
-        refused.where = f"{refused.path} of {where}"
+        refused.where = f"{refused.path} of {where() if callable(where) else where}"
         raise
     if len(encoded.body) > bytes_max // 4:  # else even four bytes for each character fit
         size = len(encoded.body.encode()) + len((encoded.shape or "").encode())
         if size > bytes_max:
             raise ValueTooLarge(
                 f"a value of {size / 2**20:,.1f} MiB, encoded, is more than the {bytes_max / 2**20:,.0f} MiB that fit.",
-                where=where,
+                where=where() if callable(where) else where,
                 fix=instead,
             )
     return encoded
