@@ -109,7 +109,7 @@ class StepContext(Receiving):
         if retries is None and timeout is None and delivery is None and on_error is None and heartbeat_timeout is None:
             options = _DEFAULTS
         else:
-            options = _DEFAULTS.overridden(retries, timeout, delivery, on_error, heartbeat_timeout)
+            options = _own_options(fn).overridden(retries, timeout, delivery, on_error, heartbeat_timeout)
         machine = self._machine
         where = site() if machine.living else ""  # _here(), without one more call
         # What `Promised.note` does, written out: this runs for every step of a replay.
@@ -151,7 +151,7 @@ class StepContext(Receiving):
             raise DefinitionError(
                 f"concurrency={concurrency!r} can't be used.", fix="give a whole number of at least 1"
             )
-        options = _DEFAULTS.overridden(retries, timeout, delivery, on_error, heartbeat_timeout)
+        options = _own_options(fn).overridden(retries, timeout, delivery, on_error, heartbeat_timeout)
         machine, where = self._machine, self._here()
         room = None if concurrency is None else asyncio.Semaphore(concurrency)
 
@@ -314,6 +314,14 @@ class StepContext(Receiving):
         with activation.suspended():  # validation is ours, not the body's
             going_on = ContinueAs(self._machine.executable.encode_input(input))
         raise going_on
+
+
+def _own_options(fn: object) -> StepOptions:
+    """What a step is run with where the call does not say otherwise: what it was decorated with."""
+    fn = handed_over(fn)
+    if isinstance(fn, Reaction):
+        fn = fn.as_step
+    return fn.step_options if type(fn) is StepDefinition else _DEFAULTS
 
 
 # A function, because `__getattr__` of the class makes each look-up in an object of it several times as slow.

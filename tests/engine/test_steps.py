@@ -407,3 +407,36 @@ async def test_an_at_most_once_step_is_not_retried_unless_asked(open_runtime):
         run = await runtime.start("at-most-once", None)
         assert await run.result(timeout="10s") == 2
     assert calls == ["once", "again", "again"]
+
+
+@step(delivery="at_most_once")
+async def post_once(name: str) -> None:
+    calls.append(name)
+    raise ConnectionError("the answer was lost")
+
+
+@step(timeout="20ms", retries=0)
+async def hurry(name: str) -> None:
+    await asyncio.sleep(30)
+
+
+async def test_a_decorated_step_keeps_its_options_where_a_call_says_nothing_of_them(open_runtime):
+    async def tried(awaitable):
+        try:
+            await awaitable
+        except (ConnectionError, StepTimeout) as error:
+            return type(error).__name__
+
+    @workflow(id="posts")
+    async def posts(input: None, step) -> list:
+        return [
+            await tried(step.run("run", post_once, "run", timeout="1m")),
+            await tried(step.map("map", post_once, ["map"], timeout="1m")),
+            await tried(step.run("asked", post_once, "asked", retries=FAST)),
+            await tried(step.run("hurried", hurry, "hurried", heartbeat_timeout="1m")),
+        ]
+
+    async with open_runtime(posts) as runtime:
+        run = await runtime.start(posts)
+        assert await run.result(timeout="10s") == ["ConnectionError"] * 3 + ["StepTimeout"]
+        assert calls == ["run", "map", "asked", "asked", "asked"]
