@@ -197,6 +197,28 @@ def test_no_increment_is_lost_when_many_steps_write_one_document(ledger: Any) ->
     asyncio.run(main())
 
 
+@step
+async def take_a_job() -> str | None:
+    return (await current_step().database["jobs"].update_one({"status": "open"}, {"$set": {"status": "taken"}})).id
+
+
+@workflow(id="take-a-job")
+async def takes(input: None, step: Any) -> str | None:
+    return await take_a_job()
+
+
+def test_of_many_steps_that_take_the_first_open_job_each_gets_another(ledger: Any) -> None:
+    async def main() -> None:
+        async with Runtime(ledger, workflows=[takes]) as runtime:
+            jobs = await runtime.database["jobs"].insert_many([{"status": "open"} for _ in range(20)])
+            runs = await runtime.start_many("take-a-job", [None] * 22)
+            taken = [await run.result(timeout="20s") for run in runs]
+            assert sorted(each for each in taken if each) == jobs
+            assert taken.count(None) == 2
+
+    asyncio.run(main())
+
+
 def test_a_step_whose_reading_is_outdated_when_it_writes_is_tried_again(ledger: Any) -> None:
     async def main() -> None:
         tries.clear()
@@ -286,6 +308,8 @@ def test_documents_are_found_in_the_order_that_is_asked_for(ledger: Any) -> None
         assert [each["_id"] for each in things.find({"n": 0}, after=inserted[7], limit=2)] == [
             inserted[14], inserted[21],
         ]  # fmt: skip
+        named = things.find({"_id": {"$in": inserted[40:20:-1]}})
+        assert [each["_id"] for each in named] == inserted[21:41]
         with pytest.raises(WorkflowError, match="says no order"):
             things.find(sort=[("n", 2)])
         things.delete_many({})

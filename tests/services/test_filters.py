@@ -28,6 +28,10 @@ class Colour(enum.Enum):
     BLUE = "blue"
 
 
+class Size(enum.StrEnum):
+    SMALL = "small"
+
+
 @settings(max_examples=1500, deadline=None)
 @given(oracle.documents, oracle.filters)
 def test_a_filter_matches_what_the_plainest_reading_of_it_does(document: Any, wanted: Any) -> None:
@@ -50,6 +54,12 @@ def test_any_text_is_found_by_itself(text: str, other: str) -> None:
     stored = [("1", encode({"name": text}))]
     assert len(matching(stored, read_filter({"name": text}))) == 1
     assert len(matching(stored, read_filter({"name": other}))) == (text == other)
+
+
+def test_a_text_that_is_not_written_as_itself_is_found_all_the_same() -> None:
+    stored = [("1", encode({"name": "\ud800"})), ("2", encode({"name": Size.SMALL}))]
+    assert [key for key, _ in matching(stored, read_filter({"name": "\ud800"}))] == ["1"]
+    assert [key for key, _ in matching(stored, read_filter({"name": "small"}))] == ["2"]
 
 
 def test_documents_that_lack_a_wanted_text_are_not_even_read() -> None:
