@@ -118,11 +118,12 @@ class Channel:
 
     async def settled(self) -> None:
         """Wait until every write is durable; raise what was refused and nobody heard of."""
-        while (future := self._first()) is not None:
+        while self._open and (future := self._first()) is not None:
             await Durable(future, self._hear)
         if self._scope is not None:
             self._scope.conclude()
-            await self._scope.transaction.settle()
+            if self._scope.transaction.writes_outside:
+                await self._scope.transaction.settle()
 
     def settle(self, left: int = 0) -> None:
         """The same, for a worker thread; `left` writes may be on their way still."""

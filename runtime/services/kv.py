@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from perdure.durations import Duration, duration_us
@@ -200,18 +201,19 @@ class Kv:
     ) -> _New | None:
         """Write what `decide` makes of what is there; None writes nothing. `depends`: what is there must stay so."""
         checked_name(key, "key")
+        return await self._scope.write(partial(self._written, key, decide, depends))
 
-        async def write(transaction: Transaction) -> _New | None:
-            draft = draft_of(transaction, "kv")
-            before = await (draft.claim if depends else draft.overwrite)(self._space, key)
-            new = decide(before)
-            if new is not None:  # nothing may be awaited since the claim: the step's own operations interleave
-                old = None if before is None else encoded(before)
-                change = Change("kv", self._namespace, key, "put", new.value, old)
-                draft.put(change, new.value, expires_at=new.expires_at, space=self._space)
-            return new
-
-        return await self._scope.write(write)
+    async def _written(
+        self, key: str, decide: Callable[[Cell | None], _New | None], depends: bool, transaction: Transaction
+    ) -> _New | None:
+        draft = draft_of(transaction, "kv")
+        before = await (draft.claim if depends else draft.overwrite)(self._space, key)
+        new = decide(before)
+        if new is not None:  # nothing may be awaited since the claim: the step's own operations interleave
+            old = None if before is None else encoded(before)
+            change = Change("kv", self._namespace, key, "put", new.value, old)
+            draft.put(change, new.value, expires_at=new.expires_at, space=self._space)
+        return new
 
     def _encoded(self, key: str, value: object) -> Encoded:
         def where() -> str:
