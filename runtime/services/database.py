@@ -262,7 +262,14 @@ class Collection:
         key = checked_name(document["_id"] if "_id" in document else await documents.new_id(self._name), "_id")
         if "_id" in wanted.fixed and wanted.fixed["_id"] != key:
             raise _other_id(self._name, wanted.fixed["_id"], key)
-        if await documents.claim(self._name, key) is not None:
+        there = await documents.claim(self._name, key)
+        if there is not None and wanted.matches(decoded(there)):
+            raise WriteConflict(
+                f"another process inserted document {key!r} of collection {self._name!r} in this moment.",
+                why="it was not there yet when it was looked for",
+                fix="nothing was written; it is tried again",
+            )
+        if there is not None:
             raise self._taken(key)
         self._write(documents, [_Planned(key, encoded_document(self._name, {**document, "_id": key}), None)])
         return UpdateResult(0, 0, key, True)

@@ -100,6 +100,30 @@ def test_increments_of_several_processes_are_all_counted(server: PostgresServer)
     asyncio.run(main())
 
 
+def test_an_upsert_that_another_process_overtakes_updates_what_that_one_inserted(server: PostgresServer) -> None:
+    class Overtaken(PostgresDatabase):
+        looks = 0
+
+        async def cell(self, space: str, key: str) -> Cell | None:
+            found = await super().cell(space, key)
+            self.looks += 1
+            if self.looks == 1:
+                async with runtime_on(PostgresDatabase(server.url)) as other:
+                    await other.database["totals"].insert_one({"_id": "all", "n": 10})
+            return found
+
+    async def main() -> None:
+        back_end = Overtaken(server.url)
+        async with runtime_on(back_end) as runtime:
+            totals = runtime.database["totals"]
+            updated = await totals.update_one({"_id": "all"}, {"$inc": {"n": 1}}, upsert=True)
+            assert (updated.matched, updated.inserted) == (1, False)
+            assert await totals.find() == [{"_id": "all", "n": 11}]
+            assert back_end.looks > 2
+
+    asyncio.run(main())
+
+
 tries: list[int] = []
 
 
