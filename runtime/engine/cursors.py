@@ -25,7 +25,8 @@ class Cursor:
         cron, timezone: what it went by; another expression begins anew.
         done_until: every tick up to here is done with.
         paused: whether its ticks pass without a run.
-        last_tick, last_run_id: the newest tick that started a run, and that run.
+        last_tick, last_run_id: the tick that started a run last, and that run.
+        highest_tick: no tick after it has a run yet. A clock that was put back lets others come again.
     """
 
     cron: str
@@ -34,6 +35,7 @@ class Cursor:
     paused: bool = False
     last_tick: int | None = None
     last_run_id: str | None = None
+    highest_tick: int = 0
     version: int = 0
 
     def moved(self, **changes: object) -> Cursor:
@@ -50,8 +52,9 @@ def cursor_for(schedule: Schedule, known: Cursor | None, now: int) -> Cursor:
     """Where a schedule goes on: where it was, or from now on when it is new or goes by another expression."""
     if known is not None and (known.cron, known.timezone) == (schedule.cron, schedule.timezone):
         return known
-    fresh = Cursor(schedule.cron, schedule.timezone, now)
-    return fresh if known is None else replace(fresh, paused=known.paused, version=known.version + 1)
+    if known is None:
+        return Cursor(schedule.cron, schedule.timezone, now)
+    return known.moved(cron=schedule.cron, timezone=schedule.timezone, done_until=now)
 
 
 def cell_of(id: str, cursor: Cursor, next_tick: int | None, now: int) -> Cell:

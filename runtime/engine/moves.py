@@ -16,10 +16,10 @@ from perdure.core.lifecycle import interrupted
 from perdure.core.machine import Machine
 from perdure.declare.registry import Definition
 from perdure.engine.attempts import Outcome
-from perdure.engine.batch import Batch, Queued, Unsettled
+from perdure.engine.batch import Batch, Queued
 from perdure.engine.created import PYTHON, CreatedDetails
 from perdure.engine.diverging import recover_waiting, report_of, stops
-from perdure.engine.effects import accepted, take_effects
+from perdure.engine.effects import accepted, forget_effects, take_effects
 from perdure.engine.residents import next_attempt
 from perdure.engine.streams import newest_heartbeat
 from perdure.errors import (
@@ -51,6 +51,7 @@ class Start:
     definition: Definition
     value: object
     run_id: str | None = None
+    is_new: bool = False  # nobody has its run_id, so that nobody need be asked
     idempotency_key: str | None = None
     delay_us: int = 0
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -152,7 +153,7 @@ class Moves:
     def _existing(self, wanted: Start, key: str | None, batch: Batch) -> str | None:
         ledger = self._engine.ledger
         workflow = wanted.definition.id
-        if wanted.run_id is not None:
+        if wanted.run_id is not None and not wanted.is_new:
             if wanted.run_id in batch.created:
                 return wanted.run_id
             row = ledger.run(wanted.run_id)
@@ -187,22 +188,20 @@ class Moves:
         engine = self._engine
         at_work = engine.in_flight.get(outcome.run, {})
         if at_work.get(outcome.command) != outcome.serial:
-            _forget_effects(outcome)  # the body dropped it, or it was abandoned: nobody wants to know any more
+            forget_effects(outcome)  # the body dropped it, or it was abandoned: nobody wants to know any more
             return
         machine = self.machine(outcome.run, batch)
-        if outcome.effects is not None:
-            try:
-                outcome = accepted(engine, outcome, machine, batch)
-            except Unsettled:
-                engine.unrecorded.append(outcome)  # the next batch knows how things stand
-                return
+        settled = accepted(engine, outcome, machine, batch)
+        if settled is None:
+            return  # it is asked again: the next batch knows how things stand
+        outcome = settled
         batch.outcomes.append(outcome)
         del at_work[outcome.command]
         if machine is None:
             self._keep(outcome, batch)
             return
         if outcome.command not in machine.waiting:
-            _forget_effects(outcome)  # the run is over
+            forget_effects(outcome)  # the run is over
             return
         name = machine.waiting[outcome.command].name
         engine.streams.close(outcome, batch)
@@ -220,11 +219,11 @@ class Moves:
         engine = self._engine
         row = engine.ledger.run_numbered(outcome.run)
         if row is None or row.status in ENDED or engine.residents.get(outcome.run) is not None:
-            _forget_effects(outcome)  # the run is over
+            forget_effects(outcome)  # the run is over
             return
         pending = row.pending.get(outcome.command)
         if pending is None:
-            _forget_effects(outcome)
+            forget_effects(outcome)
             return
         engine.streams.close(outcome, batch)
         kind, fields = _recorded(outcome, pending.name, batch.now)
@@ -486,12 +485,6 @@ def _key(wanted: Start) -> str | None:
     if key is None and definition.options.idempotency_key is not None:
         key = definition.run_key(definition.validated_input(wanted.value))
     return key
-
-
-def _forget_effects(outcome: Outcome) -> None:
-    """What a step did to the services goes with its result: when nobody wants that, it did nothing."""
-    if outcome.effects is not None:
-        outcome.effects.over()
 
 
 def _recorded(outcome: Outcome, name: str, now: int) -> tuple[str, dict[str, Any]]:

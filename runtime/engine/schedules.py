@@ -111,12 +111,15 @@ class Schedules:
             How many were started, and the last tick that was looked at if there may be more.
         """
         scheduled = self.find(id)
+        cursor = self._look(batch)[scheduled.id]
         ticks = scheduled.schedule.ticks_between(after, until, limit)
         started = 0
         for tick in ticks:
             run_id = run_id_of(scheduled, tick)
             if run_id not in batch.created and self._engine.ledger.run(run_id) is None:
-                started += self._start(scheduled, tick, "backfill", batch) is not None
+                started += self._start(scheduled, tick, "backfill", batch, is_new=True) is not None
+        if ticks and ticks[-1] > cursor.highest_tick:  # one that was missed, and is not caught up with yet
+            self._set(scheduled, cursor.moved(highest_tick=ticks[-1]), batch)
         return started, ticks[-1] if len(ticks) == limit else None
 
     # ── ticks ────────────────────────────────────────────────────────────────────────────────────
@@ -150,20 +153,26 @@ class Schedules:
                 done = newest
                 ticks = [newest] if schedule.catch_up == "last" else []
         ticks += schedule.ticks_between(done, batch.now, max(1, room - len(ticks)))
-        last_run_id, last_tick = cursor.last_run_id, cursor.last_tick
+        last_run_id, last_tick, highest = cursor.last_run_id, cursor.last_tick, cursor.highest_tick
         for tick in ticks:
-            run_id = self._start(scheduled, tick, "tick", batch)
+            run_id = self._start(scheduled, tick, "tick", batch, is_new=tick > highest)
             if run_id is not None:
                 last_run_id, last_tick = run_id, tick
-        cursor = cursor.moved(done_until=max([done, *ticks]), last_tick=last_tick, last_run_id=last_run_id)
+        cursor = cursor.moved(
+            done_until=max([done, *ticks]),
+            last_tick=last_tick,
+            last_run_id=last_run_id,
+            highest_tick=max([highest, *ticks]),
+        )
         self._set(scheduled, cursor, batch)
         self._await(scheduled, cursor, batch.now)
         return len(ticks)
 
-    def _start(self, scheduled: Scheduled, tick: int, how: str, batch: Batch) -> str | None:
+    def _start(self, scheduled: Scheduled, tick: int, how: str, batch: Batch, *, is_new: bool = False) -> str | None:
         cause = {"kind": "schedule", "schedule": scheduled.id, "tick": tick, "how": how}
         value = scheduled_input(scheduled.definition, scheduled.schedule, tick)
-        wanted = Start(scheduled.definition, value, run_id=run_id_of(scheduled, tick), cause=cause)
+        run_id = run_id_of(scheduled, tick)
+        wanted = Start(scheduled.definition, value, run_id=run_id, is_new=is_new, cause=cause)
         return self._engine.reactions.start(wanted, batch)
 
     def _await(self, scheduled: Scheduled, cursor: Cursor, now: int) -> None:

@@ -175,6 +175,25 @@ def test_a_backfill_starts_what_has_no_run_yet_and_only_once() -> None:
         assert len(found) == 27
 
 
+def test_a_backfill_of_what_was_missed_and_the_catching_up_with_it_start_each_tick_once() -> None:
+    with Simulation(hourly, seed=8, start_at=START) as world:
+        world.advance("3h")
+        world.clock.jump(5 * 3600)
+        now = world.clock.now_us()
+        held = []
+
+        def backfill(engine: Any, batch: Any) -> tuple[int, int | None]:
+            return engine.schedules.backfill("hourly", now - 8 * 3_600_000_000, now, 100, batch)
+
+        world._engine.schedules.held = True  # as a command does that only wants the backfill
+        held.append(world.ask(backfill))
+        world.crash()
+        world.advance("1h")
+        assert held == [(5, None)]
+        found = ticks_of(world, "hourly")
+        assert sorted(found) == expected(HOURLY, START, world.clock.now)
+
+
 def test_a_run_may_be_triggered_beside_the_ticks() -> None:
     with Simulation(daily, seed=9, start_at=START) as world:
         run_id = world.ask(lambda engine, batch: engine.schedules.trigger("daily", batch))
