@@ -13,7 +13,7 @@ import redis_server
 
 @pytest.fixture(scope="session")
 def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[redis_server.RedisServer]:
-    """A Redis for this session; skipped where none can be started."""
+    """A Redis for all tests that want one; skipped where none can be started."""
     why_not = redis_server.missing()
     if why_not is not None:
         pytest.skip(why_not)

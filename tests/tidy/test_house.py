@@ -85,6 +85,7 @@ def test_one_file_of_the_runtime_reads_the_real_clock_and_entropy(package: dict[
         "storage/duckdb_ledger.py",  # a new ledger's own number
         "runtime/services/redis.py",  # names that no other process gives, in a Redis that they share
         "runtime/services/postgres.py",  # likewise, in a PostgreSQL
+        "runtime/services/fsspec_storage.py",  # likewise, in a file system
     }
 
 
@@ -153,6 +154,17 @@ def test_a_rule_notices_a_breach_and_nothing_else(name: str) -> None:
     rule, breach, fine = BREACHES[name]
     assert rule({"tests/test_x.py": breach})
     assert not rule({"tests/test_x.py": fine})
+
+
+def test_a_function_of_the_same_name_elsewhere_proves_nothing_and_hides_nothing() -> None:
+    proving, idle = "def told():\n    assert f()\n", "def told():\n    f()\n"
+    test = "def test_a():\n    told()\n"
+    assert house.tests_that_prove_nothing({"tests/test_a.py": idle + test, "tests/b.py": proving}) == [
+        "tests/test_a.py:test_a"
+    ]
+    assert house.tests_that_prove_nothing({"tests/test_a.py": proving + test, "tests/test_b.py": idle}) == []
+    assert house.tests_that_prove_nothing({"tests/test_a.py": test, "tests/b.py": proving}) == []
+    assert house.tests_that_prove_nothing({"tests/test_a.py": test, "tests/b.py": proving, "tests/c.py": idle})
 
 
 def test_vague_names_are_noticed() -> None:
