@@ -15,11 +15,11 @@ WITHOUT_CODE = {"docs/explanation.md", "docs/reference.md", "docs/threat-model.m
 WITHOUT_CODE |= {"docs/i-want-to.md", "docs/reference-commands.md", "docs/reference-testing.md"}
 WITHOUT_CODE |= {"docs/reference-services.md"}  # its operations are run in tests/services
 WITHOUT_CODE |= {"docs/living-with-code-changes.md"}  # what it shows is deployed by tests/deploys
+RUN_HERE = [page for page in PAGES if "coming-from/" not in page]  # test_coming_from.py runs the others
 
 
-@pytest.mark.parametrize(
-    "page", [page for page in PAGES if "coming-from/" not in page]
-)  # test_coming_from.py runs those
+@pytest.mark.timeout(400)  # the page of how-tos starts fifty processes, perhaps on a busy machine
+@pytest.mark.parametrize("page", RUN_HERE)
 def test_a_page_does_what_it_shows(page: str, tmp_path: Path) -> None:
     executed = run_page(page, tmp_path)
     assert executed or page in WITHOUT_CODE, f"{page} shows nothing that runs"
