@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 from perdure.client.bulk import Progress
 from perdure.client.events import BlockingRunEvents
 from perdure.client.handle import RunHandle
+from perdure.client.serving import BlockingServing
 from perdure.client.status import HistoryEntry, RunStatus
 from perdure.client.streams import BlockingRunStream
 from perdure.client.triggering import BlockingTriggering
@@ -27,12 +28,7 @@ from perdure.misfit import fitting_methods
 from perdure.replay.check import Verdict
 from perdure.replay.history_file import History
 from perdure.replay.upgrade import Upgrade
-from perdure.services.database import BlockingDatabase
-from perdure.services.kv import BlockingKv
-from perdure.services.queue import BlockingMessageQueues
 from perdure.services.services import BlockingServices
-from perdure.services.storage import BlockingStorage
-from perdure.services.workflows import BlockingWorkflows
 from perdure.storage.ledger import SqlResult
 
 if TYPE_CHECKING:
@@ -42,7 +38,7 @@ T = TypeVar("T")
 
 
 @fitting_methods
-class BlockingRuntime(BlockingTriggering):
+class BlockingRuntime(BlockingTriggering, BlockingServing):
     """A `Runtime` whose methods block; what `with Runtime(…) as runtime:` gives."""
 
     def __init__(self, runtime: Runtime) -> None:
@@ -115,36 +111,6 @@ class BlockingRuntime(BlockingTriggering):
     def services(self) -> BlockingServices:
         """All services; each operation is durable when it returns."""
         return self._runtime.services.blocking
-
-    @property
-    def kv(self) -> BlockingKv:
-        """Values under keys."""
-        return self.services.kv
-
-    @property
-    def queue(self) -> BlockingMessageQueues:
-        """Messages on named queues. (Queues of runs are `queues()`.)"""
-        return self.services.queue
-
-    @property
-    def database(self) -> BlockingDatabase:
-        """Documents in collections."""
-        return self.services.database
-
-    @property
-    def storage(self) -> BlockingStorage:
-        """Blobs in buckets."""
-        return self.services.storage
-
-    @property
-    def workflows(self) -> BlockingWorkflows:
-        """Runs to start and to move, as steps do: for functions that are handed `services`."""
-        return self.services.workflows
-
-    @property
-    def platform(self) -> BlockingServices:
-        """All services, to be handed on as one."""
-        return self.services
 
     def start_many(
         self,

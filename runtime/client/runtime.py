@@ -22,6 +22,7 @@ from perdure.client.given import (
     run_filter,
 )
 from perdure.client.handle import RunHandle
+from perdure.client.serving import Serving
 from perdure.client.starts import Starts, start_all, start_of
 from perdure.client.status import RunStatus, status_of
 from perdure.client.triggering import Triggering
@@ -44,16 +45,10 @@ from perdure.errors import DefinitionError, PerdureError
 from perdure.misfit import fitting_methods
 from perdure.replay.live import LiveVerifier, share_of
 from perdure.replay.upgrade import Upgrade
-from perdure.services.backing import Backing
 from perdure.services.cell_blobs import sweep_uploads
-from perdure.services.database import Database
-from perdure.services.kv import Kv
 from perdure.services.outside import BackEnd, checked_back_ends, close_all
-from perdure.services.queue import MessageQueues
 from perdure.services.scope import OutsideScope
 from perdure.services.services import Services
-from perdure.services.storage import Storage
-from perdure.services.workflows import Workflows
 from perdure.storage.duckdb_ledger import DuckDBLedger
 from perdure.storage.encoding import encode
 from perdure.storage.ledger import Ledger, RunRow, SqlResult
@@ -68,7 +63,7 @@ _VERIFIED_AT_CLOSE_S = 1.0  # how long closing goes on with verifications that w
 
 
 @fitting_methods
-class Runtime(Triggering):
+class Runtime(Triggering, Serving):
     """A ledger, the workflows that are known, and the engine that moves their runs.
 
     Use it as `async with Runtime("orders.duckdb", workflows=[fulfill_order]) as runtime:`, or without asyncio as
@@ -139,7 +134,6 @@ class Runtime(Triggering):
         self._performers: ThreadedPerformers | None = None
         self._verifier: LiveVerifier | None = None
         self._services: Services | None = None
-        self._backing: Backing | None = None
         self._blocking: BlockingRuntime | None = None
         self._prepare: Callable[[Engine], None] | None = None
         self._is_drained = False
@@ -155,7 +149,7 @@ class Runtime(Triggering):
 
         def make(thread: EngineThread) -> Engine:
             backing = backing_of(ledger, loop, self._clock, self.registry, thread, self._back_ends)
-            self._services, self._backing = Services(OutsideScope(backing)), backing
+            self._services = Services(OutsideScope(backing))
             self._performers = ThreadedPerformers(loop, thread.report, thread.tell, self._clock.now_us, backing)
             return Engine(
                 ledger, self.registry, self._clock, self._performers,
@@ -171,8 +165,8 @@ class Runtime(Triggering):
             self._verifier = LiveVerifier(self._thread, self._verified_share)
         self._thread.start()
         try:
-            if self._backing is not None:
-                await sweep_uploads(self._backing)
+            if self._services is not None:
+                await sweep_uploads(self._services.backing)
             await asyncio.wrap_future(recover(self._thread))
         except BaseException:
             await self.close()  # nobody else will: `async with` calls __aexit__ only after this has returned
@@ -234,8 +228,8 @@ class Runtime(Triggering):
                 await apart(partial(verifier.stop, seconds))
             await apart(thread.stop)
             await self._performers.close()  # after the engine, which would hand it more
-            if self._backing is not None:
-                await self._backing.close()
+            if self._services is not None:
+                await self._services.backing.close()
             for error in await close_all(self._back_ends.values()):
                 logger.error("A back end of a service could not be closed: %s", error)
             thread.engine.residents.clear()
@@ -338,36 +332,6 @@ class Runtime(Triggering):
         if self._thread is None or self._services is None:
             raise _closed()
         return self._services
-
-    @property
-    def kv(self) -> Kv:
-        """Values under keys."""
-        return self.services.kv
-
-    @property
-    def queue(self) -> MessageQueues:
-        """Messages on named queues. (Queues of runs are `queues()`.)"""
-        return self.services.queue
-
-    @property
-    def database(self) -> Database:
-        """Documents in collections."""
-        return self.services.database
-
-    @property
-    def storage(self) -> Storage:
-        """Blobs in buckets."""
-        return self.services.storage
-
-    @property
-    def workflows(self) -> Workflows:
-        """Runs to start and to move, as steps do: for functions that are handed `services`."""
-        return self.services.workflows
-
-    @property
-    def platform(self) -> Services:
-        """All services, to be handed on as one."""
-        return self.services
 
     async def resume_hook(self, token: str, payload: Any = None) -> str:
         """Hand a payload to the run whose open hook has this token; give its run_id once that is recorded.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from perdure.core.lifecycle import retry_delay_us
 from perdure.core.machine import Machine
 from perdure.engine.attempts import Outcome
-from perdure.engine.batch import Batch
+from perdure.engine.batch import Batch, Unsettled
 from perdure.errors import WorkflowError
 from perdure.services.effects import Effects
 from perdure.storage.failures import encode_failure
@@ -24,23 +24,26 @@ logger = logging.getLogger("perdure")
 _TRIED_AGAIN_IN_US: Final = 20_000  # when the policy can't be asked, because the run has diverged
 
 
-def accepted(engine: Engine, outcome: Outcome, machine: Machine | None, batch: Batch) -> Outcome:
-    """The outcome of an attempt that completed: itself when all that it did can be recorded, else its failure.
+def accepted(engine: Engine, outcome: Outcome, machine: Machine | None, batch: Batch) -> Outcome | None:
+    """The outcome of an attempt: itself when all that it did can be recorded, else its failure.
+
+    None when something else moves a run that it wants to move, in this very batch: then the next turn takes it again.
 
     Args:
         machine: of its run; None when that has diverged.
-
-    Raises:
-        Unsettled: something else moves a run that it wants to move, in this very batch.
     """
+    if outcome.effects is None:
+        return outcome
     try:
-        for word in outcome.effects.words if outcome.effects is not None else ():
+        for word in outcome.effects.words:
             word.check(engine, batch)
+    except Unsettled:
+        engine.unrecorded.append(outcome)
+        return None
     except WorkflowError as error:  # the step's to handle, as if the operation had raised it
         logger.info("Step %s of run %d is not recorded as completed: %s", outcome.command, outcome.run, error)
         refused = outcome._replace(value=encode_failure(error), closes=(), effects=None)
-        if outcome.effects is not None:
-            outcome.effects.over()
+        outcome.effects.over()
         delay_us = _TRIED_AGAIN_IN_US
         if machine is not None and outcome.command in machine.waiting:
             call, seed = machine.step_call(outcome.command), f"{machine.facts.run_id}\0{outcome.command}"
@@ -50,6 +53,12 @@ def accepted(engine: Engine, outcome: Outcome, machine: Machine | None, batch: B
             delay_us = delay
         return refused._replace(kind="retrying", delay_us=delay_us)
     return outcome
+
+
+def forget_effects(outcome: Outcome) -> None:
+    """What a step did to the services goes with its result: when nobody wants that, it did nothing."""
+    if outcome.effects is not None:
+        outcome.effects.over()
 
 
 def take_effects(engine: Engine, effects: Effects, batch: Batch) -> None:

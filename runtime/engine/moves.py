@@ -100,6 +100,8 @@ class Moves:
             if instead is not None:
                 return instead
             wanted = replace(wanted, place=place, delay_us=queues.delay_us(wanted, place))
+        if wanted.run_id is not None and not wanted.is_new:
+            self._engine.schedules.note_taken(wanted.run_id, batch)
         return self.create(wanted, wanted.run_id or self._engine.clock.new_run_id(), key, encoded, batch)
 
     def other(self, wanted: Start, batch: Batch) -> str | None:

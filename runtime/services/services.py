@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from functools import cached_property
 from typing import Final
 
+from perdure.services.backing import Backing
 from perdure.services.database import BlockingDatabase, Database
 from perdure.services.kv import BlockingKv, Kv
 from perdure.services.queue import BlockingMessageQueues, MessageQueues
@@ -22,6 +23,11 @@ class Services:
         self._scope = scope
         self._kv: Kv | None = None
         self._queue: MessageQueues | None = None
+
+    @property
+    def backing(self) -> Backing:
+        """What stands behind them."""
+        return self._scope.backing
 
     @property
     def kv(self) -> Kv:
