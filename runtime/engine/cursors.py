@@ -45,7 +45,7 @@ class Cursor:
 
 def read_cursors(ledger: Ledger) -> dict[str, Cursor]:
     """All cursors of a ledger, by the ids of their schedules."""
-    return {cell.key: _cursor(cell) for cell in ledger.cells(SPACE)}
+    return {cell.key: cursor_in(cell) for cell in ledger.cells(SPACE)}
 
 
 def cursor_for(schedule: Schedule, known: Cursor | None, now: int) -> Cursor:
@@ -64,6 +64,7 @@ def cell_of(id: str, cursor: Cursor, next_tick: int | None, now: int) -> Cell:
     return Cell(SPACE, id, cursor.version, now, json.dumps(facts, ensure_ascii=False), due=next_tick)
 
 
-def _cursor(cell: Cell) -> Cursor:
+def cursor_in(cell: Cell) -> Cursor:
+    """Read a cursor back."""
     facts = json.loads(cell.body or "{}")
     return Cursor(**facts, version=cell.version)

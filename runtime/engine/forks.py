@@ -144,6 +144,7 @@ class _Making:
             raise
         engine.moves.define(self.definition, batch)
         batch.created[self.run_id] = self.run
+        engine.schedules.note_taken(self.run_id, batch)
         engine.residents.add(machine)
         batch.add(*taken, *new)
         engine.take(machine, batch, asked)

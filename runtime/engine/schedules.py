@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import heapq
 import logging
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from perdure.declare.subscriptions import Scheduled, found_schedule
 from perdure.declare.triggers import scheduled_input
-from perdure.durations import moment, moment_text
+from perdure.durations import moment, moment_text, moment_us
 from perdure.engine.batch import Batch
-from perdure.engine.cursors import Cursor, cell_of, cursor_for, read_cursors
+from perdure.engine.cursors import SPACE, Cursor, cell_of, cursor_for, cursor_in, read_cursors
 from perdure.engine.moves import Start
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ logger = logging.getLogger("perdure")
 MISSED_US: Final = 60_000_000
 #: Runs that one turn starts, so that others are served in between.
 _STARTED_PER_BATCH: Final = 200
+#: How a tick is written in the id of its run.
+_STAMP: Final = "%Y%m%dT%H%M%SZ"
+_STAMP_LENGTH: Final = 16
 #: A clock that goes back by less is being adjusted.
 _ADJUSTED_US: Final = 1_000_000
 
@@ -122,6 +126,25 @@ class Schedules:
             self._set(scheduled, cursor.moved(highest_tick=ticks[-1]), batch)
         return started, ticks[-1] if len(ticks) == limit else None
 
+    def note_taken(self, run_id: str, batch: Batch) -> None:
+        """Note that somebody takes a run id which may be a tick's, so that the tick will look for its run."""
+        workflow, name, tick = _tick_in(run_id)
+        if tick is None:
+            return
+        id = f"{workflow}/{name}"
+        if id in self._all:
+            cursor = self._look(batch)[id]
+        else:  # of a schedule that another process knows
+            cell = batch.cells.get((SPACE, id)) or self._engine.ledger.cell(SPACE, id)
+            cursor = Cursor("", "", batch.now) if cell is None else cursor_in(cell)
+        if tick <= cursor.highest_tick:
+            return
+        cursor = cursor.moved(highest_tick=tick)
+        if id in self._all:
+            self._set(self._all[id], cursor, batch)
+        else:
+            batch.cells[SPACE, id] = cell_of(id, cursor, None, batch.now)
+
     # ── ticks ────────────────────────────────────────────────────────────────────────────────────
 
     def _look(self, batch: Batch) -> dict[str, Cursor]:
@@ -209,4 +232,15 @@ class Schedules:
 
 def run_id_of(scheduled: Scheduled, tick: int) -> str:
     """The id of a tick's run: always the same one."""
-    return f"{scheduled.definition.id}:{scheduled.schedule.name}:{moment(tick):%Y%m%dT%H%M%SZ}"
+    return f"{scheduled.definition.id}:{scheduled.schedule.name}:{moment(tick).strftime(_STAMP)}"
+
+
+def _tick_in(run_id: str) -> tuple[str, str, int | None]:
+    """The workflow, the schedule's name and the tick that an id is made of, as `run_id_of` does; else no tick."""
+    parts = run_id.rsplit(":", 2)
+    if len(parts) == 3 and len(parts[2]) == _STAMP_LENGTH:
+        try:
+            return parts[0], parts[1], moment_us(datetime.strptime(parts[2], _STAMP).replace(tzinfo=UTC))
+        except ValueError:
+            pass  # it only looks like one
+    return "", "", None

@@ -194,6 +194,22 @@ def test_a_backfill_of_what_was_missed_and_the_catching_up_with_it_start_each_ti
         assert sorted(found) == expected(HOURLY, START, world.clock.now)
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_an_id_that_somebody_took_ahead_of_its_tick_is_that_tick_s_run(known: bool) -> None:
+    with Simulation(
+        *([hourly] if known else [made("other", DAILY)]), made("hand", DAILY), seed=8, start_at=START
+    ) as world:
+        if known:
+            world.advance("1h")
+        taken = expected(HOURLY, START, START + timedelta(hours=3))[-1]
+        run_id = f"hourly:schedule:{taken:%Y%m%dT%H%M%SZ}"
+        world.start("hourly" if known else "hand", run_id=run_id, input=None if not known else {"scheduled_at": taken})
+        world.restart(hourly)
+        world.advance("5h")
+        assert [run.run_id for run in world.runs()].count(run_id) == 1
+        assert len(world.runs()) >= 4
+
+
 def test_a_run_may_be_triggered_beside_the_ticks() -> None:
     with Simulation(daily, seed=9, start_at=START) as world:
         run_id = world.ask(lambda engine, batch: engine.schedules.trigger("daily", batch))
