@@ -53,6 +53,7 @@ bench: $(BIN)/python
 	cd benchmarks && ../$(BIN)/python replay.py
 	cd benchmarks && ../$(BIN)/python queues.py
 	cd benchmarks && ../$(BIN)/python services.py
+	cd benchmarks && ../$(BIN)/python database.py
 	cd benchmarks && ../$(BIN)/python cells.py
 
 clean:
