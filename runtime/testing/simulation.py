@@ -42,16 +42,8 @@ from perdure.testing.fakes import Fakes, Steps
 from perdure.testing.faults import (
     CALL_FAULTS,
     CallFault,
-    CancelRun,
-    ClockJump,
-    CommitFault,
-    EventStorm,
     Fault,
-    FullDisk,
-    LyingSync,
-    Restart,
     checked,
-    describe,
 )
 from perdure.testing.laws import Invariant, LawBroken, check_laws, checked_invariants, told_by_its_story
 from perdure.testing.memory import Memory
@@ -61,7 +53,7 @@ from perdure.testing.services import simulated_backing
 from perdure.testing.simulated_ledger import Disk, SimulatedCrash, SimulatedLedger
 from perdure.testing.simulated_run import SimulatedRun
 from perdure.testing.story import Story, call_text, plain
-from perdure.testing.struck import asked_by
+from perdure.testing.struck import Strikes
 
 T = TypeVar("T")
 
@@ -141,9 +133,8 @@ class Simulation:
         fakes = steps if isinstance(steps, Fakes) else Fakes(steps, self._registry.all())
         self._world = World(fakes, calls, fates)
         self._memory = Memory(self._registry.all())
-        self._strikes = [fault for fault in self.faults if not isinstance(fault, CALL_FAULTS)]
-        self._lied = False  # whether a disk took back what it had acknowledged
-        self._full = 0  # tries that the disk still refuses
+        commits = [fault for fault in self.faults if not isinstance(fault, CALL_FAULTS)]
+        self._strikes = Strikes(commits, self.clock, self.story, self._know)
         self._disk = Disk()
         self._numbers = 0
         self._requests: list[Message] = []
@@ -284,7 +275,7 @@ class Simulation:
         if isinstance(fault, CALL_FAULTS):
             self._world.strike(fault)
         else:
-            self._strikes.append(fault)
+            self._strikes.add(fault)
 
     def check(self) -> None:
         """Check the laws: chains whole, rows as their entries say, finished runs replay, at most once is kept; and
@@ -308,7 +299,7 @@ class Simulation:
     @property
     def lied(self) -> bool:
         """Whether a disk took back commits that it had acknowledged."""
-        return self._lied
+        return self._strikes.lied
 
     @property
     def commits(self) -> int:
@@ -396,7 +387,7 @@ class Simulation:
         self._recovered = recover(self)
 
     def _come_back(self) -> None:
-        kept = {} if self._lied else {row.run: (row.length, row.digest) for row in self.ledger.runs(_ALL)}
+        kept = {} if self.lied else {row.run: (row.length, row.digest) for row in self.ledger.runs(_ALL)}
         commits = self.ledger.commit
         self.close()
         self._come_alive(commits)
@@ -459,8 +450,7 @@ class Simulation:
                 where=f"at {self.clock.now.isoformat()}, still open: {going}",
                 fix="give run(until=…) when a workflow never ends; or let it end, as by its input",
             )
-        if self._strikes:
-            self._prepare_strike(messages)
+        self._strikes.prepare(self.ledger, messages)
         commit = self.ledger.commit
         logger.addFilter(self._overhear)
         try:
@@ -476,39 +466,6 @@ class Simulation:
         """Take what the engine logs into the story; nobody wants a console full of simulated crashes."""
         self.story.add("log", plain, line.getMessage().partition("\n")[0])
         return False
-
-    def _prepare_strike(self, messages: list[Message]) -> None:
-        """Arm what strikes at the commit that this turn will make."""
-        coming = self.ledger.commit + 1
-        for fault in [each for each in self._strikes if each.commit <= coming]:
-            if isinstance(fault, (ClockJump, EventStorm, CancelRun)):
-                self._strikes.remove(fault)
-                self._tell_fault(fault)
-                if isinstance(fault, ClockJump):
-                    self.clock.jump(fault.seconds)
-                else:
-                    messages.extend(asked_by(fault))
-            elif self.ledger.fault is None and fault.commit == coming:
-                self.ledger.fault = fault
-                self.ledger.on_strike = self._struck
-            elif fault.commit < coming:
-                self._strikes.remove(fault)
-
-    def _struck(self, fault: CommitFault) -> None:
-        """A commit met its fault."""
-        if isinstance(fault, FullDisk):
-            self._full = (self._full or fault.times) - 1
-            if self._full == 0:
-                self._strikes.remove(fault)
-        else:
-            self._strikes.remove(fault)
-        self._lied = self._lied or isinstance(fault, LyingSync)
-        if isinstance(fault, Restart) and fault.workflows:
-            self._know(fault.workflows)
-        self._tell_fault(fault)
-
-    def _tell_fault(self, fault: CommitFault) -> None:
-        self.story.add("fault", lambda: f"commit {fault.commit}: {describe(fault)}")
 
 
 _ALL = RunFilter(limit=None)
