@@ -63,6 +63,8 @@ class Feed:
         with contextlib.ExitStack() as stack:
             if self.form == "json":
                 self._out = stack.enter_context(own_stdout())
+            elif not sys.stdout.isatty():  # on a terminal the live display does this
+                stack.enter_context(contextlib.redirect_stdout(WholeLines(sys.stdout)))
             self._console = console()
             self._console.soft_wrap = True
             if self.form == "text" and self._console.is_terminal and not self.quiet and not self.silent:
@@ -178,6 +180,33 @@ class Feed:
 
 
 _REFRESH: Final = Text("")
+
+
+class WholeLines(io.TextIOBase):
+    """A stream that several threads print to, and that passes on whole lines: `print` writes a line in two parts."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._begun = threading.local()
+
+    def write(self, text: str) -> int:
+        """Take text; its last line is kept until it ends."""
+        begun = getattr(self._begun, "text", "") + text
+        end = begun.rfind("\n") + 1
+        self._begun.text = begun[end:]
+        if end:
+            self._out.write(begun[:end])
+        return len(text)
+
+    def flush(self) -> None:
+        """Pass on what there is, also a line that has not ended: whoever flushes wants it seen."""
+        begun, self._begun.text = getattr(self._begun, "text", ""), ""
+        if begun:
+            self._out.write(begun)
+        self._out.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._out, name)
 
 
 @contextlib.contextmanager

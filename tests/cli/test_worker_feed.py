@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from perdure.cli.feed import WholeLines
 
 FLOWS = """
 from perdure.strict import RetryPolicy, step, workflow
@@ -120,6 +124,19 @@ def test_logging_that_the_user_set_up_is_left_alone(busy: Any) -> None:
     lines, stderr = run(busy)
     assert "MINE about to fail" in stderr
     assert not any("about to fail" in line for line in lines)
+
+
+def test_lines_of_several_threads_stay_whole() -> None:
+    out = io.StringIO()
+    lines = WholeLines(out)
+    lines.write("half a line, ")
+    other = threading.Thread(target=lambda: print("another thread's", file=lines))
+    other.start()
+    other.join()
+    lines.write("and its end\nthe next")
+    assert out.getvalue() == "another thread's\nhalf a line, and its end\n"
+    lines.flush()
+    assert out.getvalue().endswith("the next")
 
 
 @pytest.mark.parametrize(
