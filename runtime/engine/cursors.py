@@ -6,7 +6,7 @@ Knows cells. Must not know when a tick is due, nor what it starts.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Final
 
 from perdure.storage.cells import Cell
@@ -43,6 +43,10 @@ class Cursor:
         return replace(self, **changes, version=self.version + 1)  # type: ignore[arg-type]
 
 
+#: The cell has its version as its own.
+_KEPT: Final = tuple(field.name for field in fields(Cursor) if field.name != "version")
+
+
 def read_cursors(ledger: Ledger) -> dict[str, Cursor]:
     """All cursors of a ledger, by the ids of their schedules."""
     return {cell.key: cursor_in(cell) for cell in ledger.cells(SPACE)}
@@ -59,8 +63,7 @@ def cursor_for(schedule: Schedule, known: Cursor | None, now: int) -> Cursor:
 
 def cell_of(id: str, cursor: Cursor, next_tick: int | None, now: int) -> Cell:
     """What the ledger keeps of a cursor; its `due` is the next tick, for people to see."""
-    facts = asdict(cursor)
-    del facts["version"]
+    facts = {name: getattr(cursor, name) for name in _KEPT}
     return Cell(SPACE, id, cursor.version, now, json.dumps(facts, ensure_ascii=False), due=next_tick)
 
 

@@ -45,7 +45,8 @@ class Schedules:
         self._engine = engine
         self._all = engine.reactions.subscriptions.schedules
         self._cursors: dict[str, Cursor] | None = None  # None: to be read
-        self._heap: list[tuple[int, str]] = []  # (next tick, id) of those that are not paused
+        self._next: dict[str, int | None] = {}  # the next tick of each; None while it is paused
+        self._heap: list[tuple[int, str]] = []  # the same as (tick, id), with some that hold no more
         self._seen = 0  # the time of the turn before
         self.held = False  # True lets ticks wait for another process: this one only wants to change something
 
@@ -64,8 +65,9 @@ class Schedules:
         cursors = self._look(batch)
         room = _STARTED_PER_BATCH
         while room > 0 and self._heap and self._heap[0][0] <= batch.now:
-            _, id = heapq.heappop(self._heap)
-            room -= self._follow(self._all[id], cursors[id], batch, room)
+            tick, id = heapq.heappop(self._heap)
+            if tick == self._next[id]:  # else it was paused, or moved on, since it was noted
+                room -= self._follow(self._all[id], cursors[id], batch, room)
 
     def forget(self) -> None:
         """Start over from the ledger, after a batch that could not be appended."""
@@ -156,10 +158,11 @@ class Schedules:
         self._heap.clear()
         for id, scheduled in self._all.items():
             before = known.get(id)
-            cursor = self._cursors[id] = cursor_for(scheduled.schedule, before, batch.now)
+            cursor = cursor_for(scheduled.schedule, before, batch.now)
             if cursor is not before:
-                self._keep(scheduled, cursor, batch)
-            self._await(scheduled, cursor, batch.now)
+                self._set(scheduled, cursor, batch)
+            else:
+                self._wait_for(scheduled, cursor, batch.now)
         return self._cursors
 
     def _follow(self, scheduled: Scheduled, cursor: Cursor, batch: Batch, room: int) -> int:
@@ -188,7 +191,6 @@ class Schedules:
             highest_tick=max([highest, *ticks]),
         )
         self._set(scheduled, cursor, batch)
-        self._await(scheduled, cursor, batch.now)
         return len(ticks)
 
     def _start(self, scheduled: Scheduled, tick: int, how: str, batch: Batch, *, is_new: bool = False) -> str | None:
@@ -198,36 +200,29 @@ class Schedules:
         wanted = Start(scheduled.definition, value, run_id=run_id, is_new=is_new, cause=cause)
         return self._engine.reactions.start(wanted, batch)
 
-    def _await(self, scheduled: Scheduled, cursor: Cursor, now: int) -> None:
-        """Note the next tick."""
-        tick = self._next(scheduled, cursor, now)
-        if tick is not None:
-            heapq.heappush(self._heap, (tick, scheduled.id))
-
-    def _next(self, scheduled: Scheduled, cursor: Cursor, now: int) -> int | None:
-        # A cursor in the future is from before the clock was put back.
-        return None if cursor.paused else scheduled.schedule.next_after(min(cursor.done_until, now))
-
     def _set_paused(self, scheduled: Scheduled, paused: bool, batch: Batch) -> bool:
         cursor = self._look(batch)[scheduled.id]
         if cursor.paused == paused:
             return False
         done = cursor.done_until if paused else batch.now
-        cursor = cursor.moved(paused=paused, done_until=done)
-        self._set(scheduled, cursor, batch)
-        self._heap = [each for each in self._heap if each[1] != scheduled.id]
-        heapq.heapify(self._heap)
-        self._await(scheduled, cursor, batch.now)
+        self._set(scheduled, cursor.moved(paused=paused, done_until=done), batch)
         return True
 
     def _set(self, scheduled: Scheduled, cursor: Cursor, batch: Batch) -> None:
-        assert self._cursors is not None  # whoever moves one has looked
-        self._cursors[scheduled.id] = cursor
-        self._keep(scheduled, cursor, batch)
-
-    def _keep(self, scheduled: Scheduled, cursor: Cursor, batch: Batch) -> None:
-        cell = cell_of(scheduled.id, cursor, self._next(scheduled, cursor, batch.now), batch.now)
+        """Have the ledger keep a cursor, and wait for its next tick."""
+        tick = self._wait_for(scheduled, cursor, batch.now)
+        cell = cell_of(scheduled.id, cursor, tick, batch.now)
         batch.cells[cell.space, cell.key] = cell
+
+    def _wait_for(self, scheduled: Scheduled, cursor: Cursor, now: int) -> int | None:
+        assert self._cursors is not None  # whoever moves one has looked
+        # A cursor in the future is from before the clock was put back.
+        tick = None if cursor.paused else scheduled.schedule.next_after(min(cursor.done_until, now))
+        self._cursors[scheduled.id] = cursor
+        self._next[scheduled.id] = tick
+        if tick is not None:
+            heapq.heappush(self._heap, (tick, scheduled.id))
+        return tick
 
 
 def run_id_of(scheduled: Scheduled, tick: int) -> str:

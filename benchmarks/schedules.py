@@ -1,0 +1,105 @@
+"""Triggers: how late ticks come on a loaded runtime, and how long an event takes that starts a thousand runs.
+
+Usage: python benchmarks/schedules.py [SCHEDULES] [--json]
+
+The schedules tick every ten seconds, spread over the seconds, while other runs are started as fast as they are
+acknowledged; then all of them tick at once. Lateness is the time of a run's first entry, in the ledger, after its
+tick.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from perdure import Event, Runtime, Schedule, workflow
+
+SECONDS = 20
+PERIOD = 10
+
+
+def ticking(number: int, cron: str) -> Any:
+    """A workflow on a schedule, which does nothing."""
+
+    @workflow(id=f"tick-{number}", trigger=[Schedule(cron), Event("all")])
+    async def body() -> None: ...
+
+    return body
+
+
+@workflow(id="load")
+async def load(input: int, step) -> int:  # type: ignore[no-untyped-def]
+    return await step.run("one", lambda: input)
+
+
+async def ticks(path: Path, crons: list[str], *, loaded: bool) -> list[float]:
+    """How late each tick's run was recorded, in milliseconds."""
+    workflows = [ticking(number, cron) for number, cron in enumerate(crons)]
+    async with Runtime(path, workflows=[*workflows, load]) as runtime:
+        await runtime.start(load, -1)
+        stop = time.monotonic() + SECONDS
+
+        async def busy(first: int) -> None:
+            number = first
+            while loaded and time.monotonic() < stop:
+                await (await runtime.start(load, number)).result()
+                number += 1
+
+        await asyncio.gather(*[busy(1_000_000 * each) for each in range(4)])
+        await asyncio.sleep(max(0.0, stop - time.monotonic()))
+        await runtime.idle()
+        rows = runtime.sql("SELECT tick, started_at FROM triggered WHERE kind = 'schedule'").rows
+    return [(started - tick).total_seconds() * 1000 for tick, started in rows]
+
+
+async def event(path: Path, runs: int) -> tuple[float, int]:
+    """Seconds until an event is acknowledged that starts so many runs, all of them recorded; the best of three."""
+    workflows = [ticking(number, "0 0 1 1 *") for number in range(runs)]
+    async with Runtime(path, workflows=workflows) as runtime:
+        await runtime.send_event("all")  # definitions are recorded once
+        best, started = 60.0, 0
+        for _ in range(3):
+            begun = time.perf_counter()
+            receipt = await runtime.send_event("all")
+            best, started = min(best, time.perf_counter() - begun), len(receipt.started)
+    return best, started
+
+
+def main() -> None:
+    """Measure, and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("schedules", nargs="?", type=int, default=1000)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    spread = [f"{number % PERIOD}-59/{PERIOD} * * * * *" for number in range(options.schedules)]
+    together = [f"*/{PERIOD} * * * * *"] * options.schedules
+    facts: dict[str, Any] = {"schedules": options.schedules}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, crons, loaded in (("spread", spread, True), ("together", together, False)):
+            late = sorted(asyncio.run(ticks(Path(folder) / f"{name}.duckdb", crons, loaded=loaded)))
+            facts[name] = {
+                "ticks": len(late), "median_ms": statistics.median(late), "p99_ms": late[int(len(late) * 0.99)],
+                "max_ms": late[-1],
+            }  # fmt: skip
+        seconds, started = asyncio.run(event(Path(folder) / "event.duckdb", options.schedules))
+        facts["event"] = {"runs": started, "seconds": seconds}
+    if options.json:
+        print(json.dumps(facts))
+        return
+    for name in ("spread", "together"):
+        each = facts[name]
+        print(
+            f"{options.schedules:,} schedules, {name:<8}  {each['ticks']:>6,} ticks  late by {each['median_ms']:.1f} ms"
+            f" (median), {each['p99_ms']:.1f} ms (99 %), {each['max_ms']:.1f} ms (most)"
+        )
+    print(f"an event that starts {started:,} runs is acknowledged after {seconds:.3f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""Schedules, events and dead letters, as a user types them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from perdure import Runtime
+
+JOBS = """
+from perdure.strict import Event, Schedule, ScheduledInput, on_event, workflow
+
+@workflow(id="nightly", trigger=[Schedule("0 3 * * *", "Europe/Berlin", name="night"), Event("now", resource="r1")])
+async def nightly(input: dict) -> str:
+    return "done"
+
+@on_event("order.placed", retries=0)
+def take(order: dict) -> str:
+    return order["id"]
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "workflows.py").write_text(JOBS, encoding="utf-8")
+    with Runtime(tmp_path / "jobs.duckdb"):
+        pass
+    return tmp_path
+
+
+def perdure(folder: Path, *arguments: str, exits: int = 0) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "perdure", *arguments], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == exits, done.stderr
+    return done.stdout + done.stderr
+
+
+def test_schedules_are_listed_paused_resumed_triggered_and_backfilled(folder: Path) -> None:
+    (listed,) = json.loads(perdure(folder, "schedules", "list", "jobs.duckdb", "--json"))
+    assert (listed["id"], listed["cron"], listed["paused"]) == ("nightly/night", "0 3 * * *", False)
+    ticks = json.loads(perdure(folder, "schedules", "next", "jobs.duckdb", "nightly", "--count", "3", "--json"))
+    assert len(ticks) == 3
+    assert all(each["at"][11:] in ("01:00:00+00:00", "02:00:00+00:00") for each in ticks)
+    assert "is paused" in perdure(folder, "schedules", "pause", "jobs.duckdb", "nightly")
+    assert "paused already" in perdure(folder, "schedules", "pause", "jobs.duckdb", "nightly/night")
+    assert "paused" in perdure(folder, "schedules", "list", "jobs.duckdb")
+    assert "goes on" in perdure(folder, "schedules", "resume", "jobs.duckdb", "nightly")
+    assert "Started run" in perdure(folder, "schedules", "trigger", "jobs.duckdb", "nightly")
+    span = ["--from", "2026-03-27T00:00:00Z", "--to", "2026-03-31T00:00:00Z"]
+    assert "Started 4 runs." in perdure(folder, "schedules", "backfill", "jobs.duckdb", "nightly", *span)
+    assert "Started 0 runs." in perdure(folder, "schedules", "backfill", "jobs.duckdb", "nightly", *span)
+    assert "did you mean nightly/night?" in perdure(
+        folder, "schedules", "pause", "jobs.duckdb", "nihtly/night", exits=2
+    )
+
+
+def test_an_event_is_sent_once_and_what_failed_is_a_dead_letter(folder: Path) -> None:
+    order = ["send", "jobs.duckdb", "order.placed", "--event-id", "e1", "--payload"]
+    assert "woke 0 runs and started 1 run." in perdure(folder, *order, '{"number": 7}')
+    assert "came before under the id e1" in perdure(folder, *order, '{"number": 7}')
+    sent = json.loads(perdure(folder, "send", "jobs.duckdb", "now", "--resource", "r1", "-p", "{}", "--json"))
+    assert (sent["woken"], len(sent["started"]), sent["is_duplicate"]) == (0, 1, False)
+    perdure(folder, "run", "jobs.duckdb", "--until-idle")
+    (dead,) = json.loads(perdure(folder, "runs", "jobs.duckdb", "--dead", "--json"))
+    assert (dead["workflow"], dead["kind"], dead["source"]) == ("take", "event", "order.placed")
+    assert dead["cause"]["id"] == "e1"
+    assert "KeyError" in dead["error"]
+    assert "event order.placed" in perdure(folder, "runs", "jobs.duckdb", "--dead")
+    assert "is tried again" in perdure(folder, "retry", "jobs.duckdb", dead["run_id"])
+    assert "--dead goes with no other filter" in perdure(
+        folder, "runs", "jobs.duckdb", "--dead", "--tag", "a=b", exits=2
+    )
