@@ -97,6 +97,16 @@ def vague_names(files: Iterable[str]) -> list[str]:
     return [name for name in files if {part.removesuffix(".py") for part in name.split("/")} & VAGUE_NAMES]
 
 
+def namesakes(names: Iterable[str]) -> list[str]:
+    """Modules of tests with the name of another one: pytest imports both under it, and can't collect the second."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        folder, _, file = name.rpartition("/")
+        if folder.startswith("tests/") and file.endswith(".py") and file != "conftest.py":
+            found[file].append(name)
+    return [name for names in found.values() if len(names) > 1 for name in names]
+
+
 def without_docstring(files: dict[str, str]) -> list[str]:
     """Files that don't say what they know."""
     return [name for name, text in files.items() if text.strip() and not ast.get_docstring(ast.parse(text))]

@@ -49,6 +49,10 @@ def test_names_of_files_say_something(everything: dict[str, str]) -> None:
     assert house.vague_names(everything) == []
 
 
+def test_no_test_has_the_file_name_of_another(everything: dict[str, str]) -> None:
+    assert house.namesakes(everything) == []
+
+
 def test_every_file_says_what_it_knows(package: dict[str, str]) -> None:
     assert house.without_docstring(package) == []
 
@@ -172,6 +176,11 @@ def test_vague_names_are_noticed() -> None:
         "runtime/utils.py",
         "runtime/misc/a.py",
     ]
+
+
+def test_namesakes_are_noticed() -> None:
+    files = ["tests/a/test_x.py", "tests/b/test_x.py", "tests/b/test_y.py", "runtime/test_y.py", "tests/b/page.md"]
+    assert house.namesakes([*files, "tests/a/conftest.py", "tests/b/conftest.py"]) == files[:2]
 
 
 def test_importers_are_noticed_under_any_form() -> None:
