@@ -117,8 +117,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Durable workflows: run them, look at them, replay them. The ledger comes first.",
     epilog=examples(
-        "perdure new shop --from order-fulfilment", "perdure list", "perdure run orders.duckdb --watch",
-        "perdure runs orders.duckdb", "perdure show orders.duckdb order-1",
+        "perdure new shop --from order-fulfilment",
+        "perdure list",
+        "perdure run orders.duckdb --watch",
+        "perdure runs orders.duckdb",
+        "perdure show orders.duckdb order-1",
     ),
 )
 for _name, _function, _end in _COMMANDS:

@@ -65,7 +65,7 @@ async def drain(thread: EngineThread, limit_us: int, cut_off: list[CutOff]) -> N
 
 
 async def apart(call: Callable[[], None]) -> None:
-    """Do what blocks in a thread of its own; here, when the interpreter ends (`atexit`) and lends no threads any more."""
+    """Do what blocks in a thread of its own; here, when the interpreter ends (`atexit`) and lends threads no more."""
     try:
         done = asyncio.get_running_loop().run_in_executor(None, call)
     except RuntimeError:
