@@ -25,8 +25,8 @@ from perdure.storage import entries as kinds
 from perdure.storage.boxes import hook_box, signal_box
 from perdure.storage.entries import Entry
 from perdure.storage.ledger import ENDED, HOOK_TYPE, Pending, RunRow
+from perdure.storage.matching import canonical
 from perdure.storage.plain import parse
-from perdure.storage.waits import canonical
 
 
 def fold(row: RunRow | None, entry: Entry) -> RunRow:

@@ -1,42 +1,20 @@
-"""Which waits an event wakes: by type, and by equality of every key that the wait names.
+"""Which waits an event wakes: by type, and by equality of every key that the wait names (see matching.py).
 
 A wait's `match` mapping is kept as canonical JSON. Type and canonical text hash to a 64-bit match key, so finding the
 waits for a payload takes one look-up per distinct *set of keys* that waits of this type use, not one per wait.
 
-This file knows equality. It must not know what a payload is for.
+This file knows who waits for what. It must not know what a payload is for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping
-from json.encoder import encode_basestring_ascii
-from typing import Any, Final
+from typing import Any
 
 from perdure.storage.hashed import hashed
 from perdure.storage.ledger import RunRow, Waiter
-from perdure.storage.plain import make_encoder, parse
-
-_pieces: Final = make_encoder(encode_basestring_ascii, (",", ":"), sort_keys=True)
-
-
-def canonical(value: object) -> str:
-    """Write a JSON value so that equal values give equal text: keys sorted, 1.0 as 1, True never 1."""
-    return "".join(_pieces(_with_plain_numbers(value), 0))
-
-
-def _with_plain_numbers(value: object) -> object:
-    if isinstance(value, float):
-        return int(value) if value.is_integer() else value
-    if isinstance(value, Mapping):
-        return {str(key): _with_plain_numbers(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_with_plain_numbers(item) for item in value]
-    return value
-
-
-def satisfies(payload: Mapping[str, Any], match: Mapping[str, Any]) -> bool:
-    """Whether every key of `match` is in the payload with an equal value."""
-    return all(key in payload and canonical(payload[key]) == canonical(value) for key, value in match.items())
+from perdure.storage.matching import canonical
+from perdure.storage.plain import parse
 
 
 def match_key(event_type: str, match: str) -> int:

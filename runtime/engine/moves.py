@@ -35,7 +35,7 @@ from perdure.storage.encoding import Encoded, encode
 from perdure.storage.entries import DefinitionRow, Entry
 from perdure.storage.failures import encode_failure
 from perdure.storage.ledger import ENDED, Pending, RunRow
-from perdure.storage.waits import satisfies
+from perdure.storage.matching import satisfies
 from perdure.texts import checked_text
 
 if TYPE_CHECKING:

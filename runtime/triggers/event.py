@@ -12,8 +12,8 @@ from typing import Any
 from perdure.errors import DefinitionError, NotSerializable
 from perdure.misfit import fitting_methods
 from perdure.storage.encoding import encode
+from perdure.storage.matching import satisfies
 from perdure.storage.plain import parse
-from perdure.storage.waits import satisfies
 from perdure.texts import checked_text
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perdure.storage.waits import KeySets, canonical, match_key
+from perdure.storage.matching import canonical
+from perdure.storage.waits import KeySets, match_key
 
 numbers = (
     st.integers(-3, 3) | st.floats(-3, 3).map(lambda number: round(number * 2) / 2) | st.just(1e300) | st.just(2**63)
