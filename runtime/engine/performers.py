@@ -79,12 +79,17 @@ class ThreadedPerformers:
             self._loop.call_soon_threadsafe(self._cancel, place)
 
     async def close(self) -> None:
-        """Cancel what still runs on the loop and wait until it has stopped. Call it on the loop."""
+        """Cancel what still runs on the loop and wait until it has stopped. Call it on the loop.
+
+        What runs in threads goes on, and keeps nobody waiting for what it wanted to write.
+        """
         self._closed = True
         self._pool.shutdown(wait=False, cancel_futures=True)
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
+        for channel in list(self._in_threads.values()):
+            channel.end()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _begin(self, attempts: Sequence[Attempt]) -> None:

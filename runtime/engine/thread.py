@@ -17,6 +17,7 @@ from typing import TypeVar
 from perdure.engine.answers import Answer, Burst, Reply
 from perdure.engine.attempts import Outcome
 from perdure.engine.batch import Batch
+from perdure.engine.effects import forget_effects
 from perdure.engine.engine import Engine, Message, Request
 from perdure.errors import InternalError, PerdureError
 
@@ -63,16 +64,17 @@ class EngineThread:
             answer.future.set_exception(self._why_closed())
         return answer.future
 
-    def _accept(self, request: Request) -> bool:
+    def _accept(self, message: Message) -> bool:
         with self._lock:
             if self._stopping or self._failure is not None:
                 return False
-            self._inbox.put(request)
+            self._inbox.put(message)
             return True
 
     def report(self, outcome: Outcome) -> None:
-        """Take a step's outcome from a performer."""
-        self._inbox.put(outcome)
+        """Take a step's outcome from a performer. One that comes too late is forgotten: the step runs again."""
+        if not self._accept(outcome):
+            forget_effects(outcome)
 
     def stop(self) -> None:
         """Finish the turn that runs, answer nobody any more, and end the thread."""
@@ -136,7 +138,7 @@ class EngineThread:
         return messages
 
     def _refuse_rest(self) -> None:
-        """Answer whoever still waits, also those that watch a run."""
+        """Answer whoever still waits, also those that watch a run, or for a cell that an attempt claims."""
         error = self._why_closed()
         waiting: list[Reply] = [*self.engine.forget_watchers()]
         messages: list[Message | None] = [*self.engine.unrecorded]
@@ -144,6 +146,9 @@ class EngineThread:
         with suppress(queue.Empty):
             while True:
                 messages.append(self._inbox.get_nowait())
+        for message in messages:
+            if isinstance(message, Outcome):
+                forget_effects(message)
         waiting += [message.future for message in messages if isinstance(message, Request)]
         for future in waiting:
             if not future.done() and (future.running() or future.set_running_or_notify_cancel()):

@@ -10,7 +10,15 @@ from typing import Any
 import pytest
 
 from perdure import LedgerFull, MemoryLedger, RunFailed, Runtime, WorkflowError, WriteConflict
+from perdure.declare.registry import Registry
+from perdure.engine.attempts import Outcome
+from perdure.engine.clock import SystemClock
+from perdure.engine.engine import Engine
+from perdure.engine.performers import ThreadedPerformers
+from perdure.engine.thread import EngineThread
 from perdure.errors import PerdureError
+from perdure.services.effects import Effects
+from perdure.storage.encoding import encode
 from perdure.strict import current_step, step, workflow
 
 DOES: dict[str, Any] = {}  # what the steps of a test do
@@ -481,3 +489,50 @@ def test_many_operations_of_one_step_are_not_all_remembered() -> None:
         return await outcome(runtime, "write")
 
     assert live(test) < 600
+
+
+def test_who_waits_for_what_a_step_holds_that_closing_cut_off_is_told_so() -> None:
+    async def test() -> None:
+        written, may_end = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            current_step().blocking.kv.put("a", 1)
+            written.set()
+            may_end.wait(20)
+
+        DOES["hold"] = hold
+        runtime = Runtime(MemoryLedger(), workflows=ALL, drain="0s")
+        try:
+            async with asyncio.timeout(15), runtime:
+                await runtime.start("one-blocking", "hold")
+                await asyncio.to_thread(written.wait, 10)
+                waiting = asyncio.create_task(runtime.kv.put("a", 2))
+                await asyncio.sleep(0)  # it has asked, and stands in the line
+            with pytest.raises(PerdureError, match="closed"):
+                await asyncio.wait_for(waiting, 5)
+        finally:
+            may_end.set()
+
+    asyncio.run(test())
+
+
+def test_an_outcome_that_comes_when_the_engine_has_stopped_holds_nothing() -> None:
+    async def test() -> list[str]:
+        over: list[str] = []
+
+        def outcome(name: str) -> Outcome:
+            effects = Effects((), (), lambda: over.append(name))
+            return Outcome(1, "0:1", 1, 1, "completed", encode(None), effects=effects)
+
+        def make(thread: EngineThread) -> Engine:
+            runs_nothing = ThreadedPerformers(loop, thread.report, thread.tell, clock.now_us, None)  # type: ignore[arg-type]
+            return Engine(MemoryLedger(), Registry([]), clock, runs_nothing)
+
+        loop, clock = asyncio.get_running_loop(), SystemClock()
+        thread = EngineThread(make)
+        thread.report(outcome("before it began"))
+        thread.stop()
+        thread.report(outcome("afterwards"))
+        return over
+
+    assert asyncio.run(test()) == ["before it began", "afterwards"]
