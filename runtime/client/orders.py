@@ -88,7 +88,7 @@ class EngineOrders:
         """
         if not transaction.idempotency_key:
             return self._new_run_id()
-        run_id, _, command = transaction.idempotency_key.rpartition(":")
+        run_id, command, _ = transaction.idempotency_key.rsplit(":", 2)
         said = f"{len(transaction.promised)}\0{definition.id}\0{encoded.body}\0{encoded.shape}"
         digest = blake2b(said.encode(), digest_size=6).hexdigest()
         return f"{run_id}-{command.replace('/', '-')}-{digest}"

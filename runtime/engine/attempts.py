@@ -38,7 +38,7 @@ class Attempt(NamedTuple):
 
     @property
     def written_under(self) -> str:
-        """The key under which other back ends write once what it wrote.
+        """The key under which other back ends write once what it wrote, and from which ids of messages are made.
 
         A run's next attempt may ask for another step in the same place, whose writes are others: what was asked for is
         in the key.

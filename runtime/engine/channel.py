@@ -208,8 +208,7 @@ class Channel:
             if self._services is None:
                 attempt = self._attempt
                 label = f"step {attempt.call.name!r} of run {attempt.run_id}"
-                key = attempt.written_under if self._backing.outside else attempt.idempotency_key
-                self._scope = StepScope(self._backing, label, key)
+                self._scope = StepScope(self._backing, label, attempt.written_under)
                 self._services = Services(self._scope)
                 if self._over or self._services_over:  # an attempt that was abandoned, and goes on without knowing
                     self._scope.end()

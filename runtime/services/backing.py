@@ -56,6 +56,10 @@ class Loop(Protocol):
         """Do a long read where it does not hold up the loop."""
         ...
 
+    def close(self) -> None:
+        """Give back what it holds."""
+        ...
+
 
 class Orders(Protocol):
     """What the engine can be asked to do in the batch that records a step's result."""
@@ -128,6 +132,7 @@ class Backing:
         await asyncio.sleep(0)  # what is to be spawned by what has just ended
         while self._tasks:
             await asyncio.wait(self._tasks)
+        self.loop.close()
 
     def new_version(self) -> int:
         """A number that no write had before; on the services' loop."""

@@ -13,6 +13,7 @@ Knows cells and chunks. Must not know where bytes come from.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ from typing import Any, Final, cast
 from perdure.errors import PerdureError, UnknownBlob
 from perdure.services.backing import Backing
 from perdure.services.blobs import CHUNK_BYTES, BlobInfo, Head, check_size, damaged, unknown
+from perdure.services.claims import over
 from perdure.services.effects import Change
 from perdure.services.transaction import Transaction, encoded
 from perdure.storage.cells import Cell
@@ -113,6 +115,7 @@ class CellUpload:
         self._chunks = 0
         self._size = 0
         self._hashed = sha256()
+        self._staging: asyncio.Future[None] | None = None  # goes on when whoever awaits it is cancelled
 
     async def add(self, data: bytes) -> None:
         """Take the next bytes."""
@@ -130,9 +133,15 @@ class CellUpload:
             cells.append(self._cell(_UPLOAD, self._id, body=encode({"name": self._name}).body))
             backing.uploads.add(self._id)
             self._transaction.when_over(self._over)  # before it is written: a failed attempt must not leave it
+        if self._transaction.is_over:  # it was abandoned, and `_over` has been or comes
+            raise over(self._transaction.label)
         cells.append(self._cell(_CHUNK, _chunk_key(self._id, self._chunks), data=chunk))
         self._chunks += 1
-        await backing.stage(self._transaction, cells)
+        if not backing.commits_apart:
+            await backing.stage(self._transaction, cells)
+            return
+        self._staging = asyncio.ensure_future(backing.stage(self._transaction, cells))
+        await asyncio.shield(self._staging)
 
     def _cell(self, kind: str, key: str, *, body: str | None = None, data: bytes | None = None) -> Cell:
         backing = self._backing
@@ -140,7 +149,13 @@ class CellUpload:
 
     def _over(self) -> None:
         """The attempt is over: what came to nothing goes away."""
-        self._backing.spawn(_give_up(self._backing, self._bucket, self._id))
+        self._backing.spawn(self._give_up())
+
+    async def _give_up(self) -> None:
+        """Wait for a chunk that is on its way: it would come after the others are deleted, and stay."""
+        if self._staging is not None:
+            await asyncio.gather(self._staging, return_exceptions=True)  # whoever staged it was told, or is gone
+        await _give_up(self._backing, self._bucket, self._id)
 
     async def finish(self, head: Head) -> BlobInfo:
         """Give it its name, in the transaction."""

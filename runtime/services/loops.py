@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, TypeVar
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, TypeVar
 
 from perdure.errors import PerdureError
 
 T = TypeVar("T")
+_READERS_MAX: Final = 16  # threads, made as they are needed
 
 
 class RuntimeLoop:
@@ -18,6 +20,8 @@ class RuntimeLoop:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._thread = threading.get_ident()
+        # Not the loop's own pool: that one's threads may all wait here for an operation, which could not read then.
+        self._readers = ThreadPoolExecutor(_READERS_MAX, thread_name_prefix="perdure-services")
 
     def run(self, work: Coroutine[Any, Any, T]) -> Any:
         """Give the coroutine on the loop itself, something to await on another loop, else the result."""
@@ -39,5 +43,12 @@ class RuntimeLoop:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     def offload(self, read: Callable[[], T]) -> Awaitable[T]:
-        """Do a long read on a thread of the loop's pool."""
-        return self._loop.run_in_executor(None, read)
+        """Do a long read on a thread of ours."""
+        try:
+            return self._loop.run_in_executor(self._readers, read)
+        except RuntimeError:  # a step that was abandoned goes on in its thread
+            raise PerdureError("the runtime is closed.", fix="use its services while it is open") from None
+
+    def close(self) -> None:
+        """Give back the threads, and read nothing any more."""
+        self._readers.shutdown(wait=False)

@@ -54,6 +54,11 @@ class Transaction:
         """Whether nothing was written."""
         return not (self._changes or self._kept or self._words or self._outside)
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it takes nothing more."""
+        return self._is_over
+
     def cell(self, space: str, key: str) -> Cell | None:
         """Read a cell; None when it is not there."""
         name = (space, key)

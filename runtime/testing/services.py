@@ -48,6 +48,9 @@ class SimulatedLoop:
         """Read at once."""
         return read()
 
+    def close(self) -> None:
+        """It holds nothing."""
+
 
 class SimulatedBacking(Backing):
     """What stands behind the services of one life; what is staged waits for the result with everything else."""

@@ -372,3 +372,28 @@ async def test_nothing_is_done_for_callers_of_a_closed_runtime(open_place: Open)
             await late()
     with pytest.raises(PerdureError, match="the runtime is closed"):
         await message.ack()
+
+
+@step(retries=0)
+async def tell(attempt: int) -> Any:
+    return await current_step().queue.send("told", attempt), await current_step().workflows.start("acts", None)
+
+
+@workflow(id="tells", retries=2)
+async def tells(input: None, step: Any, ctx: Any) -> Any:
+    told = await tell(ctx.attempt)
+    if ctx.attempt < 3:
+        raise ValueError("once more")
+    return told
+
+
+async def test_what_a_later_attempt_of_a_run_sends_takes_no_earlier_message_s_place(open_place: Open) -> None:
+    ACTS.append(lambda at: asyncio.sleep(0))
+    async with open_place(tells, acts) as runtime:
+        run = await runtime.start("tells")
+        _, started = await run.result(timeout="20s")
+        messages = await runtime.queue.receive("told", limit=10)
+        assert sorted(message.payload for message in messages) == [1, 2, 3]
+        assert started.startswith(f"{run.run_id}-0-")  # wherever services keep what they keep
+        assert "/" not in started
+        assert ":" not in started

@@ -508,3 +508,58 @@ def test_blobs_are_what_the_steps_that_completed_made_of_them(
 
     place.outside(all_of_them)
     assert place.leftovers() == []
+
+
+@step(retries=0, timeout="5s")
+def put_blocking() -> None:
+    current_step().blocking.storage.put("cut-off", ACTS[-1])
+
+
+@step(retries=0)
+async def put_in_time() -> None:
+    await current_step().storage.put("cut-off", ACTS[-1])
+
+
+@workflow(id="puts")
+async def puts(input: bool, step) -> None:
+    await (put_blocking() if input else put_in_time())
+
+
+@pytest.mark.parametrize("staged", [0, 1, 2], ids=["first chunk", "second chunk", "third chunk"])
+@pytest.mark.parametrize("blocks", [True, False], ids=["def", "async def"])
+def test_an_attempt_that_is_cut_off_while_it_writes_leaves_no_chunks(blocks: bool, staged: int) -> None:
+    """A chunk is on its way when the run is cancelled; of a plain def the thread goes on."""
+
+    async def test() -> list[str]:
+        async with Runtime(MemoryLedger(), workflows=[puts]) as runtime:
+            backing = runtime.kv._scope.backing
+            commit, count, may_commit, is_there = backing.commit, itertools.count(), asyncio.Event(), asyncio.Event()
+
+            async def slow(effects: Any) -> None:
+                if effects.words and next(count) == staged:
+                    is_there.set()
+                    await asyncio.shield(wait_and_commit(effects))
+                else:
+                    await commit(effects)
+
+            async def wait_and_commit(effects: Any) -> None:  # as the engine, which goes on when nobody waits
+                await may_commit.wait()
+                await commit(effects)
+
+            def spawn(work: Any) -> None:
+                given_up.set()
+                spawn_before(work)
+
+            given_up, spawn_before = asyncio.Event(), backing.spawn
+            backing.commit, backing.spawn = slow, spawn
+            run = await runtime.start("puts", blocks)
+            await is_there.wait()
+            await run.cancel()
+            assert (await run.wait(timeout="10s")).status == "cancelled"
+            await given_up.wait()
+            may_commit.set()
+            await backing.close()
+            return [cell.key for space in backing.cells.spaces("") for cell in backing.cells.cells(space)]
+
+    ACTS.append(os.urandom(6 * CHUNK_BYTES))
+    assert asyncio.run(test()) == []
