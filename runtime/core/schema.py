@@ -9,11 +9,11 @@ import functools
 import inspect
 from typing import Any
 
-from pydantic import PydanticUserError, TypeAdapter, ValidationError
+from pydantic import PydanticUserError, TypeAdapter
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUndefinedAnnotation
 
 from perdure.core.sites import site
-from perdure.declare.problems import first_problem, problems
+from perdure.declare.problems import Unfit, validated
 from perdure.errors import DefinitionError, InvalidInput
 from perdure.sandbox import activation
 
@@ -35,11 +35,11 @@ class Schema:
         """
         with activation.suspended():  # validators are a library's, not the body's
             try:
-                return self._adapter.validate_python(value)
-            except ValidationError as error:
+                return validated(self._adapter, value, "payload")
+            except Unfit as error:
                 raise InvalidInput(
-                    f"the payload does not fit {self._what}: {first_problem(error, 'payload')}",
-                    why="\n".join(problems(error, "payload")),
+                    f"the payload does not fit {self._what}: {error.first}",
+                    why="\n".join(error.lines),
                     fix=f"send what {self._what} says",
                 ) from None
 

@@ -21,11 +21,12 @@ import warnings
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from perdure.declare.gone import gone_step
 from perdure.declare.libraries import library_versions
 from perdure.declare.options import WorkflowOptions
+from perdure.declare.problems import Unfit, validated
 from perdure.declare.registry import Definition, Registry
 from perdure.errors import DefinitionError, DeterminismWarning, LedgerCorrupt, PerdureError, SandboxViolation
 from perdure.sandbox import Restricted, load_sources, restrict_pinned
@@ -103,8 +104,8 @@ class PinnedDefinition:
         if self._output is None:
             return encode(value)
         try:
-            return encode(self._output.validate_python(value))
-        except ValidationError as error:
+            return encode(validated(self._output, value, "output"))
+        except Unfit as error:
             raise SandboxViolation(
                 f"the recorded code of workflow {self.id!r} returned what its annotation does not allow.",
                 where=f"definition {self.digest}",

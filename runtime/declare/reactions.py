@@ -19,10 +19,10 @@ from dataclasses import replace
 from types import FunctionType
 from typing import Any, Final, Generic, ParamSpec, TypeVar, get_type_hints
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from perdure.declare.options import Retries, StepOptions, workflow_options
-from perdure.declare.problems import first_problem, problems
+from perdure.declare.problems import Unfit, validated
 from perdure.declare.queues import Queue
 from perdure.declare.step import StepDefinition
 from perdure.declare.triggers import Trigger
@@ -130,12 +130,12 @@ class Reaction(WorkflowDefinition[Any], Generic[P, R]):
         happened = self.validated_input(value)
         assert isinstance(happened, ReceivedEvent)
         try:
-            return encode(replace(happened, payload=adapter.validate_python(happened.payload)))
-        except ValidationError as error:
+            return encode(replace(happened, payload=validated(adapter, happened.payload, "payload")))
+        except Unfit as error:
             raise InvalidInput(
-                f"the payload of event {happened.type!r} does not fit {self.id!r}: {first_problem(error, 'payload')}",
+                f"the payload of event {happened.type!r} does not fit {self.id!r}: {error.first}",
                 where=self.site,
-                why="\n".join(problems(error, "payload")),
+                why="\n".join(error.lines),
                 fix="send what its annotation says, or annotate what is sent",
             ) from None
 

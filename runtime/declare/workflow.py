@@ -11,13 +11,13 @@ import typing
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
-from pydantic import PydanticUserError, TypeAdapter, ValidationError
+from pydantic import PydanticUserError, TypeAdapter
 from pydantic.errors import PydanticUndefinedAnnotation
 
 from perdure.declare.libraries import library_versions
 from perdure.declare.offered import offers
 from perdure.declare.options import Retries, WorkflowOptions, workflow_options
-from perdure.declare.problems import first_problem, problems
+from perdure.declare.problems import Unfit, validated
 from perdure.declare.queues import Queue
 from perdure.declare.templates import check_fields, filled
 from perdure.declare.triggers import Trigger, check_scheduled_inputs
@@ -178,12 +178,12 @@ class WorkflowDefinition(Generic[Body]):
         if adapter is None:
             return encode(value)
         try:
-            return encode(adapter.validate_python(value))
-        except ValidationError as error:
+            return encode(validated(adapter, value))
+        except Unfit as error:
             raise InvalidInput(
-                f"the input does not fit workflow {self.id!r}: {first_problem(error)}",
+                f"the input does not fit workflow {self.id!r}: {error.first}",
                 where=self.site,
-                why="\n".join(problems(error)),
+                why="\n".join(error.lines),
                 fix="pass what its annotation says; nothing was started",
             ) from None
 
@@ -193,12 +193,12 @@ class WorkflowDefinition(Generic[Body]):
         if adapter is None:
             return encode(value)
         try:
-            return encode(adapter.validate_python(value))
-        except ValidationError as error:
+            return encode(validated(adapter, value, "output"))
+        except Unfit as error:
             raise SandboxViolation(
-                f"workflow {self.id!r} returned what its annotation does not allow: {first_problem(error, 'output')}",
+                f"workflow {self.id!r} returned what its annotation does not allow: {error.first}",
                 where=self.site,
-                why="\n".join(problems(error, "output")),
+                why="\n".join(error.lines),
                 fix="return what is annotated, or mend the annotation",
             ) from None
 

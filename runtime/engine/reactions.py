@@ -116,7 +116,8 @@ class Reactions:
 
     def _is_new(self, type: str, event_id: str, batch: Batch) -> bool:
         """Note that an event came; False when it had come before."""
-        place = _SEEN_SPACE, f"{type}/{event_id}"
+        escaped = type.replace("%", "%25").replace("/", "%2F")  # an id may hold a slash: "a/b" and "c", "a" and "b/c"
+        place = _SEEN_SPACE, f"{escaped}/{event_id}"
         known = batch.cells.get(place) or self._engine.ledger.cell(*place)
         if known is not None and known.is_there(batch.now):
             return False
