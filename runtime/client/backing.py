@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 from perdure.client.orders import EngineOrders
 from perdure.declare.registry import Registry
-from perdure.engine.batch import Batch, Unsettled
+from perdure.engine.batch import Batch
 from perdure.engine.clock import Clock
 from perdure.engine.effects import take_effects
 from perdure.engine.engine import Engine
@@ -35,7 +34,7 @@ def backing_of(
             take_effects(engine, effects, batch)
 
         try:
-            await asyncio.shield(_settled(thread, record))
+            await asyncio.shield(thread.settled(record))
         except PerdureError:
             effects.over()  # it was refused, or could not be appended, or the runtime is closed: nothing was written
             raise
@@ -47,16 +46,7 @@ def backing_of(
         RuntimeLoop(loop),
         clock.now_us,
         clock.new_run_id,
-        EngineOrders(registry, clock.new_run_id, lambda request: _settled(thread, request)),
+        EngineOrders(registry, clock.new_run_id, thread.settled),
         commit,
         outside,
     )
-
-
-async def _settled(thread: EngineThread, request: Callable[[Engine, Batch], Any]) -> Any:
-    """Have something done by the engine, asked again while something else moves the run."""
-    while True:
-        try:
-            return await asyncio.wrap_future(thread.call(request))
-        except Unsettled:
-            continue

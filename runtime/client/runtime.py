@@ -32,7 +32,7 @@ from perdure.declare.discovery import find_workflows
 from perdure.declare.queues import Queue, QueueChanges, check_limit, named_by
 from perdure.declare.registry import Definition, Registry
 from perdure.durations import Duration, duration_us
-from perdure.engine.batch import Batch, Unsettled
+from perdure.engine.batch import Batch
 from perdure.engine.clock import Clock, SystemClock
 from perdure.engine.definitions import checked_code
 from perdure.engine.engine import Condition, Engine, snapshot
@@ -470,11 +470,9 @@ class Runtime(Triggering, Serving):
 
     async def settled(self, request: Callable[[Engine, Batch], T]) -> T:
         """The same for what wants to know how things stand: asked again while something else moves the run."""
-        while True:
-            try:
-                return await self.ask(request)
-            except Unsettled:
-                continue
+        if self._thread is None:
+            raise _closed()
+        return await self._thread.settled(request)
 
     def ask_blocking(self, request: Callable[[Engine, Batch], T]) -> T:
         """Have something done by the engine and block for it, a moment only: the engine waits for no loop."""

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from perdure.engine.answers import Answer, Burst, Reply
 from perdure.engine.attempts import Outcome
-from perdure.engine.batch import Batch
+from perdure.engine.batch import Batch, Unsettled
 from perdure.engine.effects import forget_effects
 from perdure.engine.engine import Engine, Message, Request
 from perdure.errors import InternalError, PerdureError
@@ -63,6 +63,14 @@ class EngineThread:
         if not self._accept(Request(request, answer)):
             answer.future.set_exception(self._why_closed())
         return answer.future
+
+    async def settled(self, request: Callable[[Engine, Batch], T]) -> T:
+        """The same for what wants to know how things stand: asked again while something else moves the run."""
+        while True:
+            try:
+                return await self.ask(request)
+            except Unsettled:
+                continue
 
     def _accept(self, message: Message) -> bool:
         with self._lock:

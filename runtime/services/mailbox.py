@@ -178,11 +178,11 @@ class StoreMailbox:
             facts = facts_of(cell)
             data = facts._replace(deliveries=facts.deliveries + 1).written()
             cells.append(cell._replace(data=data, due=until, at=self._backing.now_us()))
-        return await self._write(queue, chosen, cells)
+        return await self._write(chosen, cells)
 
     async def prolong(self, scope: Scope, queue: str, cell: Cell, until: int) -> Cell | None:
         """Write another time into the cell, if it is as this receiver left it."""
-        written = await self._write(queue, [cell], [cell._replace(due=until, at=self._backing.now_us())])
+        written = await self._write([cell], [cell._replace(due=until, at=self._backing.now_us())])
         return written[0] if written else None
 
     async def next_due(self, queue: str) -> int | None:
@@ -190,7 +190,7 @@ class StoreMailbox:
         found = await self._store.due(live(queue), 2**52, 1)
         return found[0].due if found else None
 
-    async def _write(self, queue: str, before: Iterable[Cell], cells: list[Cell]) -> list[Cell]:
+    async def _write(self, before: Iterable[Cell], cells: list[Cell]) -> list[Cell]:
         expected = {(cell.space, cell.key): cell.version for cell in before}
         store = self._store
         written = await store.write(cells, expected, store.token(), for_good=False, each=True)
