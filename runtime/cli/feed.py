@@ -33,6 +33,7 @@ _WAITING_MAX: Final = 200_000
 #: On a terminal, of what came at once, only the newest lines are worth the time that printing them takes.
 _AT_ONCE_MAX: Final = 200
 _CLOSED_WITHIN_S: Final = 5.0
+_INDENT: Final = "  "  # of what stands below a title
 
 
 class Feed:
@@ -107,10 +108,11 @@ class Feed:
     def say_table(self, title: str, shown: Table) -> None:
         """Say a table to people; machines are told by an event."""
         if self.form == "text":
-            rendered = Console(file=io.StringIO(), width=self._console.width if self._console.is_terminal else 10_000)
+            width = self._console.width - len(_INDENT) if self._console.is_terminal else 10_000
+            rendered = Console(file=io.StringIO(), width=width)
             with rendered.capture() as captured:
                 rendered.print(shown)
-            lines = [title, *(f"  {line.rstrip()}" for line in captured.get().splitlines())]
+            lines = [title, *(_INDENT + line.rstrip() for line in captured.get().splitlines())]
             self.say(Text("\n".join(lines)), "", 0)
 
     def show(self, line: Text) -> None:

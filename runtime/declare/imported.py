@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from perdure.declare.discovery import distinct
-from perdure.declare.modules import Importable, modules_in
+from perdure.declare.modules import Importable, modules_in, shortened
 from perdure.declare.registry import Definition, Registry, workflows_of
 from perdure.errors import DefinitionError, PerdureError
 
@@ -64,20 +64,25 @@ def registry_of(workflows: str) -> Registry:
         return found.registry
     first, *others = found.failures
     if others:
-        first.details += (("also", "\n".join(other.message for other in others)),)
+        first.details += (("also", "\n".join(_in_one_line(other) for other in others)),)
     raise first
+
+
+def _in_one_line(error: PerdureError) -> str:
+    return f"{error.message} ({error.where})" if error.where else error.message
 
 
 def _definitions(module: Importable) -> list[Definition]:
     try:
         return workflows_of(module.load())
-    except PerdureError:
+    except PerdureError as error:
+        error.where = error.where or _place(error)  # a schedule, say, does not know in which file it stands
         raise
     except Exception as error:  # the user's module may raise anything; told as an error with its place
         raise DefinitionError(
             f"{module.shown!r} fails to import: {type(error).__name__}: {error}",
             where=_place(error),
-            fix=f"make `python -c 'import {module.name}'` work first",
+            fix=f"make `{_import_command(module)}` work first",
         ) from error
     except SystemExit as error:
         raise DefinitionError(
@@ -87,12 +92,21 @@ def _definitions(module: Importable) -> list[Definition]:
         ) from error
 
 
+def _import_command(module: Importable) -> str:
+    """What imports the module in a shell, where its folder is not the current one as well."""
+    command = f"python -c 'import {module.name}'"
+    return command if module.root in (None, Path.cwd()) else f"cd {shortened(module.root)} && {command}"
+
+
 def _place(error: BaseException) -> str:
     if isinstance(error, SyntaxError):
         return f"{error.filename}:{error.lineno}"
+    ours = Path(__file__).parent.parent
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
-        if "importlib" not in frame.filename and Path(__file__).parent.parent not in Path(frame.filename).parents
+        if "importlib" not in frame.filename
+        and not frame.filename.startswith("<")  # what `dataclass` made
+        and ours not in Path(frame.filename).parents
     ]
     return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -136,6 +137,38 @@ def test_what_fails_is_told_with_its_place_and_the_others_are_listed(shop: Any, 
     assert result.exit_code == 2
     assert "also" in result.stderr
     assert not (folder / "x.duckdb").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "command"),
+    [
+        ("workflows", "python -c 'import workflows'"),
+        ("workflows__late", "cd workflows && python -c 'import late'"),
+        ("workflows__billing__late", "cd workflows && python -c 'import billing.late'"),
+    ],
+)
+def test_the_import_that_is_to_work_first_fails_alike_in_a_shell(
+    shop: Any, folder: Path, file: str, command: str
+) -> None:
+    write(folder, **{file: "import nowhere_at_all\n"})
+    assert f"fix       make `{command}` work first" in shop("list").stderr
+    in_shell = subprocess.run(command, shell=True, cwd=folder, capture_output=True, text=True)
+    assert "No module named 'nowhere_at_all'" in in_shell.stderr
+
+
+def test_a_declaration_that_is_refused_is_told_with_its_place(shop: Any, folder: Path) -> None:
+    write(
+        folder,
+        workflows__cron="from perdure.strict import Schedule\nDAILY = Schedule('0 25 * * *')\n",
+        workflows__event="from perdure.strict import Event\n\nPAID = Event('')\n",
+        workflows__orders="from cron import DAILY\n" + flow("order"),  # tells nothing that cron.py has not told
+    )
+    result = shop("list")
+    assert result.exit_code == 2
+    assert f"where     {folder}/workflows/cron.py:2\n" in result.stderr
+    assert f"where     {folder}/workflows/event.py:3\n" in result.stderr
+    assert result.stderr.count("its hour is '25'") == 1
+    assert f"({folder}/workflows/event.py:3)" in shop("run", "x.duckdb").stderr
 
 
 def test_two_of_one_id_and_version_are_told_with_both_places(shop: Any, folder: Path) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from perdure.cli.feed import WholeLines
+from perdure.cli.feed import Feed, WholeLines
+from perdure.cli.output import table
 
 FLOWS = """
 from perdure.strict import RetryPolicy, step, workflow
@@ -124,6 +125,19 @@ def test_logging_that_the_user_set_up_is_left_alone(busy: Any) -> None:
     lines, stderr = run(busy)
     assert "MINE about to fail" in stderr
     assert not any("about to fail" in line for line in lines)
+
+
+def test_a_table_fits_the_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    shown = table("id", "where")
+    shown.add_row("order", "a/very/long/path/to/the/folder/of/workflows.py:17")
+    feed = Feed("text")
+    with feed.opened():
+        feed.say_table("what is there:", shown)
+    lines = [re.sub(r"\x1b\[[^A-Za-z]*[A-Za-z]", "", line) for line in capsys.readouterr().out.splitlines()]
+    assert any(line.startswith("  order  a/very/long") for line in lines), lines
+    assert max(map(len, lines)) <= 40, lines
 
 
 def test_lines_of_several_threads_stay_whole() -> None:
