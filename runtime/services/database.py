@@ -23,7 +23,7 @@ from perdure.services.scope import OutsideScope, Scope
 from perdure.services.search import Search
 from perdure.services.sorting import Order, Sort, read_sort
 from perdure.services.updates import read_update
-from perdure.services.values import checked_name
+from perdure.services.values import check_page, checked_name
 from perdure.storage.encoding import Encoded
 
 T = TypeVar("T")
@@ -321,6 +321,7 @@ class Collection:
         self, wanted: Filter, sort: Sort | None, limit: int | None, skip: int, after: str | None
     ) -> list[Document]:
         _check_counts(limit, skip)
+        check_page("", after, None)
         fields = None if sort is None else read_sort(sort)
         stop = None if limit is None else skip + limit
 

@@ -28,6 +28,7 @@ from perdure.errors import DefinitionError, ServiceFailed
 from perdure.services.blobs import CHUNK_BYTES, BlobInfo, Head, check_size, damaged
 from perdure.services.effects import Change
 from perdure.services.transaction import Transaction
+from perdure.services.values import shown_url
 from perdure.storage.encoding import Encoded, encode
 
 T = TypeVar("T")
@@ -54,22 +55,24 @@ class FsspecStorage:
             raise DefinitionError(
                 f"{url!r} is no URL.", fix='give one such as "file:///srv/blobs" or "s3://bucket/blobs"'
             )
+        self._shown = f"FsspecStorage({shown_url(url)})"  # it may have a password
         try:
             import fsspec
 
             fsspec.get_filesystem_class(fsspec.utils.get_protocol(url))
         except ImportError as error:
             raise DefinitionError(
-                f"FsspecStorage({url!r}) needs what is not installed: {error}", fix="pip install perdure[fsspec]"
+                f"{self._shown} needs what is not installed: {error}",
+                fix="pip install perdure[fsspec]",
             ) from None
         except ValueError as error:
-            raise DefinitionError(f"FsspecStorage({url!r}): {error}", fix="see fsspec.available_protocols()") from None
+            raise DefinitionError(f"{self._shown}: {error}", fix="see fsspec.available_protocols()") from None
         self._url = url
         self._options = options
         self._opened: tuple[Any, str] | None = None
 
     def __repr__(self) -> str:
-        return f"FsspecStorage({self._url!r})"
+        return self._shown
 
     async def close(self) -> None:
         """Forget the connection; it is made anew when it is needed."""

@@ -17,7 +17,7 @@ from perdure.services.effects import Change
 from perdure.services.operation import Blocking, blocking, operation
 from perdure.services.scope import Scope
 from perdure.services.transaction import Transaction, encoded
-from perdure.services.values import checked_name, encoded_value
+from perdure.services.values import check_page, checked_name, encoded_value
 from perdure.storage.cells import Cell
 from perdure.storage.encoding import Encoded, decode
 from perdure.triggers.changes import KvChanges
@@ -167,8 +167,7 @@ class Kv:
         return [cell.key for cell in await self._listed(prefix, pattern, after, limit)]
 
     async def _listed(self, prefix: str, pattern: str | None, after: str | None, limit: int | None) -> Cells:
-        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
-            raise DefinitionError(f"limit={limit!r} lists nothing.", fix="give a number from 1 on, or None for all")
+        check_page(prefix, after, limit)
         wanted = KvChanges() if pattern is None else KvChanges(key_pattern=pattern)
         if pattern is not None and not prefix:
             prefix = pattern[: min((pattern.find(each) for each in "*?[" if each in pattern), default=len(pattern))]

@@ -38,7 +38,7 @@ class RuntimeLoop:
             work.close()
             raise PerdureError(
                 "a blocking call was made on the runtime's own loop, which would wait for itself.",
-                fix="await the operation without `.blocking`, or call it from a plain def step",
+                fix="await it without `.blocking`, read a stream by `async for`, or do it in a plain def step",
             )
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 

@@ -12,9 +12,11 @@ import json
 import re
 import secrets
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from perdure.durations import Duration, duration_us
+from perdure.errors import WorkflowError
 from perdure.services.claims import Name
 from perdure.services.drafts import Written
 from perdure.services.postgres_pool import PostgresPool
@@ -133,7 +135,8 @@ class PostgresCells:
     async def _forget(self) -> None:
         """Now and then, delete marks that nobody will ask for and cells that have expired."""
         if self._pool.is_time_to_sweep():
-            await self._rows(self._sql.forget, [])
+            with suppress(WorkflowError):  # what it follows is written, and would be written again; a next one sweeps
+                await self._rows(self._sql.forget, [])
 
 
 class _Write:

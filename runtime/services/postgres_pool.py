@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from perdure.errors import DefinitionError, ServiceFailed, WorkflowError, WriteConflict
+from perdure.services.values import shown_url
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
@@ -46,7 +47,7 @@ class PostgresPool:
             parts = self._psycopg.conninfo.conninfo_to_dict(url)
         except (self._psycopg.Error, AttributeError) as error:  # the latter for what is no text
             raise DefinitionError(
-                f"{_shown(url)} is no URL of a PostgreSQL.",
+                f"{shown_url(url)} is no URL of a PostgreSQL.",
                 why=str(error).strip(),
                 fix='write "postgresql://user:password@localhost:5432/shop"',
             ) from None
@@ -163,8 +164,3 @@ def _library() -> Any:
             "psycopg is not installed.", why=str(error).partition("\n")[0], fix="pip install 'perdure[postgres]'"
         ) from None
     return psycopg
-
-
-def _shown(url: object) -> str:
-    """A URL without what may be a password."""
-    return repr(url) if not isinstance(url, str) or "@" not in url else repr(f"…@{url.rpartition('@')[2]}")

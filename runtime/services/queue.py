@@ -22,7 +22,7 @@ from perdure.services.message import BlockingMessage, DeadLetter, Message
 from perdure.services.operation import Blocking, blocking, operation
 from perdure.services.scope import Scope
 from perdure.services.transaction import Transaction, encoded
-from perdure.services.values import checked_name, encoded_value
+from perdure.services.values import check_page, checked_name, encoded_value
 
 #: Of one message, encoded: it is written again each time it is received.
 MESSAGE_BYTES_MAX: Final = 1 << 20
@@ -138,6 +138,7 @@ class MessageQueues:
             after: only ids greater than this one, for paging.
         """
         space = dead(checked_name(queue, "queue"))
+        check_page("", after, limit)
         async with self._scope.writing() as transaction:
             found = await draft_of(transaction, "queue").cells(space, after=after, limit=limit)
         return [DeadLetter(queue, cell) for cell in found]

@@ -18,6 +18,7 @@ from perdure.errors import DefinitionError, ServiceFailed
 from perdure.services.claims import Name
 from perdure.services.drafts import Written
 from perdure.services.redis_scripts import LIST, WRITE
+from perdure.services.values import shown_url
 from perdure.storage.cells import Cell
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class RedisCells:
 
     def __init__(self, url: str, *, prefix: str = "perdure", remember: Duration = "1d") -> None:
         if not _is_url(url):
-            raise DefinitionError(f"{url!r} is no URL of a Redis.", fix='write "redis://localhost:6379/0"')
+            raise DefinitionError(f"{shown_url(url)} is no URL of a Redis.", fix='write "redis://localhost:6379/0"')
         if not isinstance(prefix, str) or not prefix:
             raise DefinitionError(f"prefix={prefix!r} can't begin a name.", fix='leave it out, or write "my-app"')
         self._url = url

@@ -139,7 +139,7 @@ class StepScope:
             if each.is_awaited_here:
                 each.work.close()
         if forgotten:
-            name = getattr(forgotten[0].work, "__qualname__", "an operation")
+            name = getattr(forgotten[0].work, "__qualname__", "an operation").replace("._", ".")
             raise WorkflowError(
                 f"{self._label} called {name} and did not await it, so nothing was done.",
                 where="\n".join(f"{each.code.co_filename}:{each.line}" for each in forgotten),

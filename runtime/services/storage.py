@@ -28,6 +28,7 @@ from perdure.services.cell_blobs import CellBlobs
 from perdure.services.operation import Blocking, blocking, operation
 from perdure.services.scope import Scope
 from perdure.services.transaction import Transaction
+from perdure.services.values import check_page
 
 
 class Storage:
@@ -143,6 +144,7 @@ class Storage:
             after: only names greater than this one, for paging.
             limit: at most this many.
         """
+        check_page(prefix, after, limit)
         async with self._scope.writing() as transaction:
             return await self._store.list(transaction, self._bucket, prefix, after, limit)
 

@@ -39,6 +39,30 @@ def checked_name(value: object, what: str) -> str:
     return checked_text(value, what)
 
 
+def check_page(prefix: object, after: object, limit: object) -> None:
+    """Refuse what lists nothing. Raises DefinitionError."""
+    for what, text in (("prefix", prefix), ("after", "" if after is None else after)):
+        if not isinstance(text, str):
+            raise DefinitionError(
+                f"{what}={text!r} is {type(text).__name__}, and names are texts.",
+                fix='give what they begin with, such as prefix="inv:"; or the last one of the page before, as after=',
+            )
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
+        raise DefinitionError(f"limit={limit!r} lists nothing.", fix="give a number from 1 on, or None for all")
+
+
+def shown_url(url: object) -> str:
+    """A URL for errors, which are recorded and sent around: without what may be a password."""
+    if not isinstance(url, str):
+        return repr(url)
+    where, _, _ = url.partition("?")
+    scheme, there_is, rest = where.partition("://")
+    _, at, host = rest.rpartition("@")
+    if there_is and at:
+        return repr(f"{scheme}://…@{host}")
+    return repr(f"…@{where.rpartition('@')[2]}" if "@" in where else where)
+
+
 def encoded_value(value: object, where: str | Callable[[], str], bytes_max: int, instead: str) -> Encoded:
     """Encode a value that somebody wants to keep.
 

@@ -314,3 +314,16 @@ async def test_a_step_that_did_not_await_a_write_fails_and_says_where(open_place
         assert "called Kv.put and did not await it" in str(failed.value.__cause__)
         assert "test_kv.py:" in str(failed.value.__cause__)
         assert await runtime.kv.list() == {}
+
+
+@pytest.mark.parametrize("page", [{"prefix": 5}, {"after": 5}, {"limit": 0}, {"limit": "10"}, {"limit": True}])
+async def test_a_page_that_lists_nothing_is_refused_by_every_service(page: dict[str, Any]) -> None:
+    async with Runtime(MemoryLedger(), workflows=[acts]) as runtime:
+        lists: list[Any] = [runtime.kv.list, runtime.kv.keys, runtime.storage.list]
+        if "prefix" not in page:
+            lists.append(lambda **given: runtime.queue.dead_letters("emails", **given))
+        if "after" in page:
+            lists.append(lambda **given: runtime.database["orders"].find(**given))
+        for listing in lists:
+            with pytest.raises(DefinitionError, match=next(iter(page))):
+                await listing(**page)

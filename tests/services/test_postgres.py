@@ -242,6 +242,18 @@ def test_a_step_gives_up_when_its_attempts_are_used_up(server: PostgresServer) -
     asyncio.run(main())
 
 
+def test_a_sweep_that_fails_does_not_say_that_the_write_before_it_failed(server: PostgresServer) -> None:
+    """Whoever heard of a conflict then would write a second time."""
+    back_end = PostgresDatabase(server.url)
+    back_end._sql.forget = "DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = 'deadlock_detected'; END $$"
+    with runtime_on(back_end) as runtime:
+        runtime.database["counts"].update_one({"_id": "n"}, {"$inc": {"n": 1}}, upsert=True)
+        back_end._pool._sweep_at = None
+        runtime.database["counts"].update_one({"_id": "n"}, {"$inc": {"n": 1}})
+        assert runtime.database["counts"].find_one({"_id": "n"}) == {"_id": "n", "n": 2}
+        runtime.database["counts"].delete_many({})
+
+
 def test_documents_can_be_queried_as_jsonb_whatever_is_in_them(server: PostgresServer) -> None:
     with runtime_on(PostgresDatabase(server.url, schema="shop")) as runtime:
         orders = runtime.database["orders"]

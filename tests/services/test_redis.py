@@ -305,9 +305,10 @@ async def test_a_redis_that_is_not_there_is_named_without_its_password() -> None
 
 
 def test_what_is_no_redis_is_refused_at_once() -> None:
-    for url in ("localhost:6379", "http://localhost", "redis://localhost:port", None):
-        with pytest.raises(DefinitionError, match="is no URL of a Redis"):
+    for url in ("localhost:6379", "http://localhost", "redis://:secret@localhost:port", None):
+        with pytest.raises(DefinitionError, match="is no URL of a Redis") as refused:
             RedisKv(url)  # type: ignore[arg-type]
+        assert "secret" not in str(refused.value)
     with pytest.raises(DefinitionError, match="prefix='' can't begin a name"):
         RedisKv("redis://localhost", prefix="")
     with pytest.raises(DefinitionError, match="does not fit") as refused:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perdure import BlobDamaged, MemoryLedger, RunFailed, Runtime, UnknownBlob, WorkflowError
+from perdure import BlobDamaged, DefinitionError, MemoryLedger, RunFailed, Runtime, UnknownBlob, WorkflowError
 from perdure.services.blobs import CHUNK_BYTES
 from perdure.services.fsspec_storage import FsspecStorage
 from perdure.storage.cells import Cell
@@ -563,3 +563,15 @@ def test_an_attempt_that_is_cut_off_while_it_writes_leaves_no_chunks(blocks: boo
 
     ACTS.append(os.urandom(6 * CHUNK_BYTES))
     assert asyncio.run(test()) == []
+
+
+@pytest.mark.parametrize(
+    "url", ["memory://user:s3cret@host/blobs", "memory://blobs?key=s3cret", "nosuch://u:s3cret@h/x"]
+)
+def test_the_password_of_a_file_system_is_in_no_error(url: str) -> None:
+    try:
+        shown = repr(FsspecStorage(url))
+    except DefinitionError as refused:
+        shown = str(refused)
+    assert "s3cret" not in shown
+    assert url.partition(":")[0] in shown
