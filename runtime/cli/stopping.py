@@ -4,6 +4,9 @@
     2nd    `at_once` is set: nothing is waited for
     3rd    the process ends there and then
 
+What starts processes often signals the process and its whole group (`timeout`, wrappers that pass signals on). So what
+comes before the first one was even noticed is the first one's echo.
+
 It also ends when what was asked for does not come about in time: a step may block the loop, or cling to its life.
 
 Works where asyncio has no signal handlers of its own (Windows). Knows signals. Must not know what is stopped.
@@ -22,6 +25,7 @@ from typing import Any, Final
 #: Ctrl-C, what service managers send, and Ctrl-Break, which only Windows has.
 _NUMBERS: Final = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name))
 _AT_ONCE_WITHIN_S: Final = 3.0
+_NOTICED_WITHIN_S: Final = 0.1  # else a step blocks the loop, and the next signal counts all the same
 _SHELLS_ADD: Final = 128  # to the number of a signal, for the exit code of what it ended
 
 
@@ -42,6 +46,7 @@ class Stop:
         self.at_once = asyncio.Event()
         self.signal = 0
         self._count = 0
+        self._first_at = 0.0
         self._limit = limit_s, exit_code
         self._said = said
         self._take_back: list[Callable[[], None]] = []
@@ -57,9 +62,12 @@ class Stop:
         loop = asyncio.get_running_loop()
 
         def came(number: int, frame: object = None) -> None:
+            if self._count == 1 and not self.asked.is_set() and loop.time() < self._first_at + _NOTICED_WITHIN_S:
+                return
             self.signal = number
             self._count += 1
             if self._count == 1:
+                self._first_at = loop.time()
                 self._leave_after(*self._limit)
                 loop.call_soon_threadsafe(self.asked.set)
             elif self._count == 2:

@@ -3,10 +3,12 @@ is said."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from typing import Any
 import pytest
 from processes import Running
 
-from perdure.cli.stopping import leave_after
+from perdure.cli.stopping import Stop, leave_after
 
 FLOWS = """
 import asyncio, pathlib, time
@@ -150,6 +152,37 @@ def test_a_second_signal_stops_at_once(shop: Any, start: Start, step: str, numbe
     assert history(shop)[-1] == "step"
 
 
+def test_a_signal_that_comes_with_its_echo_is_one() -> None:
+    """`timeout`, and wrappers that pass on what the whole group has got, send two at once."""
+
+    async def main() -> None:
+        stop = Stop(60, 3)
+        with stop.by_signals():
+            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
+            await stop.asked.wait()
+            await asyncio.sleep(0)
+            assert not stop.at_once.is_set()
+            signal.raise_signal(signal.SIGTERM)
+            await stop.at_once.wait()
+
+    asyncio.run(main())
+
+
+def test_a_second_signal_counts_while_a_step_blocks_the_loop() -> None:
+    async def main() -> None:
+        stop = Stop(60, 3)
+        with stop.by_signals():
+            signal.raise_signal(signal.SIGTERM)
+            blocked_until = time.monotonic() + 0.11
+            while time.monotonic() < blocked_until:
+                pass
+            signal.raise_signal(signal.SIGTERM)
+            await stop.at_once.wait()
+
+    asyncio.run(main())
+
+
 def test_machines_are_told_what_was_cut_off(shop: Any, start: Start) -> None:
     worker = start("waits", "--drain", "100ms", "--log", "json")
     worker.process.send_signal(signal.SIGTERM)
@@ -170,8 +203,6 @@ def test_leaving_can_be_taken_back_and_else_comes() -> None:
 
 
 def test_an_application_sees_what_closing_cut_off(tmp_path: Path) -> None:
-    import asyncio
-
     from perdure import MemoryLedger, Runtime, workflow
 
     begun = asyncio.Event()
