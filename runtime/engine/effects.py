@@ -61,15 +61,20 @@ def forget_effects(outcome: Outcome) -> None:
         outcome.effects.over()
 
 
-def take_effects(engine: Engine, effects: Effects, batch: Batch) -> None:
-    """Let this batch record these effects, and start what follows from them."""
-    for change in effects.changes:
-        if change.cell is not None:
-            batch.cells[change.cell.space, change.cell.key] = change.cell
-        engine.reactions.changed(change, batch)
-    for word in effects.words:
-        try:
-            word.do(engine, batch)
-        except WorkflowError as error:  # it could be done a moment ago, but the result itself has changed that
-            logger.warning("What a step asked for beside its result was overtaken by it: %s", error)
+def take_effects(engine: Engine, effects: Effects, batch: Batch, run: int | None = None) -> None:
+    """Let this batch record these effects, and start what follows from them.
+
+    Args:
+        run: whose step had them; None when they came from outside.
+    """
+    with engine.reactions.cascades.after(run, batch):
+        for change in effects.changes:
+            if change.cell is not None:
+                batch.cells[change.cell.space, change.cell.key] = change.cell
+            engine.reactions.changed(change, batch)
+        for word in effects.words:
+            try:
+                word.do(engine, batch)
+            except WorkflowError as error:  # it could be done a moment ago, but the result itself has changed that
+                logger.warning("What a step asked for beside its result was overtaken by it: %s", error)
     batch.effects.append(effects)

@@ -260,6 +260,7 @@ class Engine:
         self.timers.forget()
         self.queues.forget()
         self.schedules.forget()
+        self.reactions.cascades.forget()
         self.unrecorded_may_go = False
         self.unrecorded = [*(_asked_again(call) for call in batch.again), *batch.outcomes, *self.unrecorded]
         for refuse in batch.refuse:

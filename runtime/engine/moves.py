@@ -214,7 +214,7 @@ class Moves:
         else:
             engine.feed(machine, batch, entry)
         if outcome.effects is not None:
-            take_effects(engine, outcome.effects, batch)
+            take_effects(engine, outcome.effects, batch, outcome.run)
 
     def _keep(self, outcome: Outcome, batch: Batch) -> None:
         """Keep the outcome of a run that has diverged, which gets it when it replays again."""
@@ -231,7 +231,7 @@ class Moves:
         kind, fields = _recorded(outcome, pending.name, batch.now)
         batch.add(self.bare_entry(row, batch, kind, **fields))
         if outcome.effects is not None:
-            take_effects(engine, outcome.effects, batch)
+            take_effects(engine, outcome.effects, batch, outcome.run)
 
     def event(self, event_type: str, payload: object, batch: Batch) -> int:
         """Wake the runs that wait for this event; give how many."""

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from perdure.core.facts import Executable
 from perdure.declare.subscriptions import Subscriptions, input_of_event
 from perdure.engine.batch import Batch
+from perdure.engine.cascades import Cascades
 from perdure.engine.created import CreatedDetails
 from perdure.engine.moves import Start
-from perdure.errors import InvalidInput, NotSerializable, WorkflowError
+from perdure.errors import DefinitionError, InvalidInput, NotSerializable, WorkflowError
 from perdure.services.effects import Change
 from perdure.storage import entries as kinds
 from perdure.storage.cells import Cell
@@ -87,6 +88,7 @@ class Reactions:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.subscriptions = Subscriptions(engine.registry)
+        self.cascades = Cascades()
         self._details = CreatedDetails()
 
     # ── events ───────────────────────────────────────────────────────────────────────────────────
@@ -154,6 +156,10 @@ class Reactions:
         """Start a run that nobody asked for; what can't be started is kept as a failed run. Give its id."""
         run_id: str | None
         try:
+            self.cascades.check(wanted.definition.id)
+        except DefinitionError as error:
+            return self._failed(wanted, error, batch)
+        try:
             run_id = self._engine.moves.start(wanted, batch)
         except InvalidInput as error:
             run_id = self._failed(wanted, error, batch)
@@ -163,8 +169,8 @@ class Reactions:
         self._engine.families.settle(batch)
         return run_id
 
-    def _failed(self, wanted: Start, error: InvalidInput, batch: Batch) -> str | None:
-        """Record a run that its input does not fit: it has failed before its body began."""
+    def _failed(self, wanted: Start, error: WorkflowError, batch: Batch) -> str | None:
+        """Record a run that can't be started as it is: it has failed before its body began."""
         engine, definition = self._engine, wanted.definition
         try:
             encoded = encode(wanted.value)
