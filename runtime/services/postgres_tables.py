@@ -86,11 +86,13 @@ class Statements:
 
 
 def _tables(schema: str) -> str:
-    """What makes everything that is not there yet."""
-    cells, marks = f"{schema}.cells", f"{schema}.marks"
+    """What makes everything, unless it is there: even to look, `CREATE INDEX IF NOT EXISTS` waits for all who write."""
+    cells, marks, documents = f"{schema}.cells", f"{schema}.marks", f"{schema}.documents"
     # One process at a time: CREATE … IF NOT EXISTS is no protection against another one that does the same.
     return f"""
-        SELECT pg_advisory_xact_lock(hashtext('perdure {schema}'));
+        DO $$ BEGIN
+        PERFORM pg_advisory_xact_lock(hashtext('perdure {schema}'));
+        IF to_regclass('{documents}') IS NOT NULL THEN RETURN; END IF;  -- it is made last
         CREATE SCHEMA IF NOT EXISTS {schema};
         CREATE SEQUENCE IF NOT EXISTS {schema}.versions;
         CREATE TABLE IF NOT EXISTS {cells} (
@@ -102,8 +104,9 @@ def _tables(schema: str) -> str:
         CREATE TABLE IF NOT EXISTS {marks} (
             key text PRIMARY KEY, until bigint NOT NULL, before text NOT NULL);
         CREATE INDEX IF NOT EXISTS marks_until ON {marks} (until);
-        CREATE OR REPLACE VIEW {schema}.documents AS
+        CREATE VIEW {documents} AS
             SELECT substr(space, 4) AS collection, key AS id, value AS document, version,
                 to_timestamp(at / 1000000.0) AS at
             FROM {cells} WHERE space >= 'db/' AND space < 'db0';
+        END $$
     """

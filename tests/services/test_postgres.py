@@ -325,3 +325,22 @@ def test_a_conflict_is_told_as_one(server: PostgresServer) -> None:
     pool = PostgresDatabase(server.url)._pool
     told = pool._failure(psycopg.errors.DeadlockDetected("deadlock detected"))
     assert isinstance(told, WriteConflict)
+
+
+def test_a_process_that_comes_later_waits_for_nobody_who_writes(server: PostgresServer) -> None:
+    async def main() -> None:
+        one, later = PostgresDatabase(server.url), PostgresDatabase(server.url)
+        cell = Cell("db/orders", "a", 0, 1, json.dumps({"_id": "a"}))
+        await one.write([cell], {}, "first", for_good=False)
+        writing = await psycopg.AsyncConnection.connect(server.url)
+        try:
+            await writing.execute("UPDATE perdure.cells SET at = 2 WHERE key = 'a'")  # and it is not committed yet
+            async with asyncio.timeout(10):
+                found = await later.cell("db/orders", "a")
+            assert found is not None
+        finally:
+            await writing.close()
+            await one.close()
+            await later.close()
+
+    asyncio.run(main())
