@@ -23,7 +23,7 @@ from perdure.cli.arguments import (
     parse_statuses,
     parse_tags,
 )
-from perdure.cli.command import Command, examples
+from perdure.cli.command import Command, Group, examples
 from perdure.cli.opening import need_run, need_workflows, reading
 from perdure.cli.output import console
 from perdure.cli.show import At, show_recorded
@@ -213,6 +213,7 @@ def _file_name(run_id: str) -> str:
 
 
 app = typer.Typer(
+    cls=Group,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,

@@ -9,7 +9,7 @@ import typer
 
 import perdure
 from perdure.cli.cancel import cancel_run
-from perdure.cli.command import Command, examples
+from perdure.cli.command import Command, Group, examples
 from perdure.cli.debug import debug_run
 from perdure.cli.diff import diff_runs
 from perdure.cli.fork import fork_run
@@ -111,6 +111,7 @@ Version = Annotated[
 ]
 
 app = typer.Typer(
+    cls=Group,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,

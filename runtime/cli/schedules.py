@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from perdure.cli.arguments import AsJson, LedgerPath, Workflows
-from perdure.cli.command import Command, examples
+from perdure.cli.command import Command, Group, examples
 from perdure.cli.opening import need_ledger, need_workflows, reading
 from perdure.cli.output import cells, console, moment_text, print_json, print_table, table
 from perdure.client.runtime import Runtime
@@ -163,6 +163,7 @@ def _tell(facts: dict[str, Any], as_json: bool, done: str, was_so: str) -> None:
 
 
 app = typer.Typer(
+    cls=Group,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,

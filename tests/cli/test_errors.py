@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import duckdb
@@ -118,6 +119,22 @@ def test_a_wrong_command_line_is_told_with_an_example(
     shop: Any, arguments: tuple[str, ...], said: str, example: str
 ) -> None:
     told(shop(*arguments), said, f"For example: {example}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "example"),
+    [
+        (("x.duckdb",), "runs x.duckdb"),
+        (("schedules", "x.duckdb"), "schedules list x.duckdb"),
+        (("history", "x.duckdb"), "history export x.duckdb"),
+    ],
+)
+def test_a_ledger_where_a_command_belongs_is_told_with_an_example(
+    shop: Any, arguments: tuple[str, ...], example: str
+) -> None:
+    result = shop(*arguments)
+    told(result, "No such command 'x.duckdb'")
+    assert re.search(rf"^For example: \w+ {example}$", result.stderr, re.MULTILINE)
 
 
 def test_a_word_that_is_no_command_is_told_with_the_one_that_was_meant(shop: Any) -> None:
