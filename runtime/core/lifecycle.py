@@ -20,11 +20,13 @@ from perdure.errors import (
     StepInterrupted,
     UnknownWorkflow,
     ValueTooLarge,
+    WriteConflict,
 )
 from perdure.storage import entries as kinds
 from perdure.storage.entries import Entry
 from perdure.storage.failures import encode_failure
 
+_CONFLICTS_MAX = 50  # attempts: some twenty seconds
 #: Errors that the same code would only repeat: trying again would hide them and cost time.
 FINAL_ERRORS = (
     FatalError,
@@ -58,6 +60,19 @@ def retry_delay_us(policy: RetryPolicy, attempt: int, error: BaseException, seed
             pass
     digest = blake2b(f"{seed}\0{attempt}".encode(), digest_size=8).digest()
     return policy.delay_us(attempt, int.from_bytes(digest, "big") / 2**64)
+
+
+def conflict_delay_us(attempt: int, error: BaseException, seed: str) -> int | None:
+    """How long to wait after a `WriteConflict` that the policy does not try again; None when it is time to give up.
+
+    Nothing was written and somebody else got on, so it says nothing of the step: others may be quicker many times. The
+    longer it lasts the farther apart they come back.
+    """
+    if not isinstance(error, WriteConflict) or attempt >= _CONFLICTS_MAX:
+        return None
+    digest = blake2b(f"{seed}\0{attempt}".encode(), digest_size=8).digest()
+    widest_us = min(1_000_000, 20_000 << attempt)
+    return 10_000 + int.from_bytes(digest, "big") * widest_us // 2**64
 
 
 def interrupted(name: str, where: str) -> StepInterrupted:

@@ -38,3 +38,26 @@ def test_operations_that_read_go_on_while_all_threads_of_the_loop_wait_for_one()
             return in_step, outside
 
     assert asyncio.run(main()) == ([1] * THREADS, [1] * THREADS)
+
+
+@step(retries=0)
+async def reads_then_writes() -> None:
+    kv = current_step().kv
+    count = await kv.get("n", 0)
+    await asyncio.sleep(0)
+    await kv.put("n", count + 1)
+
+
+@workflow(id="reads-then-writes")
+async def reads_then_writes_once(input: int) -> None:
+    await reads_then_writes()
+
+
+def test_of_many_steps_that_read_and_write_one_key_none_fails_and_none_is_lost() -> None:
+    async def main() -> int:
+        async with asyncio.timeout(30), Runtime(MemoryLedger(), workflows=[reads_then_writes_once]) as runtime:
+            for run in [await runtime.start("reads-then-writes", number) for number in range(20)]:
+                await run.result(timeout="20s")
+            return int(await runtime.kv.get("n"))
+
+    assert asyncio.run(main()) == 20
