@@ -283,6 +283,10 @@ class Columns:
         found = self._all("FROM _ledger.definitions WHERE digest = ?", [digest])
         return DefinitionRow(*found[0]) if found else None
 
+    def digests(self) -> set[str]:
+        """Those of all definitions."""
+        return {digest for (digest,) in self._all("SELECT digest FROM _ledger.definitions")}
+
     def contents(self, at_most: int) -> tuple[list[int], list[int], list[int], tuple[list[int], list[int]]] | None:
         """What `Contents` is made with; None when it is more than so many. From any thread, unless somebody writes."""
         cursor = self._database.cursor()

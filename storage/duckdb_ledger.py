@@ -144,6 +144,7 @@ class DuckDBLedger:
             if self._recent.size > _HASTE_BYTES:
                 self._absorb()
         self._absorb()
+        self._known_definitions = self._columns.digests()
         self._last_run = self._reserved
         if not read_only:
             self._columns.absorption.absorb(Load(), {"open": "1"})
@@ -461,6 +462,10 @@ class DuckDBLedger:
             if digest in overlay.load.definitions:
                 return overlay.load.definitions[digest]
         return self._columns.definition(digest)
+
+    def has_definition(self, digest: str) -> bool:
+        """Whether there is a definition with this digest."""
+        return digest in self._known_definitions
 
     def cell(self, space: str, key: str) -> Cell | None:
         """Find a cell."""

@@ -289,6 +289,10 @@ class Ledger(Protocol):
         """Find a definition by its digest."""
         ...
 
+    def has_definition(self, digest: str) -> bool:
+        """Whether there is a definition with this digest; quick, because each start asks."""
+        ...
+
     def cell(self, space: str, key: str) -> Cell | None:
         """Find a cell; None when it never was or is gone. One past its `expires_at` may be given or not."""
         ...

@@ -174,6 +174,10 @@ class MemoryLedger:
         """Find a definition by its digest."""
         return self._definitions.get(digest)
 
+    def has_definition(self, digest: str) -> bool:
+        """Whether there is a definition with this digest."""
+        return digest in self._definitions
+
     def cell(self, space: str, key: str) -> Cell | None:
         """Find a cell."""
         return self._cells.get(space, {}).get(key)

@@ -107,7 +107,6 @@ class Engine:
         self.draining = False
         self.unrecorded: list[Message] = []  # of a batch that could not be appended; taken again next turn
         self.unrecorded_may_go = True  # False after a failed append: give the disk a moment
-        self._known_definitions: set[str] = set()
         self._watchers: defaultdict[int, list[tuple[Condition, Future[RunRow]]]] = defaultdict(list)
         self._idle_watchers: list[Future[None]] = []
 
@@ -201,7 +200,6 @@ class Engine:
         self.unrecorded_may_go = True
         for effects in batch.effects:  # before the next steps start, which may want to write the same
             effects.over()
-        self._known_definitions.update(row.digest for row in batch.definitions)
         for entry in batch.entries:
             if entry.due is not None:
                 self.timers.add(entry.due, entry.run)
@@ -293,15 +291,6 @@ class Engine:
         return futures
 
     # ── what moves.py and families.py share ──────────────────────────────────────────────────────
-
-    def knows_definition(self, digest: str) -> bool:
-        """Whether the ledger has this definition."""
-        if digest in self._known_definitions:
-            return True
-        if self.ledger.definition(digest) is None:
-            return False
-        self._known_definitions.add(digest)
-        return True
 
     def feed(self, machine: Machine, batch: Batch, *causes: kinds.Entry, recorded: bool = False) -> bool:
         """Let a body live through causes, and gather what it asks for. False when it could not.

@@ -177,7 +177,7 @@ class Moves:
     def define(self, definition: Definition, batch: Batch) -> None:
         """Store the definition's source the first time that a run starts with it."""
         digest = definition.digest
-        if self._engine.knows_definition(digest) or any(row.digest == digest for row in batch.definitions):
+        if self._engine.ledger.has_definition(digest) or any(row.digest == digest for row in batch.definitions):
             return
         batch.definitions.append(
             DefinitionRow(digest, definition.id, definition.version, PYTHON, definition.source_json, batch.now)

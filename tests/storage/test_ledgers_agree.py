@@ -183,6 +183,8 @@ class LedgersAgree(RuleBasedStateMachine):
             assert other.run_by_key("shop", key) == self.memory.run_by_key("shop", key)
         assert other.definition("d1") == self.memory.definition("d1")
         assert other.definition("d2") is None
+        assert other.has_definition("d1") == (self.memory.definition("d1") is not None)
+        assert not other.has_definition("d2")
         self.compare_cells(other)
 
     def compare_cells(self, other: Ledger) -> None:
