@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hashlib import blake2b
 
-from perdure.declare.options import RetryPolicy
+from perdure.declare.options import RetryPolicy, StepOptions
 from perdure.durations import duration_us
 from perdure.errors import (
     BudgetExceeded,
@@ -62,7 +62,15 @@ def retry_delay_us(policy: RetryPolicy, attempt: int, error: BaseException, seed
     return policy.delay_us(attempt, int.from_bytes(digest, "big") / 2**64)
 
 
-def conflict_delay_us(attempt: int, error: BaseException, seed: str) -> int | None:
+def step_delay_us(options: StepOptions, attempt: int, error: BaseException, seed: str) -> int | None:
+    """How long until a step's next attempt after this error; None when there is none."""
+    delay_us = retry_delay_us(options.policy, attempt, error, seed)
+    if delay_us is None and options.delivery == "at_least_once":
+        return _conflict_delay_us(attempt, error, seed)
+    return delay_us
+
+
+def _conflict_delay_us(attempt: int, error: BaseException, seed: str) -> int | None:
     """How long to wait after a `WriteConflict` that the policy does not try again; None when it is time to give up.
 
     Nothing was written and somebody else got on, so it says nothing of the step: others may be quicker many times. The

@@ -10,7 +10,7 @@ from types import FunctionType
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 from perdure.core.calls import StepCall
-from perdure.core.lifecycle import conflict_delay_us, retry_delay_us
+from perdure.core.lifecycle import step_delay_us
 from perdure.core.stream import Stream
 from perdure.durations import duration_text
 from perdure.engine.current_step import CurrentStep, Voice
@@ -73,11 +73,7 @@ class Attempt(NamedTuple):
 
     def delay_us(self, error: BaseException) -> int | None:
         """How long until the next attempt after this error; None when there is none."""
-        options, seed = self.call.options, f"{self.run_id}\0{self.command}"
-        delay_us = retry_delay_us(options.policy, self.number, error, seed)
-        if delay_us is None and options.delivery == "at_least_once":
-            return conflict_delay_us(self.number, error, seed)
-        return delay_us
+        return step_delay_us(self.call.options, self.number, error, f"{self.run_id}\0{self.command}")
 
     def timed_out(self) -> StepTimeout:
         """The error of an attempt that passed its timeout."""

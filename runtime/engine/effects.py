@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
-from perdure.core.lifecycle import retry_delay_us
+from perdure.core.lifecycle import step_delay_us
 from perdure.core.machine import Machine
 from perdure.engine.attempts import Outcome
 from perdure.engine.batch import Batch, Unsettled
@@ -47,7 +47,7 @@ def accepted(engine: Engine, outcome: Outcome, machine: Machine | None, batch: B
         delay_us = _TRIED_AGAIN_IN_US
         if machine is not None and outcome.command in machine.waiting:
             call, seed = machine.step_call(outcome.command), f"{machine.facts.run_id}\0{outcome.command}"
-            delay = retry_delay_us(call.options.policy, outcome.number, error, seed)
+            delay = step_delay_us(call.options, outcome.number, error, seed)
             if delay is None:
                 return refused._replace(kind="failed")
             delay_us = delay
