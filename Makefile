@@ -7,6 +7,10 @@ BIN := $(VENV)/bin
 INSTALL := PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation \
 	--config-settings editable_mode=strict --editable
 
+# Compiled modules are kept, whatever the machine says: the suite starts hundreds of processes, and compiling all modules
+# anew takes each of them as long as everything else that it does.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: demo test check docs soak bench clean
 .DEFAULT_GOAL := help
 
