@@ -131,6 +131,7 @@ def run_story(folder: Path, seed: int, kills_max: int) -> int:
     return story.kills
 
 
+@pytest.mark.timeout(600)  # fifty lives, most of them the start of a process
 def test_kill_at_random_instants(tmp_path: Path) -> None:
     kills = 0
     seed = int(os.environ.get("PERDURE_SEED", "1"))

@@ -47,7 +47,7 @@ async def acts(input: None) -> Any:
     return await act()
 
 
-@step(retries=0)
+@step(delivery="at_most_once")  # else a conflict would be tried again for half a minute
 async def once() -> None:
     await ACTS[0](current_step())
 

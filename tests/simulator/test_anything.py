@@ -17,7 +17,7 @@ from scripts import Script
 from perdure.testing.seeding import chosen_seed
 
 THIS = "tests/simulator/test_anything.py"
-SHARDS, SEEDS = 8, 200
+SHARDS, SEEDS = 8, 125
 LYING_FROM, LYING_EVERY, LYING_SEEDS = 100_000, 8, 120
 
 
