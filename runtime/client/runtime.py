@@ -226,6 +226,8 @@ class Runtime(Triggering, Serving):
             if verifier is not None:  # before the engine, which records what it found
                 seconds = min(_VERIFIED_AT_CLOSE_S, self._drain_us / 1_000_000)
                 await apart(partial(verifier.stop, seconds))
+            if self._services is not None:
+                await self._services.backing.finish()
             await apart(thread.stop)
             await self._performers.close()  # after the engine, which would hand it more
             if self._services is not None:

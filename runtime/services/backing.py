@@ -123,15 +123,19 @@ class Backing:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    async def finish(self) -> None:
+        """Wait for what was spawned, while it can still commit: a sweep that comes too late waits for the next start."""
+        await asyncio.sleep(0)  # what is to be spawned by what has just ended
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
     async def close(self) -> None:
         """Refuse calls from outside, give those at work a moment, and wait for what was spawned."""
         self.is_closed = True
         begun = asyncio.get_running_loop().time()
         while self.at_work and asyncio.get_running_loop().time() - begun < _AT_WORK_S:
             await asyncio.sleep(0.005)
-        await asyncio.sleep(0)  # what is to be spawned by what has just ended
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        await self.finish()
         self.loop.close()
 
     def new_version(self) -> int:

@@ -6,6 +6,7 @@ import asyncio
 import io
 import itertools
 import os
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -227,6 +228,24 @@ def test_an_iterator_that_raises_leaves_nothing(place: Place) -> None:
         return await storage.exists("x"), await storage.list()
 
     assert place.in_step(write) == [(False, [])]
+    assert place.leftovers() == []
+
+
+def test_a_runtime_that_closes_lets_what_came_to_nothing_be_swept_first(tmp_path: Path) -> None:
+    place = Place("memory", tmp_path)
+    read = place.ledger.cell
+
+    def slow(space: str, key: str) -> Any:
+        time.sleep(0.2 if space.startswith("upload/") else 0)  # the run has long its result then
+        return read(space, key)
+
+    place.ledger.cell = slow
+
+    async def write(storage: Any) -> None:
+        with pytest.raises(BlobDamaged):
+            await storage.put("x", BIG, size=1)
+
+    assert place.in_step(write) == [None]
     assert place.leftovers() == []
 
 
