@@ -124,7 +124,7 @@ class Backing:
         task.add_done_callback(self._tasks.discard)
 
     async def finish(self) -> None:
-        """Wait for what was spawned, while it can still commit: a sweep that comes too late waits for the next start."""
+        """Wait for what was spawned, while it can still commit: a sweep too late stays for the next start."""
         await asyncio.sleep(0)  # what is to be spawned by what has just ended
         while self._tasks:
             await asyncio.wait(self._tasks)
