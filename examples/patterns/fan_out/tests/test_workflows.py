@@ -19,6 +19,15 @@ def test_all_files_are_counted_wherever_the_process_dies(texts: str) -> None:
     assert report.outcome == ("completed", "15 words in 3 files; the favourite is 'durable'")
 
 
+def test_a_word_that_leads_in_no_file_may_lead_in_all(perdure_runtime, tmp_path: Path) -> None:
+    for number in range(3):
+        own = " ".join(f"{letter}{number}" for letter in "abcdef")  # six words that only this file has, twice each
+        (tmp_path / f"{number}.txt").write_text(f"{own} everywhere {own}")
+    with perdure_runtime(count_folder) as runtime:
+        counted = runtime.start(count_folder, str(tmp_path)).result(timeout="10s")
+    assert counted == "39 words in 3 files; the favourite is 'everywhere'"
+
+
 def test_a_step_is_made_for_each_file(perdure_runtime, texts: str) -> None:
     with perdure_runtime(count_folder) as runtime:
         run = runtime.start(count_folder, texts)
