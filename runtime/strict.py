@@ -13,6 +13,8 @@ from perdure.declare.workflow import strict_workflow
 if TYPE_CHECKING:
     # One by one, because type checkers take a star import for private.
     from perdure import (  # isort: skip
+        BlobDamaged as BlobDamaged,
+        BlobInfo as BlobInfo,
         BlockingRunEvents as BlockingRunEvents,
         BlockingRunHandle as BlockingRunHandle,
         BlockingRunStream as BlockingRunStream,
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
         Event as Event,
         EventReceipt as EventReceipt,
         FatalError as FatalError,
+        FsspecStorage as FsspecStorage,
         HistoryEntry as HistoryEntry,
         Hook as Hook,
         HookRefused as HookRefused,
@@ -62,8 +65,8 @@ if TYPE_CHECKING:
         ReceivedEvent as ReceivedEvent,
         RedisKv as RedisKv,
         RedisQueue as RedisQueue,
-        RetryableError as RetryableError,
         RetryPolicy as RetryPolicy,
+        RetryableError as RetryableError,
         RunCancelled as RunCancelled,
         RunEvent as RunEvent,
         RunEvents as RunEvents,
@@ -72,12 +75,12 @@ if TYPE_CHECKING:
         RunState as RunState,
         RunStatus as RunStatus,
         RunStream as RunStream,
-        Runtime as Runtime,
         RunTimeout as RunTimeout,
+        Runtime as Runtime,
         SandboxViolation as SandboxViolation,
         Schedule as Schedule,
-        ScheduledInput as ScheduledInput,
         ScheduleStatus as ScheduleStatus,
+        ScheduledInput as ScheduledInput,
         ServiceFailed as ServiceFailed,
         SignalRefused as SignalRefused,
         StepContext as StepContext,
@@ -85,6 +88,7 @@ if TYPE_CHECKING:
         StepInterrupted as StepInterrupted,
         StepTimeout as StepTimeout,
         Stream as Stream,
+        UnknownBlob as UnknownBlob,
         UnknownRun as UnknownRun,
         UnknownWorkflow as UnknownWorkflow,
         UpdateResult as UpdateResult,
@@ -107,7 +111,9 @@ workflow = strict_workflow
 __all__ = [name for name in perdure.__all__ if not name.startswith("_")]
 
 
-def __getattr__(name: str) -> Any:
-    if name.startswith("__") or name not in __all__:
-        raise AttributeError(f"module 'perdure.strict' has no attribute {name!r}")
-    return getattr(perdure, name)
+if not TYPE_CHECKING:  # a checker that saw it would take a misspelt name for Any
+
+    def __getattr__(name: str) -> Any:
+        if name.startswith("__") or name not in __all__:
+            raise AttributeError(f"module 'perdure.strict' has no attribute {name!r}")
+        return getattr(perdure, name)
