@@ -23,7 +23,7 @@ from perdure.engine.attempts import Attempt, Place
 from perdure.engine.batch import Batch
 from perdure.engine.clock import SystemClock
 from perdure.engine.engine import Engine
-from perdure.engine.moves import Start
+from perdure.engine.starting import Start
 from perdure.errors import DefinitionError, InternalError
 from perdure.storage.duckdb_ledger import DuckDBLedger
 
@@ -121,7 +121,7 @@ def record_start(path: Path, registry: Registry, wanted: Start) -> RunStatus:
         clock = SystemClock()
         engine = Engine(ledger, registry, clock, _Refusing())
         batch = Batch(clock.now_us())
-        run_id = engine.moves.start(wanted, batch)
+        run_id = engine.starting.start(wanted, batch)
         _append(ledger, batch, run_id)
         row = ledger.run(run_id)
         assert row is not None  # it was appended, or found

@@ -19,8 +19,8 @@ from perdure.core.receiving import check_event_type
 from perdure.declare.registry import Definition, Registry
 from perdure.engine.batch import Batch, Unsettled
 from perdure.engine.engine import Engine, Request
-from perdure.engine.moves import Start
 from perdure.engine.reactions import EventSent
+from perdure.engine.starting import Start
 from perdure.engine.stopping import cancel, stoppable
 from perdure.errors import WorkflowError, WriteConflict
 from perdure.services.effects import Word
@@ -77,7 +77,7 @@ class EngineOrders:
         wanted = replace(wanted, encoded=encoded)
         promise = own_id
         if run_id is not None or key is not None or (wanted.queue or definition.options.queue_name) is not None:
-            promise = await self._ask(lambda engine, batch: engine.moves.other(wanted, batch)) or own_id
+            promise = await self._ask(lambda engine, batch: engine.starting.other(wanted, batch)) or own_id
         transaction.promised[mine] = promise
         return promise, StartWord(wanted, promise)
 
@@ -118,7 +118,7 @@ class StartWord:
 
     def check(self, engine: Engine, batch: Batch) -> None:
         """Refuse when it would be another run by now."""
-        instead = engine.moves.other(self.wanted, batch) or self.wanted.run_id
+        instead = engine.starting.other(self.wanted, batch) or self.wanted.run_id
         if instead != self.promise:
             raise WriteConflict(
                 f"run {self.promise} of {self.wanted.definition.id} can't be started: run {instead} takes its place.",
@@ -128,7 +128,7 @@ class StartWord:
 
     def do(self, engine: Engine, batch: Batch) -> object:
         """Start it."""
-        return engine.moves.start(self.wanted, batch)
+        return engine.starting.start(self.wanted, batch)
 
 
 class EventWord(NamedTuple):

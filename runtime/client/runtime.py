@@ -283,7 +283,7 @@ class Runtime(Triggering, Serving):
             self.registry.find(workflow, version), input, run_id=run_id, idempotency_key=idempotency_key, delay=delay,
             tags=tags, queue=queue, key=key, priority=priority,
         )  # fmt: skip
-        return RunHandle(self, await self.ask(lambda engine, batch: engine.moves.start(wanted, batch)))
+        return RunHandle(self, await self.ask(lambda engine, batch: engine.starting.start(wanted, batch)))
 
     async def start_many(
         self,

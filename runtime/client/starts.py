@@ -18,7 +18,7 @@ from perdure.declare.queues import check_priority
 from perdure.durations import Duration, duration_us
 from perdure.engine.batch import Batch
 from perdure.engine.engine import Engine
-from perdure.engine.moves import Start
+from perdure.engine.starting import Start
 from perdure.errors import DefinitionError, WorkflowError
 from perdure.storage.encoding import Encoded
 
@@ -173,7 +173,7 @@ def start_each(engine: Engine, batch: Batch, wanted: Sequence[Start], first: int
     run_ids: list[str] = []
     for each in wanted:
         try:
-            run_ids.append(engine.moves.start(each, batch))
+            run_ids.append(engine.starting.start(each, batch))
         except WorkflowError as error:
             raise named(error, first + len(run_ids)) from None
         engine.families.settle(batch)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 from perdure.core.machine import Machine
 from perdure.declare.registry import Definition
 from perdure.engine.batch import Batch
+from perdure.engine.starting import Start
 from perdure.errors import InvalidInput, NotSerializable, UnknownWorkflow, ValueUnreadable
 from perdure.storage import entries as kinds
 from perdure.storage.encoding import Encoded, decode
@@ -87,15 +88,13 @@ class Chains:
         return run_id
 
     def _start(self, machine: Machine, ending: Entry, run_id: str, batch: Batch) -> None:
-        from perdure.engine.moves import Start
-
         before = machine.facts
         facts = self.created_facts(before.run, batch)
         definition, encoded = self._code(machine, Encoded(ending.body or "null", ending.shape))
         unread = machine.boxes.unread(kinds.SIGNAL_RECEIVED)
         queue = facts.get("queue")
         later = queue is None and (bool(unread) or before.run_id in batch.created)  # on a queue the queue says when
-        self._engine.moves.create(
+        self._engine.starting.create(
             Start(
                 definition,
                 None,  # it is encoded already

@@ -15,7 +15,7 @@ from perdure.declare.registry import Definition
 from perdure.storage.plain import spaced_text
 
 if TYPE_CHECKING:
-    from perdure.engine.moves import Start
+    from perdure.engine.starting import Start
 
 PYTHON: Final = ".".join(platform.python_version_tuple()[:2])
 

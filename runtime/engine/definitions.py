@@ -15,11 +15,14 @@ from perdure.declare.options import WorkflowOptions
 from perdure.declare.pinned import PinnedCode, PinnedDefinition
 from perdure.declare.recorded_options import recorded_options
 from perdure.declare.registry import Definition
+from perdure.engine.created import PYTHON
 from perdure.errors import DefinitionError
 from perdure.storage import entries as kinds
+from perdure.storage.entries import DefinitionRow
 from perdure.storage.ledger import Ledger, RunRow
 
 if TYPE_CHECKING:
+    from perdure.engine.batch import Batch
     from perdure.engine.engine import Engine
 
 Code: TypeAlias = Literal["pinned", "today"]
@@ -60,6 +63,15 @@ class Definitions:
             if today.digest == row.definition:
                 return today
         return self._pinned.get(row.definition, row.workflow, row.version, lambda: options_of(self._engine.ledger, row))
+
+    def keep(self, definition: Definition, batch: Batch) -> None:
+        """Store the definition's source the first time that a run starts with it."""
+        digest = definition.digest
+        if self._engine.ledger.has_definition(digest) or any(row.digest == digest for row in batch.definitions):
+            return
+        batch.definitions.append(
+            DefinitionRow(digest, definition.id, definition.version, PYTHON, definition.source_json, batch.now)
+        )
 
     def may_walk(self, row: RunRow) -> bool:
         """Whether it is worth trying: on today's code a workflow that nobody registered here is left alone."""

@@ -41,6 +41,7 @@ from perdure.engine.residents import RESIDENTS_MAX, Residents
 from perdure.engine.schedules import Schedules
 from perdure.engine.shown import show
 from perdure.engine.slots import Slots
+from perdure.engine.starting import Starting
 from perdure.engine.streams import Streams
 from perdure.engine.timers import DueWindow
 from perdure.errors import Divergence, LedgerError
@@ -93,6 +94,7 @@ class Engine:
         self.on_appended: Callable[[Sequence[kinds.Entry]], None] | None = None
         self.chains = Chains(self)
         self.families = Families(self)
+        self.starting = Starting(self)
         self.moves = Moves(self)
         self.messages = Messages(self)
         self.notes = Notes(self)

@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from perdure.core.children import child_run_id
 from perdure.core.machine import Machine
 from perdure.engine.batch import Batch
+from perdure.engine.starting import Start
 from perdure.errors import DefinitionError, InvalidInput, NotSerializable, UnknownWorkflow
 from perdure.storage import entries as kinds
 from perdure.storage.encoding import decode
@@ -53,8 +55,6 @@ class Families:
 
     def dropped(self, machine: Machine, entry: Entry, batch: Batch) -> None:
         """A body stopped waiting for a command; a child that it invoked is cancelled, unless it may be abandoned."""
-        from perdure.core.children import child_run_id
-
         run_id = child_run_id(machine.facts, entry.command)
         if run_id in batch.created or self._engine.ledger.run(run_id) is not None:
             self.cancel_child(run_id, batch, unless_abandoned=True)
@@ -106,8 +106,6 @@ class Families:
     def _start(
         self, machine: Machine, entry: Entry, detail: dict[str, Any], batch: Batch, *, again: bool = False
     ) -> None:
-        from perdure.engine.moves import Start
-
         if machine.ended or (entry.command not in machine.waiting and not (again and detail["mode"] == "spawn")):
             return  # in the same breath the body ended or dropped it
         asked: Any = decode(entry.body or "null", entry.shape)
@@ -123,7 +121,7 @@ class Families:
             )
             if detail["mode"] == "invoke":
                 engine.queues.check_child(machine.facts.run, wanted)
-            engine.moves.start(wanted, batch)
+            engine.starting.start(wanted, batch)
         except (UnknownWorkflow, InvalidInput, NotSerializable, DefinitionError) as error:
             # The parent hears of it like of any failed child, and at which line of its own.
             error.where = error.where or f"{detail.get('site', '')}, run {machine.facts.run_id}"

@@ -142,7 +142,7 @@ class _Making:
         except BaseException:
             machine.close()
             raise
-        engine.moves.define(self.definition, batch)
+        engine.definitions.keep(self.definition, batch)
         batch.created[self.run_id] = self.run
         engine.schedules.note_taken(self.run_id, batch)
         engine.residents.add(machine)

@@ -1,4 +1,4 @@
-"""What moves a run: it is started, a step's outcome comes, a time is due, an event comes, it is cancelled, it resumes.
+"""What moves a run that is there: a step's outcome comes, a time is due, an event comes, it is cancelled, it resumes.
 
 Each move makes one cause (or note), feeds it, and leaves the rest to the engine. Must not append or dispatch.
 """
@@ -7,23 +7,17 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from perdure.core.facts import RunFacts, first_run_id_of
 from perdure.core.lifecycle import interrupted
 from perdure.core.machine import Machine
-from perdure.declare.registry import Definition
 from perdure.engine.attempts import Outcome
-from perdure.engine.batch import Batch, Queued
-from perdure.engine.created import PYTHON, CreatedDetails
+from perdure.engine.batch import Batch
 from perdure.engine.diverging import recover_waiting, report_of, stops
 from perdure.engine.effects import accepted, forget_effects, take_effects
 from perdure.engine.residents import next_attempt
 from perdure.engine.streams import newest_heartbeat
 from perdure.errors import (
-    DefinitionError,
     InternalError,
     LedgerCorrupt,
     PerdureError,
@@ -31,12 +25,11 @@ from perdure.errors import (
     WorkflowError,
 )
 from perdure.storage import entries as kinds
-from perdure.storage.encoding import Encoded, encode
-from perdure.storage.entries import DefinitionRow, Entry
+from perdure.storage.encoding import encode
+from perdure.storage.entries import Entry
 from perdure.storage.failures import encode_failure
 from perdure.storage.ledger import ENDED, Pending, RunRow
 from perdure.storage.matching import satisfies
-from perdure.texts import checked_text
 
 if TYPE_CHECKING:
     from perdure.engine.engine import Engine
@@ -44,144 +37,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger("perdure")
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
-    """A run to be started; `value` is the input as the caller gave it."""
-
-    definition: Definition
-    value: object
-    run_id: str | None = None
-    is_new: bool = False  # nobody has its run_id, so that nobody need be asked
-    idempotency_key: str | None = None
-    delay_us: int = 0
-    tags: Mapping[str, str] = field(default_factory=dict)
-    parent_run_id: str | None = None
-    parent_command: str | None = None
-    on_parent_close: str | None = None
-    continued_from: Mapping[str, str] | None = None  # run_id and first_run_id of the chain that it goes on with
-    queue: str | None = None  # by default the workflow's, as key and priority
-    key: str | None = None
-    priority: int | None = None
-    encoded: Encoded | None = None  # the validated input, where somebody has written it down already
-    place: Mapping[str, Any] | None = None  # on a queue, as it is recorded; None begins at once
-    cause: Mapping[str, Any] | None = None  # the tick, event or change that starts it; None when somebody does
-
-
 class Moves:
     """The moves of one engine's runs."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._details = CreatedDetails()
-
-    # ── starting ─────────────────────────────────────────────────────────────────────────────────
-
-    def start(self, wanted: Start, batch: Batch) -> str:
-        """Start a run, or find the one that has the same run_id or idempotency key; give its run_id.
-
-        Raises:
-            InvalidInput, NotSerializable: nothing was started.
-            DefinitionError: the run_id belongs to a run of another workflow, or a text can't be kept.
-        """
-        definition = wanted.definition
-        encoded = wanted.encoded if wanted.encoded is not None else definition.encode_input(wanted.value)
-        key = _key(wanted)
-        checked_text(wanted.run_id or "", "run_id")
-        checked_text(key or "", "idempotency_key")
-        for name, value in wanted.tags.items():
-            checked_text(f"{name}={value}", "the tag")
-        existing = self._existing(wanted, key, batch)
-        if existing is not None:
-            return existing
-        queues = self._engine.queues
-        place = queues.place(wanted)
-        if place is not None:
-            instead = queues.instead(wanted, place, encoded, batch)
-            if instead is not None:
-                return instead
-            wanted = replace(wanted, place=place, delay_us=queues.delay_us(wanted, place))
-        if wanted.run_id is not None and not wanted.is_new:
-            self._engine.schedules.note_taken(wanted.run_id, batch)
-        return self.create(wanted, wanted.run_id or self._engine.clock.new_run_id(), key, encoded, batch)
-
-    def other(self, wanted: Start, batch: Batch) -> str | None:
-        """The run that `start` would give instead of a new one now; None when it would be a new one."""
-        existing = self._existing(wanted, _key(wanted), batch)
-        queues = self._engine.queues
-        place = None if existing is not None else queues.place(wanted)
-        return existing if place is None else queues.other(wanted, place, batch)
-
-    def create(self, wanted: Start, run_id: str, key: str | None, encoded: Encoded, batch: Batch) -> str:
-        """Make a run that is not there; `encoded` is its input."""
-        engine, definition = self._engine, wanted.definition
-        begins = batch.now + wanted.delay_us if wanted.delay_us else None
-        timeout = definition.options.timeout_us
-        timeout_at = None  # on a queue it counts from its begin
-        if timeout is not None and wanted.place is None:
-            timeout_at = (begins or batch.now) + timeout
-        created = Entry(
-            engine.ledger.next_run(),
-            0,
-            kinds.CREATED,
-            batch.now,
-            name=definition.id,
-            attempt=1,
-            due=begins,
-            body=encoded.body,
-            shape=encoded.shape,
-            detail=self._details.text(wanted, run_id, key, timeout_at),
-        )
-        self.define(definition, batch)
-        batch.created[run_id] = created.run
-        if key is not None:
-            batch.keys[definition.id, key] = run_id
-        if timeout_at is not None:
-            batch.times.append((timeout_at, created.run))
-        if wanted.place is not None:
-            batch.queued[created.run] = Queued(definition, [created])
-        if begins is not None or wanted.place is not None:
-            batch.add(created)
-            return run_id
-        facts = RunFacts(
-            created.run, run_id, definition.id, definition.version,
-            parent_run_id=wanted.parent_run_id, tags=dict(wanted.tags), first_run_id=first_run_id_of(created),
-        )  # fmt: skip
-        machine = Machine(definition, facts)
-        machine.length = 1
-        engine.residents.add(machine)
-        engine.feed(machine, batch, created)
-        return run_id
-
-    def _existing(self, wanted: Start, key: str | None, batch: Batch) -> str | None:
-        ledger = self._engine.ledger
-        workflow = wanted.definition.id
-        if wanted.run_id is not None and not wanted.is_new:
-            if wanted.run_id in batch.created:
-                return wanted.run_id
-            row = ledger.run(wanted.run_id)
-            if row is not None:
-                if row.workflow != workflow:
-                    raise DefinitionError(
-                        f"run_id {wanted.run_id!r} belongs to a run of workflow {row.workflow!r}, not {workflow!r}.",
-                        fix="choose another run_id, or leave it out",
-                    )
-                return row.run_id
-        if key is not None:
-            if (workflow, key) in batch.keys:
-                return batch.keys[workflow, key]
-            row = ledger.run_by_key(workflow, key)
-            if row is not None:
-                return row.run_id
-        return None
-
-    def define(self, definition: Definition, batch: Batch) -> None:
-        """Store the definition's source the first time that a run starts with it."""
-        digest = definition.digest
-        if self._engine.ledger.has_definition(digest) or any(row.digest == digest for row in batch.definitions):
-            return
-        batch.definitions.append(
-            DefinitionRow(digest, definition.id, definition.version, PYTHON, definition.source_json, batch.now)
-        )
 
     # ── outcomes, events, times, cancellation ────────────────────────────────────────────────────
 
@@ -479,14 +339,6 @@ class Moves:
         position = batch.lengths.get(row.run, row.length)
         batch.lengths[row.run] = position + 1
         return Entry(row.run, position, kind, max(batch.now, row.updated_at), **fields)
-
-
-def _key(wanted: Start) -> str | None:
-    """The idempotency key that a start was given, or that its workflow makes of the input."""
-    definition, key = wanted.definition, wanted.idempotency_key
-    if key is None and definition.options.idempotency_key is not None:
-        key = definition.run_key(definition.validated_input(wanted.value))
-    return key
 
 
 def _recorded(outcome: Outcome, name: str, now: int) -> tuple[str, dict[str, Any]]:

@@ -29,7 +29,7 @@ from perdure.texts import checked_text, did_you_mean
 
 if TYPE_CHECKING:
     from perdure.engine.engine import Engine
-    from perdure.engine.moves import Start
+    from perdure.engine.starting import Start
 
 logger = logging.getLogger("perdure")
 

@@ -16,7 +16,7 @@ from perdure.declare.subscriptions import Subscriptions, input_of_event
 from perdure.engine.batch import Batch
 from perdure.engine.cascades import Cascades
 from perdure.engine.created import CreatedDetails
-from perdure.engine.moves import Start
+from perdure.engine.starting import Start
 from perdure.errors import DefinitionError, InvalidInput, NotSerializable, WorkflowError
 from perdure.services.effects import Change
 from perdure.storage import entries as kinds
@@ -160,7 +160,7 @@ class Reactions:
         except DefinitionError as error:
             return self._failed(wanted, error, batch)
         try:
-            run_id = self._engine.moves.start(wanted, batch)
+            run_id = self._engine.starting.start(wanted, batch)
         except InvalidInput as error:
             run_id = self._failed(wanted, error, batch)
         except WorkflowError as error:  # its id belongs to another workflow, or its queue is gone
@@ -194,7 +194,7 @@ class Reactions:
             detail=self._details.text(wanted, run_id, None, None),
         )
         body, shape = encode_failure(error)
-        engine.moves.define(definition, batch)
+        engine.definitions.keep(definition, batch)
         batch.created[run_id] = number
         batch.lengths[number] = 2
         batch.add(created, Entry(number, 1, kinds.FAILED, batch.now, attempt=1, body=body, shape=shape))

@@ -20,7 +20,7 @@ from perdure.declare.triggers import scheduled_input
 from perdure.durations import moment, moment_text, moment_us
 from perdure.engine.batch import Batch
 from perdure.engine.cursors import SPACE, Cursor, cell_of, cursor_for, cursor_in, read_cursors
-from perdure.engine.moves import Start
+from perdure.engine.starting import Start
 
 if TYPE_CHECKING:
     from perdure.engine.engine import Engine
@@ -105,7 +105,7 @@ class Schedules:
             scheduled_input(scheduled.definition, scheduled.schedule, batch.now),
             cause={"kind": "schedule", "schedule": scheduled.id, "tick": batch.now, "how": "triggered"},
         )
-        return self._engine.moves.start(wanted, batch)
+        return self._engine.starting.start(wanted, batch)
 
     def backfill(self, id: str, after: int, until: int, limit: int, batch: Batch) -> tuple[int, int | None]:
         """Start the runs of ticks after one time and up to another that have none yet.

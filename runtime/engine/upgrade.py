@@ -53,7 +53,7 @@ def move(engine: Engine, row: RunRow, definition: Definition, batch: Batch) -> N
         machine = engine.residents.load(after, definition)
         engine.notes.come_first(machine, batch)
         batch.add(machine.entry(kinds.UPGRADED, batch.now, detail=detail))
-    engine.moves.define(definition, batch)
+    engine.definitions.keep(definition, batch)
 
 
 def entry_of(row: RunRow, definition: Definition, now: int) -> Entry:

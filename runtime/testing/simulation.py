@@ -28,10 +28,10 @@ from perdure.engine.attempts import Attempt
 from perdure.engine.batch import Batch, Unsettled
 from perdure.engine.definitions import checked_code
 from perdure.engine.engine import Engine, Message, Request
-from perdure.engine.moves import Start
 from perdure.engine.reactions import EventReceipt
 from perdure.engine.recovery import recover
 from perdure.engine.residents import RESIDENTS_MAX
+from perdure.engine.starting import Start
 from perdure.errors import DefinitionError, InvalidInput, LedgerFull
 from perdure.misfit import fitting
 from perdure.storage.encoding import encode
@@ -192,7 +192,7 @@ class Simulation:
                 definition, input, run_id=run_id, idempotency_key=idempotency_key, delay_us=delay_us,
                 tags=dict(tags or {}), queue=queue, key=key, priority=priority,
             )  # fmt: skip
-            return engine.moves.start(wanted, batch)
+            return engine.starting.start(wanted, batch)
 
         return SimulatedRun(self, self.ask(start))
 

@@ -313,11 +313,11 @@ def test_two_starts_of_one_batch_debounce_each_other() -> None:
         from concurrent.futures import Future
 
         from perdure.engine.engine import Request
-        from perdure.engine.moves import Start
+        from perdure.engine.starting import Start
 
         definition = simulation.definition("quick", "1")
         messages = [
-            Request(lambda engine, batch, text=text: engine.moves.start(
+            Request(lambda engine, batch, text=text: engine.starting.start(
                 Start(definition, text, queue="q"), batch), Future()) for text in "xyz"
         ]  # fmt: skip
         simulation._take_turn(messages)

@@ -11,7 +11,7 @@ from plans import Refused
 
 from perdure import StepFailed, StepInterrupted
 from perdure.declare.registry import Registry
-from perdure.engine.moves import Start
+from perdure.engine.starting import Start
 from perdure.strict import workflow
 from perdure.testing import Crash, EventStorm, FullDisk, Simulation
 
@@ -176,7 +176,7 @@ def test_an_event_reaches_a_run_that_was_started_in_the_same_batch() -> None:
         definition = simulation.definition("collects", "1")
 
         def both(engine: Any, batch: Any) -> int:
-            engine.moves.start(Start(definition, 1, run_id="new"), batch)
+            engine.starting.start(Start(definition, 1, run_id="new"), batch)
             return int(engine.moves.event("news", {"n": 0}, batch)) + int(engine.moves.event("news", {"n": 1}, batch))
 
         assert simulation.ask(both) == 1

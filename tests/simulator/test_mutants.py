@@ -15,6 +15,7 @@ from perdure.engine.engine import Engine
 from perdure.engine.families import Families
 from perdure.engine.moves import Moves
 from perdure.engine.residents import Residents
+from perdure.engine.starting import Starting
 from perdure.storage import entries as kinds
 from perdure.testing import Crash, FullDisk
 from perdure.testing.simulated_ledger import Disk
@@ -95,8 +96,8 @@ def lets_children_go_on(patch: pytest.MonkeyPatch) -> None:
 
 def ignores_keys(patch: pytest.MonkeyPatch) -> None:
     """Every start makes a run, whatever its idempotency key."""
-    existing = Moves._existing
-    patch.setattr(Moves, "_existing", lambda self, wanted, key, batch: existing(self, wanted, None, batch))
+    existing = Starting._existing
+    patch.setattr(Starting, "_existing", lambda self, wanted, key, batch: existing(self, wanted, None, batch))
 
 
 def fires_timers_early(patch: pytest.MonkeyPatch) -> None:
