@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,12 +16,15 @@ from perdure.cli.command import Command, Group, examples
 from perdure.cli.opening import need_ledger, need_workflows, reading
 from perdure.cli.output import cells, console, moment_text, print_json, print_table, table
 from perdure.client.runtime import Runtime
-from perdure.client.triggering import ScheduleStatus, status_of_schedule
+from perdure.client.triggering import BACKFILLED_MAX, ScheduleStatus, status_of_schedule
 from perdure.declare.registry import Registry
 from perdure.declare.subscriptions import Subscriptions, found_schedule
+from perdure.durations import moment_us
 from perdure.engine.clock import SystemClock
-from perdure.engine.cursors import cursor_for, read_cursors
+from perdure.engine.cursors import read_cursors
 from perdure.engine.engine import Engine
+from perdure.engine.owed import cursor_for
+from perdure.errors import DefinitionError
 
 T = TypeVar("T")
 
@@ -31,6 +35,11 @@ OneSchedule = Annotated[str | None, typer.Argument(metavar="[SCHEDULE]", help="O
 Count = Annotated[int, typer.Option("--count", "-n", metavar="N", min=1, help="How many ticks.")]
 From = Annotated[str, typer.Option("--from", metavar="WHEN", help="An ISO-8601 time with an offset.")]
 To = Annotated[str | None, typer.Option("--to", metavar="WHEN", help="Likewise; now by default.")]
+
+SkipMissed = Annotated[
+    bool, typer.Option("--skip-missed", help="Also leave out the ticks that were missed before the pause.")
+]
+AnyNumber = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask, however many ticks there are.")]
 
 
 def list_schedules(ledger: LedgerPath, workflows: Workflows = None, as_json: AsJson = False) -> None:
@@ -88,10 +97,18 @@ def pause_schedule(
 
 
 def resume_schedule(
-    ledger: LedgerPath, schedule: ScheduleId, workflows: Workflows = None, as_json: AsJson = False
+    ledger: LedgerPath,
+    schedule: ScheduleId,
+    workflows: Workflows = None,
+    skip_missed: SkipMissed = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Have a paused schedule go on with its next tick."""
-    changed = _do(ledger, workflows, lambda runtime: runtime.resume_schedule(schedule))
+    """Have a paused schedule go on.
+
+    What passed during the pause was not missed. What was missed before it, while nothing ran, a worker catches up with
+    as the schedule's catch_up says; --skip-missed leaves that out too.
+    """
+    changed = _do(ledger, workflows, lambda runtime: runtime.resume_schedule(schedule, skip_missed=skip_missed))
     _tell({"schedule": schedule, "paused": False, "changed": changed}, as_json, "goes on", "was not paused")
 
 
@@ -116,11 +133,29 @@ def backfill_schedule(
     start: From,
     end: To = None,
     workflows: Workflows = None,
+    yes: AnyNumber = False,
     as_json: AsJson = False,
 ) -> None:
-    """Start a run for every tick of a range that has none; a worker (perdure run) takes them on."""
+    """Start a run for every tick of a range that has none; a worker (perdure run) takes them on.
+
+    At a terminal it says how many ticks there are and asks. Elsewhere more than 1,000 want --yes.
+    """
     until = end or datetime.fromtimestamp(SystemClock().now_us() // 1_000_000, UTC).isoformat()
-    started = _do(ledger, workflows, lambda runtime: runtime.backfill_schedule(schedule, start, until))
+    found = found_schedule(Subscriptions(need_workflows(workflows)).schedules, schedule)
+    ticks = found.schedule.count_between(moment_us(start) - 1, moment_us(until))
+    at_terminal = sys.stdin.isatty() and sys.stderr.isatty()
+    if not yes and at_terminal:
+        number = "1 tick" if ticks == 1 else f"{ticks:,} ticks"
+        question = f"{found.id} has {number} from {start} to {until}. Start a run for each that has none?"
+        if ticks and not typer.confirm(question, err=True):
+            raise typer.Abort
+    elif not yes and ticks > BACKFILLED_MAX:
+        raise DefinitionError(
+            f"schedule {found.id!r} has {ticks:,} ticks from {start} to {until}.",
+            why=f"more than {BACKFILLED_MAX:,} are started only when that is said; nothing was started",
+            fix="give a shorter range (--from, --to), or say that so many are meant: --yes",
+        )
+    started = _do(ledger, workflows, lambda runtime: runtime.backfill_schedule(schedule, start, until, limit=None))
     if as_json:
         print_json({"schedule": schedule, "started": started})
     else:

@@ -11,6 +11,7 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
+from perdure.client.given import checked_count
 from perdure.client.orders import event_of
 from perdure.declare.subscriptions import Scheduled
 from perdure.durations import moment, moment_us
@@ -18,6 +19,7 @@ from perdure.engine.batch import Batch
 from perdure.engine.clock import Clock
 from perdure.engine.cursors import Cursor
 from perdure.engine.engine import Engine
+from perdure.engine.owed import next_owed
 from perdure.engine.reactions import EventReceipt
 from perdure.errors import DefinitionError
 from perdure.misfit import fitting_methods
@@ -31,6 +33,8 @@ T = TypeVar("T")
 
 #: Ticks of a backfill in one batch.
 _TICKS_PER_BATCH: Final = 200
+#: Ticks that a backfill takes without being told how many are meant.
+BACKFILLED_MAX: Final = 1_000
 
 
 @dataclass(frozen=True)
@@ -124,20 +128,30 @@ class Triggering:
         """
         return await self.ask(lambda engine, batch: engine.schedules.pause(id, batch))
 
-    async def resume_schedule(self: _Asking, id: str) -> bool:
-        """Have a paused schedule go on with its next tick; False when it was not paused."""
-        return await self.ask(lambda engine, batch: engine.schedules.resume(id, batch))
+    async def resume_schedule(self: _Asking, id: str, *, skip_missed: bool = False) -> bool:
+        """Have a paused schedule go on; False when it was not paused.
 
-    async def backfill_schedule(self: _Asking, id: str, start: datetime | str, end: datetime | str) -> int:
+        What passed during the pause was not missed. What was missed before it, while nothing was running, still is: it
+        is caught up with now, as the schedule's `catch_up` says.
+
+        Args:
+            skip_missed: go on with the next tick, and leave out what was missed before the pause too.
+        """
+        return await self.ask(lambda engine, batch: engine.schedules.resume(id, batch, skip_missed=skip_missed))
+
+    async def backfill_schedule(
+        self: _Asking, id: str, start: datetime | str, end: datetime | str, *, limit: int | None = BACKFILLED_MAX
+    ) -> int:
         """Start a run for every tick from `start` up to `end` that has none; give how many.
 
         A tick that had its run is left alone, so it can be called again. Other requests are served in between.
 
         Args:
             start, end: aware datetimes or ISO-8601 texts with an offset; both may be ticks.
+            limit: of the ticks in the range, so that a wrong year does not start a million runs; None is any number.
 
         Raises:
-            DefinitionError: `end` is before `start`, or has not come yet.
+            DefinitionError: `end` is before `start`, or has not come yet; or there are more ticks than `limit`.
         """
         after, until = moment_us(start) - 1, moment_us(end)
         if until < after + 1 or until > self._clock.now_us():
@@ -148,6 +162,10 @@ class Triggering:
                 else "it ends in the future, which comes by itself",
                 fix="give a range that has passed",
             )
+        most = checked_count("limit", limit)
+        ticks = await self.ask(lambda engine, batch: engine.schedules.find(id).schedule.count_between(after, until))
+        if most is not None and ticks > most:
+            raise _too_many(id, start, end, ticks, most)
         started, rest = 0, after
         while True:
             page = partial(_backfilled, id=id, after=rest, until=until)
@@ -190,23 +208,33 @@ class BlockingTriggering:
         """Pause a schedule, as `Runtime.pause_schedule`."""
         return self.wait_for(self._runtime.pause_schedule(id))
 
-    def resume_schedule(self: _Waiting, id: str) -> bool:
+    def resume_schedule(self: _Waiting, id: str, *, skip_missed: bool = False) -> bool:
         """Resume a schedule, as `Runtime.resume_schedule`."""
-        return self.wait_for(self._runtime.resume_schedule(id))
+        return self.wait_for(self._runtime.resume_schedule(id, skip_missed=skip_missed))
 
-    def backfill_schedule(self: _Waiting, id: str, start: datetime | str, end: datetime | str) -> int:
+    def backfill_schedule(
+        self: _Waiting, id: str, start: datetime | str, end: datetime | str, *, limit: int | None = BACKFILLED_MAX
+    ) -> int:
         """Start runs for ticks that have passed, as `Runtime.backfill_schedule`."""
-        return self.wait_for(self._runtime.backfill_schedule(id, start, end))
+        return self.wait_for(self._runtime.backfill_schedule(id, start, end, limit=limit))
 
 
 def _listed(engine: Engine, batch: Batch) -> list[ScheduleStatus]:
     return [status_of_schedule(scheduled, cursor, batch.now) for scheduled, cursor in engine.schedules.listed(batch)]
 
 
+def _too_many(id: str, start: datetime | str, end: datetime | str, ticks: int, limit: int) -> DefinitionError:
+    return DefinitionError(
+        f"schedule {id!r} has {ticks:,} ticks from {start} to {end}, which is more than limit={limit:,}.",
+        why="each that has no run yet would start one; nothing was started",
+        fix=f"give a shorter range; or, when that many are meant, limit={ticks:_} or limit=None",
+    )
+
+
 def status_of_schedule(scheduled: Scheduled, cursor: Cursor, now: int) -> ScheduleStatus:
     """Say how far a schedule has come."""
     definition, schedule = scheduled
-    next_at = None if cursor.paused else schedule.next_after(min(cursor.done_until, now))
+    next_at = None if cursor.paused else next_owed(schedule, cursor, min(cursor.done_until, now))
     return ScheduleStatus(
         id=scheduled.id,
         workflow=definition.id,

@@ -11,7 +11,6 @@ from typing import Final
 
 from perdure.storage.cells import Cell
 from perdure.storage.ledger import Ledger
-from perdure.triggers.schedule import Schedule
 
 #: Where they are kept, by the schedule's id.
 SPACE: Final = "schedule/ticks"
@@ -27,6 +26,9 @@ class Cursor:
         paused: whether its ticks pass without a run.
         last_tick, last_run_id: the tick that started a run last, and that run.
         highest_tick: no tick after it has a run yet. A clock that was put back lets others come again.
+        paused_at: since when, while it is paused.
+        passed: spans after `done_until` whose ticks are not owed, each after one time and up to another; in order.
+        undeclared: when a runtime was first and last at work that lacked the schedule; None while it is declared.
     """
 
     cron: str
@@ -36,6 +38,9 @@ class Cursor:
     last_tick: int | None = None
     last_run_id: str | None = None
     highest_tick: int = 0
+    paused_at: int | None = None
+    passed: tuple[tuple[int, int], ...] = ()
+    undeclared: tuple[int, int] | None = None
     version: int = 0
 
     def moved(self, **changes: object) -> Cursor:
@@ -52,15 +57,6 @@ def read_cursors(ledger: Ledger) -> dict[str, Cursor]:
     return {cell.key: cursor_in(cell) for cell in ledger.cells(SPACE)}
 
 
-def cursor_for(schedule: Schedule, known: Cursor | None, now: int) -> Cursor:
-    """Where a schedule goes on: where it was, or from now on when it is new or goes by another expression."""
-    if known is not None and (known.cron, known.timezone) == (schedule.cron, schedule.timezone):
-        return known
-    if known is None:
-        return Cursor(schedule.cron, schedule.timezone, now)
-    return known.moved(cron=schedule.cron, timezone=schedule.timezone, done_until=now)
-
-
 def cell_of(id: str, cursor: Cursor, next_tick: int | None, now: int) -> Cell:
     """What the ledger keeps of a cursor; its `due` is the next tick, for people to see."""
     facts = {name: getattr(cursor, name) for name in _KEPT}
@@ -70,4 +66,7 @@ def cell_of(id: str, cursor: Cursor, next_tick: int | None, now: int) -> Cell:
 def cursor_in(cell: Cell) -> Cursor:
     """Read a cursor back."""
     facts = json.loads(cell.body or "{}")
-    return Cursor(**facts, version=cell.version)
+    passed = tuple((begin, end) for begin, end in facts.pop("passed", ()))
+    begin_end = facts.pop("undeclared", None)
+    undeclared = None if begin_end is None else (begin_end[0], begin_end[1])
+    return Cursor(**facts, passed=passed, undeclared=undeclared, version=cell.version)

@@ -5,7 +5,7 @@ that goes back: a run's id is made from its tick, so that a tick that comes agai
 a workflow only the newest has a schedule here (`Subscriptions`).
 
 What passed while nothing was running is found at the start, and after the clock jumped forward; the schedule says what
-becomes of it. Must not append.
+becomes of it (`owed.py`). Must not append.
 """
 
 from __future__ import annotations
@@ -19,7 +19,18 @@ from perdure.declare.subscriptions import Scheduled, found_schedule
 from perdure.declare.triggers import scheduled_input
 from perdure.durations import moment, moment_text, moment_us
 from perdure.engine.batch import Batch
-from perdure.engine.cursors import SPACE, Cursor, cell_of, cursor_for, cursor_in, read_cursors
+from perdure.engine.cursors import SPACE, Cursor, cell_of, cursor_in, read_cursors
+from perdure.engine.owed import (
+    REMOVED_US,
+    cursor_for,
+    followed,
+    last_owed,
+    next_owed,
+    paused,
+    resumed,
+    ticks_owed,
+    undeclared,
+)
 from perdure.engine.starting import Start
 
 if TYPE_CHECKING:
@@ -44,7 +55,10 @@ class Schedules:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._all = engine.reactions.subscriptions.schedules
+        self._declares = bool(engine.registry.all())  # else it only looks, and says nothing about what is declared
         self._cursors: dict[str, Cursor] | None = None  # None: to be read
+        self._lacking: dict[str, Cursor] = {}  # those of the ledger that no workflow here declares
+        self._noted_at: int | None = None  # when that is noted again
         self._next: dict[str, int | None] = {}  # the next tick of each; None while it is paused
         self._heap: list[tuple[int, str]] = []  # the same as (tick, id), with some that hold no more
         self._seen = 0  # the time of the turn before
@@ -53,16 +67,20 @@ class Schedules:
     @property
     def wake_at(self) -> int | None:
         """When the next tick is; None when there is none, or none is to be started."""
-        return self._heap[0][0] if self._heap and not self._engine.draining and not self.held else None
+        if self._engine.draining or self.held:
+            return None
+        times = [self._noted_at, self._heap[0][0] if self._heap else None]
+        return min((each for each in times if each is not None), default=None)
 
     def begin(self, batch: Batch) -> None:
         """Start the runs of the ticks that have come."""
-        if not self._all or self._engine.draining or self.held:
+        if not self._declares or self._engine.draining or self.held:
             return
         if batch.now < self._seen - _ADJUSTED_US:
             self.forget()  # the clock was put back: ticks that it shows again find their runs
         self._seen = batch.now
         cursors = self._look(batch)
+        self._note_lacking(batch)
         room = _STARTED_PER_BATCH
         while room > 0 and self._heap and self._heap[0][0] <= batch.now:
             tick, id = heapq.heappop(self._heap)
@@ -91,11 +109,19 @@ class Schedules:
 
     def pause(self, id: str, batch: Batch) -> bool:
         """Let ticks pass without runs; False when they do already."""
-        return self._set_paused(self.find(id), True, batch)
+        scheduled = self.find(id)
+        cursor = self._look(batch)[scheduled.id]
+        if not cursor.paused:
+            self._set(scheduled, paused(cursor, batch.now), batch)
+        return not cursor.paused
 
-    def resume(self, id: str, batch: Batch) -> bool:
-        """Go on with the next tick; False when it was not paused. What passed meanwhile was not missed."""
-        return self._set_paused(self.find(id), False, batch)
+    def resume(self, id: str, batch: Batch, *, skip_missed: bool = False) -> bool:
+        """Go on; False when it was not paused. What passed meanwhile was not missed, what was before it still is."""
+        scheduled = self.find(id)
+        cursor = self._look(batch)[scheduled.id]
+        if cursor.paused:
+            self._set(scheduled, resumed(scheduled.schedule, cursor, batch.now, skip_missed=skip_missed), batch)
+        return cursor.paused
 
     def trigger(self, id: str, batch: Batch) -> str:
         """Start a run now, beside the ticks; give its id."""
@@ -146,6 +172,8 @@ class Schedules:
             self._set(self._all[id], cursor, batch)
         else:
             batch.cells[SPACE, id] = cell_of(id, cursor, None, batch.now)
+            if id in self._lacking:
+                self._lacking[id] = cursor
 
     # ── ticks ────────────────────────────────────────────────────────────────────────────────────
 
@@ -159,18 +187,39 @@ class Schedules:
         for id, scheduled in self._all.items():
             before = known.get(id)
             cursor = cursor_for(scheduled.schedule, before, batch.now)
+            if before is not None and before.undeclared is not None:
+                _tell_back(scheduled, before.undeclared)
             if cursor is not before:
                 self._set(scheduled, cursor, batch)
             else:
                 self._wait_for(scheduled, cursor, batch.now)
+        # One without an expression is only a note that somebody took the id of a tick.
+        self._lacking = {id: cursor for id, cursor in known.items() if id not in self._all and cursor.cron}
+        self._noted_at = batch.now if self._lacking else None
         return self._cursors
+
+    def _note_lacking(self, batch: Batch) -> None:
+        """Note, once an hour, that this runtime is at work and has no such schedule."""
+        if self._noted_at is None or batch.now < self._noted_at:
+            return
+        for id, before in self._lacking.items():
+            cursor = undeclared(before, batch.now)
+            if cursor is not before:
+                self._lacking[id] = cursor
+                batch.cells[SPACE, id] = cell_of(id, cursor, None, batch.now)
+            if before.undeclared is None:
+                logger.warning(
+                    "No workflow here declares schedule %s any more: its ticks start nothing. When it is declared "
+                    "again within an hour, they are caught up with.", id,
+                )  # fmt: skip
+        self._noted_at = batch.now + REMOVED_US
 
     def _follow(self, scheduled: Scheduled, cursor: Cursor, batch: Batch, room: int) -> int:
         """Do what is to be done for the ticks of one schedule that have come; give how many runs that started."""
         schedule, done = scheduled.schedule, min(cursor.done_until, batch.now)
         ticks: list[int] = []
         if schedule.catch_up != "all":
-            newest = schedule.last_between(done, batch.now - MISSED_US)
+            newest = last_owed(schedule, cursor, done, batch.now - MISSED_US)
             if newest is not None:
                 logger.info(
                     "Ticks of schedule %s were missed, the last at %s; catch_up is %r.",
@@ -178,19 +227,14 @@ class Schedules:
                 )  # fmt: skip
                 done = newest
                 ticks = [newest] if schedule.catch_up == "last" else []
-        ticks += schedule.ticks_between(done, batch.now, max(1, room - len(ticks)))
+        ticks += ticks_owed(schedule, cursor, done, batch.now, max(1, room - len(ticks)))
         last_run_id, last_tick, highest = cursor.last_run_id, cursor.last_tick, cursor.highest_tick
         for tick in ticks:
             run_id = self._start(scheduled, tick, "tick", batch, is_new=tick > highest)
             if run_id is not None:
                 last_run_id, last_tick = run_id, tick
-        cursor = cursor.moved(
-            done_until=max([done, *ticks]),
-            last_tick=last_tick,
-            last_run_id=last_run_id,
-            highest_tick=max([highest, *ticks]),
-        )
-        self._set(scheduled, cursor, batch)
+        reached = {"last_tick": last_tick, "last_run_id": last_run_id, "highest_tick": max([highest, *ticks])}
+        self._set(scheduled, followed(cursor, max([done, *ticks]), **reached), batch)
         return len(ticks)
 
     def _start(self, scheduled: Scheduled, tick: int, how: str, batch: Batch, *, is_new: bool = False) -> str | None:
@@ -199,14 +243,6 @@ class Schedules:
         run_id = run_id_of(scheduled, tick)
         wanted = Start(scheduled.definition, value, run_id=run_id, is_new=is_new, cause=cause)
         return self._engine.reactions.start(wanted, batch)
-
-    def _set_paused(self, scheduled: Scheduled, paused: bool, batch: Batch) -> bool:
-        cursor = self._look(batch)[scheduled.id]
-        if cursor.paused == paused:
-            return False
-        done = cursor.done_until if paused else batch.now
-        self._set(scheduled, cursor.moved(paused=paused, done_until=done), batch)
-        return True
 
     def _set(self, scheduled: Scheduled, cursor: Cursor, batch: Batch) -> None:
         """Have the ledger keep a cursor, and wait for its next tick."""
@@ -217,7 +253,7 @@ class Schedules:
     def _wait_for(self, scheduled: Scheduled, cursor: Cursor, now: int) -> int | None:
         assert self._cursors is not None  # whoever moves one has looked
         # A cursor in the future is from before the clock was put back.
-        tick = None if cursor.paused else scheduled.schedule.next_after(min(cursor.done_until, now))
+        tick = None if cursor.paused else next_owed(scheduled.schedule, cursor, min(cursor.done_until, now))
         self._cursors[scheduled.id] = cursor
         self._next[scheduled.id] = tick
         if tick is not None:
@@ -228,6 +264,21 @@ class Schedules:
 def run_id_of(scheduled: Scheduled, tick: int) -> str:
     """The id of a tick's run: always the same one."""
     return f"{scheduled.definition.id}:{scheduled.schedule.name}:{moment(tick).strftime(_STAMP)}"
+
+
+def _tell_back(scheduled: Scheduled, lacked: tuple[int, int]) -> None:
+    """Say what became of the ticks of a schedule that was undeclared for a while."""
+    begin, end = lacked
+    count = scheduled.schedule.count_between(begin, end)
+    if end - begin < REMOVED_US:
+        logger.info("Schedule %s is declared again, and goes on where it was.", scheduled.id)
+        return
+    logger.warning(
+        "Schedule %s is declared again. From %s to %s it was not, so its %s of that time start nothing. To start them: "
+        "perdure schedules backfill LEDGER %s --from %s --to %s",
+        scheduled.id, moment_text(begin), moment_text(end), "1 tick" if count == 1 else f"{count:,} ticks",
+        scheduled.id, moment_text(begin), moment_text(end),
+    )  # fmt: skip
 
 
 def _tick_in(run_id: str) -> tuple[str, str, int | None]:

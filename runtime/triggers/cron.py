@@ -126,6 +126,40 @@ class Cron:
         wall = found * DAY_S + of_day
         return wall if wall >= at_least else None
 
+    def count_walls(self, at_least: int, below: int) -> int:
+        """How many wall times are named from `at_least` on and before `below`."""
+        first, last = at_least // DAY_S, below // DAY_S
+        if first >= last:
+            return self._count_of_day(first, at_least % DAY_S, below - first * DAY_S)
+        inside = self._count_days(first + 1, last - 1) * len(self.hours) * len(self.minutes) * len(self.seconds)
+        return inside + self._count_of_day(first, at_least % DAY_S, DAY_S) + self._count_of_day(last, 0, below % DAY_S)
+
+    def _count_days(self, first: int, last: int) -> int:
+        count, day = 0, first
+        while day <= last:
+            moment = date.fromordinal(_EPOCH + day)
+            days = self.days.of(moment.year, moment.month)
+            length = calendar.monthrange(moment.year, moment.month)[1]
+            until = moment.day + min(last - day, length - moment.day)
+            count += bisect_right(days, until) - bisect_left(days, moment.day)
+            day += length - moment.day + 1
+        return count
+
+    def _count_of_day(self, day: int, at_least: int, below: int) -> int:
+        """How many times of one day are named, from one of its seconds on and before another."""
+        if at_least >= below or not self._count_days(day, day):
+            return 0
+        return self._count_before(below) - self._count_before(at_least)
+
+    def _count_before(self, second: int) -> int:
+        hour, minute, rest = second // 3600, second // 60 % 60, second % 60
+        count = bisect_left(self.hours, hour) * len(self.minutes) * len(self.seconds)
+        if hour in self.hours:
+            count += bisect_left(self.minutes, minute) * len(self.seconds)
+            if minute in self.minutes:
+                count += bisect_left(self.seconds, rest)
+        return count
+
     def _first_day(self, day: int, last: int) -> int | None:
         while day <= last:
             moment = date.fromordinal(_EPOCH + day)

@@ -16,7 +16,7 @@ from perdure.errors import DefinitionError
 from perdure.misfit import fitting_methods
 from perdure.texts import did_you_mean
 from perdure.triggers.cron import Cron, parsed
-from perdure.triggers.ticks import first_tick, last_tick
+from perdure.triggers.ticks import count_ticks, first_tick, last_tick
 from perdure.triggers.zones import zone
 
 CatchUp: TypeAlias = Literal["all", "last", "none"]
@@ -96,6 +96,11 @@ class Schedule:
             found.append(tick)
             tick = self.next_after(tick)
         return found
+
+    def count_between(self, after_us: int, until_us: int) -> int:
+        """How many ticks there are after one time and up to another, without looking at each."""
+        cron, clocks = self._times
+        return count_ticks(cron, clocks, after_us // _SECOND_US + 1, until_us // _SECOND_US)
 
 
 def _micros(second: int | None) -> int | None:

@@ -47,6 +47,21 @@ def last_tick(cron: Cron, zone: ZoneInfo, at_most: int, at_least: int) -> int | 
     return None
 
 
+def count_ticks(cron: Cron, zone: ZoneInfo, at_least: int, at_most: int) -> int:
+    """How many ticks there are from one second to another, both included."""
+    at, last = max(at_least, _BEGIN_S), min(at_most, _END_S - 1)
+    count = 0
+    while at <= last:
+        here = stretch(zone, at)
+        if at == here.start and _is_made_up_for(cron, here):
+            count += 1
+            at += 1  # what else happens then is the same tick
+        until = min(here.end, last + 1)
+        count += cron.count_walls(max(at + here.offset, _begin(cron, here)), until + here.offset)
+        at = here.end
+    return count
+
+
 def _first_in(cron: Cron, here: Stretch, at: int) -> int | None:
     if at == here.start and _is_made_up_for(cron, here):
         return at

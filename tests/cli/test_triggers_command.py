@@ -49,7 +49,7 @@ def test_schedules_are_listed_paused_resumed_triggered_and_backfilled(folder: Pa
     assert "is paused" in perdure(folder, "schedules", "pause", "jobs.duckdb", "nightly")
     assert "paused already" in perdure(folder, "schedules", "pause", "jobs.duckdb", "nightly/night")
     assert "paused" in perdure(folder, "schedules", "list", "jobs.duckdb")
-    assert "goes on" in perdure(folder, "schedules", "resume", "jobs.duckdb", "nightly")
+    assert "goes on" in perdure(folder, "schedules", "resume", "jobs.duckdb", "nightly", "--skip-missed")
     assert "Started run" in perdure(folder, "schedules", "trigger", "jobs.duckdb", "nightly")
     span = ["--from", "2026-03-27T00:00:00Z", "--to", "2026-03-31T00:00:00Z"]
     assert "Started 4 runs." in perdure(folder, "schedules", "backfill", "jobs.duckdb", "nightly", *span)
@@ -57,6 +57,15 @@ def test_schedules_are_listed_paused_resumed_triggered_and_backfilled(folder: Pa
     assert "did you mean nightly/night?" in perdure(
         folder, "schedules", "pause", "jobs.duckdb", "nihtly/night", exits=2
     )
+
+
+def test_a_backfill_of_many_ticks_wants_a_word_for_it_where_nobody_can_be_asked(folder: Path) -> None:
+    years = ["schedules", "backfill", "jobs.duckdb", "nightly", "--from", "2020-01-01T00:00:00Z"]
+    refused = perdure(folder, *years, "--to", "2023-01-01T00:00:00Z", exits=2)
+    assert "'nightly/night' has 1,096 ticks from 2020-01-01T00:00:00Z" in refused
+    assert "--yes" in refused
+    assert "No such runs" in perdure(folder, "runs", "jobs.duckdb")
+    assert "Started 1,096 runs." in perdure(folder, *years, "--to", "2023-01-01T00:00:00Z", "--yes")
 
 
 def test_an_event_is_sent_once_and_what_failed_is_a_dead_letter(folder: Path) -> None:
