@@ -34,7 +34,7 @@ from perdure.storage.columns import Columns
 from perdure.storage.contents import Additions, Contents
 from perdure.storage.due_window import DueWindow
 from perdure.storage.entries import CREATED, DefinitionRow, Entry
-from perdure.storage.fold import fold_all
+from perdure.storage.history_answers import HistoryAnswers
 from perdure.storage.journal import SEGMENT_BYTES, Journal
 from perdure.storage.ledger import QueueRow, RunFilter, RunRow, SqlResult, Waiter, is_on_queue, queue_row
 from perdure.storage.lock import OwnerLock, ReaderLock
@@ -43,7 +43,6 @@ from perdure.storage.recent import Recent
 from perdure.storage.resumption import is_interrupted
 from perdure.storage.segments import JournalScan
 from perdure.storage.wait_answers import WaitAnswers
-from perdure.storage.windows import WINDOW_ENTRIES, Windows
 
 #: A gathered size at which the absorber begins at once, and one at which batches wait for it: memory is bounded.
 _HASTE_BYTES: Final = 4 << 20
@@ -56,8 +55,6 @@ _KNOWN_MAX: Final = 4_000_000
 _LEFT_OUT_MAX: Final = 1000
 #: Run numbers reserved at a time; a restart after a kill skips the rest.
 _RESERVED_RUNS: Final = 4096
-#: Below so many entries one query for all of them is quicker than two for less.
-_WORTH_PACKING = 200
 _PAGE_RUNS: Final = 500
 
 
@@ -89,7 +86,6 @@ class DuckDBLedger:
         self._recent = Recent()
         self._absorbing = threading.Lock()  # one absorption at a time
         self._known_definitions: set[str] = set()
-        self._fetched: dict[int, list[Entry]] = {}  # whole histories as of the last `prefetch`
         self._journal: Journal | None = None
         self._absorber: Absorber | None = None
         self._closed = self._has_learned = False
@@ -105,6 +101,7 @@ class DuckDBLedger:
             self._recover(read_only, segment_bytes)
             undo.pop_all()
         self._due = DueWindow(self._read_due)
+        self._histories = HistoryAnswers(self._recent, self._columns)
         self._waits = WaitAnswers(self._recent, self._columns, self._present)
         self._cells = CellAnswers(self._recent, self._columns.cells, self._absorb)
         if not read_only:
@@ -341,27 +338,23 @@ class DuckDBLedger:
 
     def entries(self, run: int, start: int = 0, limit: int | None = None) -> list[Entry]:
         """Read a run's entries from position `start` on."""
-        stop = None if limit is None else start + limit
-        recent = [entry for overlay in reversed(self._recent.overlays()) for entry in overlay.entries(run)]
-        if recent and recent[0].position <= start:
-            first = recent[0].position
-            return recent[start - first : None if stop is None else stop - first]
-        before = recent[0].position if recent else None
-        bounds = [bound for bound in (before, stop) if bound is not None]
-        found = self._columns.entries(run, start, min(bounds, default=None))
-        if recent and (stop is None or recent[0].position < stop):
-            found += recent[: None if stop is None else stop - recent[0].position]
-        return found
+        return self._histories.entries(run, start, limit)
 
     def selected(self, run: int, kinds: Collection[str], start: int = 0, limit: int | None = None) -> list[Entry]:
         """Read a run's entries of some kinds from position `start` on."""
-        recent = [entry for overlay in reversed(self._recent.overlays()) for entry in overlay.entries(run)]
-        before = recent[0].position if recent else None
-        found = (
-            [] if before is not None and before <= start else self._columns.selected(run, kinds, start, before, limit)
-        )
-        found += [entry for entry in recent if entry.kind in kinds and entry.position >= start]
-        return found if limit is None else found[:limit]
+        return self._histories.selected(run, kinds, start, limit)
+
+    def prefetch(self, runs: Sequence[int]) -> None:
+        """Read the rows and the short histories of these runs with one query, for when they are asked for next."""
+        self._histories.prefetch(runs)
+
+    def walk(self, row: RunRow) -> Sequence[Entry]:
+        """Read a run's entries as a replay needs them."""
+        return self._histories.walk(row)
+
+    def walk_many(self, rows: Sequence[RunRow], *, whole: bool = False) -> Sequence[Sequence[Entry]]:
+        """Read several runs' entries as a replay needs them, in one query where nothing of them is new."""
+        return self._histories.walk_many(rows, whole=whole)
 
     def on_queues(self, since: int) -> list[QueueRow]:
         """List the runs on queues that have not ended, and those that began at or after `since`."""
@@ -369,57 +362,6 @@ class DuckDBLedger:
         found = [row for row in self._columns.on_queues(since) if row.run not in moved]
         found += [queue_row(row) for row in moved.values() if is_on_queue(row, since)]
         return sorted(found, key=lambda row: row.run)
-
-    def prefetch(self, runs: Sequence[int]) -> None:
-        """Read the rows and the short histories of these runs with one query, for when they are asked for next."""
-        overlays = self._recent.overlays()
-        old = sorted(run for run in set(runs) if not any(overlay.entries(run) for overlay in overlays))
-        if not old:
-            return
-        found = self._columns.beginnings(old, _WORTH_PACKING)
-        self._fetched = {run: entries for run, entries in found.items() if 0 < len(entries) < _WORTH_PACKING}
-        unknown = [run for run in old if self._recent.row(run) is None]
-        rows = [fold_all(None, self._fetched[run]) for run in unknown if run in self._fetched]
-        longer = [run for run in unknown if run not in self._fetched]
-        self._recent.warm([*rows, *(self._columns.numbered(longer) if longer else ())])
-
-    def walk(self, row: RunRow) -> Sequence[Entry]:
-        """Read a run's entries as a replay needs them."""
-        fetched = self._fetched.get(row.run, ())
-        if fetched and len(fetched) == row.length:
-            return list(fetched)
-        if row.length < _WORTH_PACKING:
-            return self.entries(row.run)
-        if row.length <= WINDOW_ENTRIES:
-            return self._walk_between(row.run, 0, row.length)
-        return Windows(lambda start, stop: self._walk_between(row.run, start, stop), 0, row.length)
-
-    def _walk_between(self, run: int, start: int, stop: int) -> list[Entry]:
-        if any(overlay.entries(run) for overlay in self._recent.overlays()):
-            return self.entries(run, start, stop - start)
-        return self._columns.walk(run, start, stop)
-
-    def _whole(self, row: RunRow) -> Sequence[Entry]:
-        if row.length <= WINDOW_ENTRIES:
-            return self.entries(row.run)
-        return Windows(lambda start, stop: self.entries(row.run, start, stop - start), 0, row.length)
-
-    def walk_many(self, rows: Sequence[RunRow], *, whole: bool = False) -> Sequence[Sequence[Entry]]:
-        """Read several runs' entries as a replay needs them, in one query where nothing of them is new."""
-        ordered = {row.run: row.length for row in sorted(rows, key=lambda row: row.run)}
-        overlays = self._recent.overlays()
-        if len(ordered) < 2 or any(overlay.entries(run) for overlay in overlays for run in ordered):
-            return [self._whole(row) if whole else self.walk(row) for row in rows]
-        if whole:
-            found: dict[int, list[Entry]] = {run: [] for run in ordered}
-            for entry in self._columns.entries_of(list(ordered)):
-                found[entry.run].append(entry)
-            return [found[row.run] for row in rows]
-        packs = self._columns.walk_many(ordered)
-        if packs is None:
-            return [self.walk(row) for row in rows]
-        by_run = dict(zip(ordered, packs, strict=True))
-        return [by_run[row.run] for row in rows]
 
     def entries_between(self, first: int, last: int) -> list[Entry]:
         """Read all entries of the runs from number `first` to `last`, by run and position: for walking through all."""

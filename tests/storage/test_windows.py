@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perdure.storage import duckdb_ledger, memory_ledger
 from perdure.storage import entries as kinds
+from perdure.storage import history_answers, memory_ledger
 from perdure.storage.duckdb_ledger import DuckDBLedger
 from perdure.storage.entries import Entry
 from perdure.storage.memory_ledger import MemoryLedger
@@ -77,7 +77,7 @@ def test_going_backwards_reads_no_more_than_it_needs() -> None:
 
 @pytest.mark.parametrize("size", [3, 50, 199, 200, 201])
 def test_both_ledgers_give_a_long_history_whole_whatever_the_window(tmp_path, monkeypatch, size: int) -> None:
-    for module in (duckdb_ledger, memory_ledger):
+    for module in (history_answers, memory_ledger):
         monkeypatch.setattr(module, "WINDOW_ENTRIES", size)
     monkeypatch.setattr("perdure.storage.windows.Windows.__init__.__defaults__", (size,))
     facts = '{"run_id": "r", "version": "1", "definition": "d"}'
