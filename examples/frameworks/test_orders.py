@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from orders import fulfill_order
 
 from perdure import BlockingRuntime, Runtime
+from perdure.testing import RuntimeClock, RuntimeFactory
 
 ORDER = {"order_id": "o1", "cents": 4200}
 
@@ -31,7 +31,8 @@ def test_the_same_order_is_the_same_run(runtime: BlockingRuntime) -> None:
     assert runtime.start(fulfill_order, ORDER).run_id == runtime.start(fulfill_order, ORDER).run_id
 
 
-def test_packing_takes_a_moment(perdure_runtime: Any, perdure_clock: Any) -> None:  # the plugin's: time stands still
+def test_packing_takes_a_moment(perdure_runtime: RuntimeFactory, perdure_clock: RuntimeClock) -> None:
+    """With the plugin's fixtures, whose time stands still until a test moves it."""
     with perdure_runtime(fulfill_order) as runtime:
         run = runtime.start(fulfill_order, ORDER)
         perdure_clock.advance(0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -85,7 +86,7 @@ async def call_guarded(input: Batch, step: StepContext, ctx: Context) -> Outcome
     outcome = Outcome(done=[], refused=[], pauses_s=[])
     for job in input.jobs:
         try:
-            outcome.done.append(await breaker.call(lambda job=job: call_service(job)))
+            outcome.done.append(await breaker.call(partial(call_service, job)))
         except BadJob as bad:
             ctx.log.warning("refused", job=job, why=bad.message)
             outcome.refused.append(job)

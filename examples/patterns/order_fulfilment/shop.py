@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 FILE = "shop.sqlite"
-STOCK = {"MUG": 40, "LAMP": 3}
+STOCK = {"MUG": 4_000, "LAMP": 300}
 
 _TABLE = "CREATE TABLE IF NOT EXISTS done (key TEXT PRIMARY KEY, what TEXT, order_id TEXT, detail TEXT)"
 
@@ -27,16 +27,27 @@ def opened() -> Iterator[sqlite3.Connection]:
 def do(key: str, what: str, order_id: str, detail: str = "") -> str:
     """Do something for an order, once per key; give a number for it."""
     with opened() as books:
-        books.execute("INSERT OR IGNORE INTO done VALUES (?, ?, ?, ?)", (key, what, order_id, detail))
-        (number,) = books.execute("SELECT rowid FROM done WHERE key = ?", (key,)).fetchone()
+        return _enter(books, key, what, order_id, detail)
+
+
+def _enter(books: sqlite3.Connection, key: str, what: str, order_id: str, detail: str) -> str:
+    books.execute("INSERT OR IGNORE INTO done VALUES (?, ?, ?, ?)", (key, what, order_id, detail))
+    (number,) = books.execute("SELECT rowid FROM done WHERE key = ?", (key,)).fetchone()
     return f"{what}-{number}"
 
 
-def in_stock(sku: str) -> int:
-    """How many are left on the shelf."""
+def reserve(key: str, order_id: str, sku: str) -> str | None:
+    """Take one from the shelf; give a number for it, None when the shelf is empty.
+
+    Who has one already is given the same one, also when it was the last.
+    """
+    others = "SELECT count(*) FROM done WHERE what = 'reserved' AND detail = ? AND key != ?"
     with opened() as books:
-        (taken,) = books.execute("SELECT count(*) FROM done WHERE what = 'reserved' AND detail = ?", (sku,)).fetchone()
-    return STOCK.get(sku, 0) - int(taken)
+        books.execute("BEGIN IMMEDIATE")  # nobody else takes one between the look and the taking
+        (taken,) = books.execute(others, (sku, key)).fetchone()
+        if taken >= STOCK.get(sku, 0):
+            return None
+        return _enter(books, key, "reserved", order_id, sku)
 
 
 def done(order_id: str) -> list[str]:

@@ -7,6 +7,7 @@ time opens a support ticket and waits for whoever answers it, for as long as tha
 from __future__ import annotations
 
 import asyncio
+import secrets
 from typing import Literal
 
 import shop
@@ -47,9 +48,10 @@ class OutOfStock(FatalError):
 
 @step
 def reserve(order: Order) -> str:
-    if shop.in_stock(order.sku) < 1:
+    reserved = shop.reserve(current_step().idempotency_key, order.order_id, order.sku)
+    if reserved is None:
         raise OutOfStock(f"no {order.sku} left")
-    return shop.do(current_step().idempotency_key, "reserved", order.order_id, order.sku)
+    return reserved
 
 
 @step
@@ -87,7 +89,7 @@ async def ship_parcel(input: Order) -> Parcel:
     return Parcel(tracking=tracking, pickup=pickup)
 
 
-@workflow(id="fulfil-order")
+@workflow(id="fulfil-order", idempotency_key="order-{order_id}")
 async def fulfil_order(input: Order, step: StepContext) -> str:
     """Fulfil one order; give what became of it."""
     await reserve(input)
@@ -108,18 +110,19 @@ async def fulfil_order(input: Order, step: StepContext) -> str:
 
 def main() -> None:
     """Play two orders: one arrives, one is lost on the way."""
+    play = secrets.token_hex(2)  # so that it can be played again: a number is one order, for ever
     with Runtime("order_fulfilment.duckdb", workflows=[fulfil_order, ship_parcel]) as runtime:
-        mug = runtime.start(fulfil_order, Order(order_id="o1", sku="MUG", cents=1250))
-        lamp = runtime.start(fulfil_order, Order(order_id="o2", sku="LAMP", cents=4900, deliver_within="1s"))
+        mug = runtime.start(fulfil_order, Order(order_id=f"mug-{play}", sku="MUG", cents=1250))
+        lamp = runtime.start(fulfil_order, Order(order_id=f"lamp-{play}", sku="LAMP", cents=4900, deliver_within="1s"))
 
         mug.signal("delivered", Delivery(signed_by="Ada"))
         print(mug.result(timeout="30s"))
 
         for news in lamp.events():
-            print(f"o2: {news.type}, {news.payload['ticket']}")
+            print(f"lamp-{play}: {news.type}, {news.payload['ticket']}")
             lamp.signal("decided", Decision(do="refund", by="Bob"))
         print(lamp.result(timeout="30s"))
-        for order_id in ("o1", "o2"):
+        for order_id in (f"mug-{play}", f"lamp-{play}"):
             print(f"{order_id} in the books:", ", ".join(shop.done(order_id)))
 
 

@@ -6,7 +6,7 @@ import pytest
 import workflows
 from workflows import Book, announce_book, translate_book, translate_chapter
 
-from perdure.testing import Simulation, SlowStep, assert_replays, crash_everywhere
+from perdure.testing import RuntimeClock, RuntimeFactory, Simulation, SlowStep, assert_replays, crash_everywhere
 
 CHILDREN = [translate_chapter, announce_book]
 TALE = Book(title="tale", language="de", chapters=["once upon a time", "once a wug"])
@@ -18,7 +18,9 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "shelf" / "tale.txt"
 
 
-def test_a_chapter_that_fails_is_left_as_it_was(perdure_runtime, perdure_clock, shelf: Path) -> None:
+def test_a_chapter_that_fails_is_left_as_it_was(
+    perdure_runtime: RuntimeFactory, perdure_clock: RuntimeClock, shelf: Path
+) -> None:
     with perdure_runtime(translate_book, *CHILDREN) as runtime:
         run = runtime.start(translate_book, TALE)
         perdure_clock.advance("1s")

@@ -1,5 +1,6 @@
 """A service that is down is left in peace, and every job is done in the end."""
 
+from collections.abc import Callable
 from datetime import timedelta
 
 from workflows import BadJob, Batch, Unavailable, call_guarded
@@ -9,7 +10,7 @@ from perdure.testing import Simulation, crash_everywhere, results
 JOBS = Batch(jobs=["ann", "bob"], trips_after=2, pause_s=60)
 
 
-def down(first: int, last: int):
+def down(first: int, last: int) -> Callable[[str], str]:
     """A service that is down from one call to another, over all jobs."""
     calls = 0
 

@@ -8,7 +8,7 @@ import pytest
 from workflows import BOARD, INVITEES, WATCHES, WORKFLOWS, Click, Invitee, escalate, watch
 
 from perdure.strict import BlockingRuntime, current_step, on_event
-from perdure.testing import Crash, Simulation, assert_replays
+from perdure.testing import Crash, RuntimeClock, RuntimeFactory, Simulation, assert_replays
 
 ANN = Invitee(email="ann@example.com", event="the party")
 
@@ -19,7 +19,7 @@ def outbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def runtime(perdure_runtime) -> Iterator[BlockingRuntime]:
+def runtime(perdure_runtime: RuntimeFactory) -> Iterator[BlockingRuntime]:
     """A runtime with one invitation."""
     with perdure_runtime(*WORKFLOWS) as opened:
         opened.kv.namespace(INVITEES).put("inv:ann@example.com", ANN)
@@ -36,14 +36,16 @@ def answer(runtime: BlockingRuntime, status: str) -> None:
     runtime.idle()
 
 
-def test_nobody_is_watched_before_the_first_click_and_nobody_twice(runtime, perdure_clock) -> None:
+def test_nobody_is_watched_before_the_first_click_and_nobody_twice(
+    runtime: BlockingRuntime, perdure_clock: RuntimeClock
+) -> None:
     assert runtime.runs(workflow="escalate") == []
     for _ in range(3):
         click(runtime)
     assert len(runtime.runs(workflow="escalate")) == 1
 
 
-def test_patience_runs_out_twice_and_the_watch_ends(runtime, perdure_clock) -> None:
+def test_patience_runs_out_twice_and_the_watch_ends(runtime: BlockingRuntime, perdure_clock: RuntimeClock) -> None:
     click(runtime)
     (watching,) = runtime.runs(workflow="escalate")
     perdure_clock.advance("1d")
@@ -56,7 +58,7 @@ def test_patience_runs_out_twice_and_the_watch_ends(runtime, perdure_clock) -> N
 
 
 @pytest.mark.parametrize("status", ["yes", "no"])
-def test_an_answer_ends_the_watch_at_once(runtime, perdure_clock, status: str) -> None:
+def test_an_answer_ends_the_watch_at_once(runtime: BlockingRuntime, perdure_clock: RuntimeClock, status: str) -> None:
     click(runtime)
     (watching,) = runtime.runs(workflow="escalate")
     answer(runtime, status)
@@ -65,7 +67,9 @@ def test_an_answer_ends_the_watch_at_once(runtime, perdure_clock, status: str) -
     assert (runtime.kv.namespace(WATCHES).list(), mail.sent()) == ({}, [])
 
 
-def test_an_invitation_that_is_gone_leaves_nothing_behind(runtime, perdure_clock) -> None:
+def test_an_invitation_that_is_gone_leaves_nothing_behind(
+    runtime: BlockingRuntime, perdure_clock: RuntimeClock
+) -> None:
     click(runtime)
     (watching,) = runtime.runs(workflow="escalate")
     runtime.kv.namespace(INVITEES).delete("inv:ann@example.com")
@@ -76,7 +80,7 @@ def test_an_invitation_that_is_gone_leaves_nothing_behind(runtime, perdure_clock
     assert len(runtime.runs(workflow="escalate")) == 1
 
 
-def test_the_watch_goes_on_after_a_restart(perdure_runtime, perdure_clock) -> None:
+def test_the_watch_goes_on_after_a_restart(perdure_runtime: RuntimeFactory, perdure_clock: RuntimeClock) -> None:
     with perdure_runtime(*WORKFLOWS) as runtime:
         runtime.kv.namespace(INVITEES).put("inv:ann@example.com", ANN)
         click(runtime)

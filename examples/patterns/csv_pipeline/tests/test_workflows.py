@@ -7,7 +7,7 @@ from measurements import write_csv
 from workflows import Result, Source, Summary, split, summarize, summarize_csv
 
 from perdure.strict import RunFailed
-from perdure.testing import crash_everywhere
+from perdure.testing import RuntimeFactory, crash_everywhere
 
 ROWS = 2_000
 
@@ -20,13 +20,13 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("chunk_bytes", [1, 100, 4_096, 10**9])
 def test_chunks_hold_every_byte_once_and_end_with_a_line(file: Path, chunk_bytes: int) -> None:
-    chunks = split(Source(file=str(file), chunk_bytes=chunk_bytes))
+    chunks = split.function(Source(file=str(file), chunk_bytes=chunk_bytes))
     data = file.read_bytes()
     assert b"".join(data[chunk.begin : chunk.end] for chunk in chunks) == data.partition(b"\n")[2]
     assert all(data[chunk.end - 1 : chunk.end] == b"\n" for chunk in chunks)
 
 
-def test_the_sum_does_not_depend_on_the_chunks(file: Path, perdure_runtime) -> None:
+def test_the_sum_does_not_depend_on_the_chunks(file: Path, perdure_runtime: RuntimeFactory) -> None:
     reports = set()
     with perdure_runtime(summarize_csv) as runtime:
         for chunk_bytes in (5_000, 10**9):
@@ -51,21 +51,21 @@ def test_what_a_step_gives_back_does_not_grow_with_its_chunk(tmp_path: Path) -> 
     sizes = []
     for rows in (1_000, 10_000):
         write_csv(tmp_path / "measurements.csv", rows)
-        (chunk,) = split(Source(file=str(tmp_path / "measurements.csv"), chunk_bytes=10**9))
-        sizes.append(len(summarize(chunk).model_dump_json()))
+        (chunk,) = split.function(Source(file=str(tmp_path / "measurements.csv"), chunk_bytes=10**9))
+        sizes.append(len(summarize.function(chunk).model_dump_json()))
     assert sizes[1] < sizes[0] * 1.2
 
 
 def test_dirt_is_counted_and_shown(tmp_path: Path) -> None:
     file = tmp_path / "measurements.csv"
     file.write_text("id,station,celsius,taken_at\n1,S01,n/a,2030-01-01\n2,S01,7.5,2030-01-01\n3,S01\n")
-    (chunk,) = split(Source(file=str(file)))
-    part = summarize(chunk)
+    (chunk,) = split.function(Source(file=str(file)))
+    part = summarize.function(chunk)
     assert (part.rows, part.dirty, part.dirt) == (3, 2, ["1,S01,n/a,2030-01-01", "3,S01"])
     assert part.stations == {"S01": Summary(count=1, total=75, coldest=75, hottest=75)}
 
 
-def test_a_file_with_other_columns_is_refused_at_once(tmp_path: Path, perdure_runtime) -> None:
+def test_a_file_with_other_columns_is_refused_at_once(tmp_path: Path, perdure_runtime: RuntimeFactory) -> None:
     file = tmp_path / "other.csv"
     file.write_text("name,age\nAda,36\n")
     with perdure_runtime(summarize_csv) as runtime:

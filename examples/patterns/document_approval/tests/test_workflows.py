@@ -6,7 +6,7 @@ import pytest
 import workflows
 from workflows import Document, Review, approve_document
 
-from perdure.testing import assert_replays, crash_everywhere
+from perdure.testing import RuntimeClock, RuntimeFactory, assert_replays, crash_everywhere
 
 HANDBOOK = Document(title="handbook", text="Be kind.", reviewers=["ann", "bob"])
 
@@ -25,7 +25,9 @@ def test_it_is_published_wherever_the_process_dies(shelf: Path) -> None:
     assert (report.outcome[1].published, report.outcome[1].drafts) == (True, 1)
 
 
-def test_one_rejection_sends_it_back_and_the_next_draft_asks_everybody_again(perdure_runtime, shelf: Path) -> None:
+def test_one_rejection_sends_it_back_and_the_next_draft_asks_everybody_again(
+    perdure_runtime: RuntimeFactory, shelf: Path
+) -> None:
     with perdure_runtime(approve_document) as runtime:
         run = runtime.start(approve_document, HANDBOOK)
         runtime.idle()
@@ -41,7 +43,9 @@ def test_one_rejection_sends_it_back_and_the_next_draft_asks_everybody_again(per
         assert_replays(run)
 
 
-def test_a_document_that_nobody_revises_is_given_up(perdure_runtime, perdure_clock, shelf: Path) -> None:
+def test_a_document_that_nobody_revises_is_given_up(
+    perdure_runtime: RuntimeFactory, perdure_clock: RuntimeClock, shelf: Path
+) -> None:
     with perdure_runtime(approve_document) as runtime:
         run = runtime.start(approve_document, HANDBOOK)
         runtime.idle()

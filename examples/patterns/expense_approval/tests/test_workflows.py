@@ -8,7 +8,7 @@ import workflows
 from workflows import Expense, Verdict, approve_expense
 
 from perdure.strict import HookRefused
-from perdure.testing import assert_replays, crash_everywhere
+from perdure.testing import RuntimeClock, RuntimeFactory, assert_replays, crash_everywhere
 
 YES = {"approved": True, "by": "somebody"}
 
@@ -35,13 +35,15 @@ def test_a_big_one_needs_both_wherever_the_process_dies(inbox: Path) -> None:
     assert report.outcome[1].status == "approved"
 
 
-def test_a_small_one_asks_nobody(perdure_runtime, inbox: Path) -> None:
+def test_a_small_one_asks_nobody(perdure_runtime: RuntimeFactory, inbox: Path) -> None:
     with perdure_runtime(approve_expense) as runtime:
         assert runtime.start(approve_expense, expense("100")).result(timeout="10s").status == "approved"
     assert asked(inbox) == []
 
 
-def test_who_does_not_answer_is_passed_over_and_may_not_answer_any_more(perdure_runtime, perdure_clock) -> None:
+def test_who_does_not_answer_is_passed_over_and_may_not_answer_any_more(
+    perdure_runtime: RuntimeFactory, perdure_clock: RuntimeClock
+) -> None:
     with perdure_runtime(approve_expense) as runtime:
         run = runtime.start(approve_expense, expense("200"))
         perdure_clock.advance("2d")
@@ -53,7 +55,7 @@ def test_who_does_not_answer_is_passed_over_and_may_not_answer_any_more(perdure_
         assert_replays(run)
 
 
-def test_one_that_nobody_answers_is_not_approved(perdure_runtime, perdure_clock) -> None:
+def test_one_that_nobody_answers_is_not_approved(perdure_runtime: RuntimeFactory, perdure_clock: RuntimeClock) -> None:
     with perdure_runtime(approve_expense) as runtime:
         run = runtime.start(approve_expense, expense("200"))
         perdure_clock.advance("4d")

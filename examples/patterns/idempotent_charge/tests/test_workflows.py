@@ -5,12 +5,14 @@ from bank import open_bank
 from workflows import CardDeclined, Payment, charge, charge_card
 
 from perdure.strict import RunFailed
-from perdure.testing import Simulation, crash_everywhere, idempotent
+from perdure.testing import RuntimeClock, RuntimeFactory, Simulation, crash_everywhere, idempotent
 
 ADA = Payment(customer="Ada", cents=4200)
 
 
-def test_a_lost_answer_charges_nobody_twice(perdure_runtime, perdure_clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lost_answer_charges_nobody_twice(
+    perdure_runtime: RuntimeFactory, perdure_clock: RuntimeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with open_bank() as bank, perdure_runtime(charge) as runtime:
         monkeypatch.setenv("BANK_URL", bank.url)
         run = runtime.start(charge, ADA)

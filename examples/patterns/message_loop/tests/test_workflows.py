@@ -3,7 +3,7 @@
 import pytest
 from workflows import Counter, count
 
-from perdure.testing import Simulation, crash_everywhere
+from perdure.testing import RuntimeClock, RuntimeFactory, Simulation, crash_everywhere
 
 MESSAGES = [5, "say", 7, "nonsense", "say", "stop"]
 
@@ -26,7 +26,9 @@ def test_messages_are_counted_once_wherever_the_process_dies() -> None:
 
 
 @pytest.mark.parametrize("renew_after", [1, 2, 3, 100])
-def test_a_new_run_goes_on_with_what_the_old_one_had_not_taken(perdure_runtime, renew_after: int) -> None:
+def test_a_new_run_goes_on_with_what_the_old_one_had_not_taken(
+    perdure_runtime: RuntimeFactory, renew_after: int
+) -> None:
     with perdure_runtime(count) as runtime:
         run = runtime.start(count, Counter(name="visitors", renew_after=renew_after))
         for number in range(1, 8):
@@ -36,7 +38,7 @@ def test_a_new_run_goes_on_with_what_the_old_one_had_not_taken(perdure_runtime, 
         assert len(runtime.runs()) == 1 + 7 // renew_after
 
 
-def test_a_counter_waits_for_months(perdure_runtime, perdure_clock) -> None:
+def test_a_counter_waits_for_months(perdure_runtime: RuntimeFactory, perdure_clock: RuntimeClock) -> None:
     with perdure_runtime(count) as runtime:
         run = runtime.start(count, Counter(name="visitors"))
         perdure_clock.advance("90d")

@@ -8,7 +8,8 @@ import pytest
 import workflows
 from workflows import DIFFERENCES, PAYMENTS, Difference, compare, day_before, reconcile, tell_accounting
 
-from perdure.testing import Simulation, assert_replays, crash_everywhere
+from perdure.strict import BlockingRuntime
+from perdure.testing import RuntimeClock, RuntimeFactory, Simulation, assert_replays, crash_everywhere
 
 BOTH = (reconcile, tell_accounting)
 NEW_YEAR = "2030-01-01T12:00:00Z"  # the first night that a test sees is the one after it
@@ -21,13 +22,15 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "accounting.txt"
 
 
-def results(runtime) -> list[str]:
+def results(runtime: BlockingRuntime) -> list[str]:
     """What became of the nights, oldest first."""
     nights = reversed(runtime.runs(workflow="reconcile"))
     return [runtime.handle(night.run_id).result(timeout="10s") for night in nights]
 
 
-def test_each_night_is_one_run_also_over_a_restart(perdure_runtime, perdure_clock) -> None:
+def test_each_night_is_one_run_also_over_a_restart(
+    perdure_runtime: RuntimeFactory, perdure_clock: RuntimeClock
+) -> None:
     for day in range(1, 6):
         bank.put_statement(f"2030-01-{day:02}", {})
     perdure_clock.set("2030-01-02T00:00:00Z")
@@ -40,7 +43,7 @@ def test_each_night_is_one_run_also_over_a_restart(perdure_runtime, perdure_cloc
         assert_replays(runtime.handle(runtime.runs(workflow="reconcile")[0].run_id))
 
 
-def test_a_statement_that_is_late_is_waited_for(perdure_runtime, perdure_clock) -> None:
+def test_a_statement_that_is_late_is_waited_for(perdure_runtime: RuntimeFactory, perdure_clock: RuntimeClock) -> None:
     perdure_clock.set(NEW_YEAR)
     with perdure_runtime(*BOTH) as runtime:
         perdure_clock.set("2030-01-02T04:00:00Z")
@@ -51,7 +54,9 @@ def test_a_statement_that_is_late_is_waited_for(perdure_runtime, perdure_clock) 
         assert results(runtime) == ["2030-01-01: 0 payments, 1 differences"]
 
 
-def test_a_night_that_is_compared_again_files_and_tells_nothing_twice(perdure_runtime, perdure_clock, log) -> None:
+def test_a_night_that_is_compared_again_files_and_tells_nothing_twice(
+    perdure_runtime: RuntimeFactory, perdure_clock: RuntimeClock, log: Path
+) -> None:
     bank.put_statement("2030-01-01", {"o1": 1250, "o2": 4900})
     perdure_clock.set(NEW_YEAR)
     with perdure_runtime(*BOTH) as runtime:

@@ -7,7 +7,7 @@ import pytest
 from workflows import Answer, Signup, onboard
 
 from perdure.strict import HookRefused
-from perdure.testing import Simulation, assert_replays, crash_everywhere
+from perdure.testing import RuntimeClock, RuntimeFactory, Simulation, assert_replays, crash_everywhere
 
 ANN = Signup(email="ann@example.com")
 
@@ -34,7 +34,7 @@ def test_an_answer_is_followed_up_wherever_the_process_dies(score: int, outcome:
     assert report.outcome == ("completed", outcome)
 
 
-def test_the_survey_waits_a_week_and_not_longer(perdure_runtime, perdure_clock) -> None:
+def test_the_survey_waits_a_week_and_not_longer(perdure_runtime: RuntimeFactory, perdure_clock: RuntimeClock) -> None:
     with perdure_runtime(onboard) as runtime:
         run = runtime.start(onboard, ANN)
         perdure_clock.advance("9d")
@@ -45,7 +45,9 @@ def test_the_survey_waits_a_week_and_not_longer(perdure_runtime, perdure_clock) 
     assert mail.subjects(ANN.email) == ["How is it going?", "We are here", "Welcome"]
 
 
-def test_an_answer_that_does_not_fit_is_refused_and_the_survey_stays_open(perdure_runtime, perdure_clock) -> None:
+def test_an_answer_that_does_not_fit_is_refused_and_the_survey_stays_open(
+    perdure_runtime: RuntimeFactory, perdure_clock: RuntimeClock
+) -> None:
     with perdure_runtime(onboard) as runtime:
         run = runtime.start(onboard, ANN)
         perdure_clock.advance("3d")

@@ -6,7 +6,7 @@ import pytest
 import shop
 from workflows import Decision, Delivery, Order, fulfil_order, ship_parcel
 
-from perdure.testing import SimulatedRun, Simulation, assert_replays, crash_everywhere
+from perdure.testing import RuntimeClock, RuntimeFactory, SimulatedRun, Simulation, assert_replays, crash_everywhere
 
 MUG = Order(order_id="o1", sku="MUG", cents=1250)
 
@@ -22,7 +22,12 @@ def times(what: str) -> int:
     return shop.done("o1").count(what)
 
 
-def test_a_delivered_order_was_charged_once_wherever_the_process_dies(books: Path) -> None:
+@pytest.mark.parametrize("mugs", [4_000, 1])
+def test_a_delivered_order_was_charged_once_wherever_the_process_dies(
+    books: Path, monkeypatch: pytest.MonkeyPatch, mugs: int
+) -> None:
+    monkeypatch.setitem(shop.STOCK, "MUG", mugs)  # the last one too: a second attempt does not find its own shelf empty
+
     def once_each(simulation: Simulation) -> bool:
         return sorted(shop.done("o1")) == ["charged", "labelled", "pickup", "reserved"]
 
@@ -47,7 +52,7 @@ def test_a_parcel_that_is_lost_twice_is_refunded_once(books: Path) -> None:
     assert report.outcome[0] == "completed"
 
 
-def test_support_has_all_the_time_in_the_world(perdure_runtime, perdure_clock) -> None:
+def test_support_has_all_the_time_in_the_world(perdure_runtime: RuntimeFactory, perdure_clock: RuntimeClock) -> None:
     with perdure_runtime(fulfil_order, ship_parcel) as runtime:
         run = runtime.start(fulfil_order, MUG)
         perdure_clock.advance("9d")
@@ -61,7 +66,7 @@ def test_support_has_all_the_time_in_the_world(perdure_runtime, perdure_clock) -
         assert_replays(run)
 
 
-def test_an_order_of_what_is_not_there_costs_nothing(perdure_runtime) -> None:
+def test_an_order_of_what_is_not_there_costs_nothing(perdure_runtime: RuntimeFactory) -> None:
     with perdure_runtime(fulfil_order, ship_parcel) as runtime:
         run = runtime.start(fulfil_order, Order(order_id="o1", sku="GONE", cents=1))
         assert run.wait() == "failed"

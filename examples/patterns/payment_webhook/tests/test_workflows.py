@@ -8,13 +8,15 @@ from endpoint import open_endpoint
 from provider import open_provider, signature
 from workflows import Order, take_payment
 
-from perdure.testing import assert_replays, crash_everywhere
+from perdure.testing import RuntimeFactory, assert_replays, crash_everywhere
 
 ORDER = Order(order_id="o1", cents=4200)
 PAID = {"paid_cents": 4200, "method": "card"}
 
 
-def test_the_second_callback_finds_the_hook_closed(perdure_runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_second_callback_finds_the_hook_closed(
+    perdure_runtime: RuntimeFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with open_provider() as provider, perdure_runtime(take_payment) as runtime, open_endpoint(runtime) as endpoint:
         monkeypatch.setenv("PROVIDER_URL", provider.url)
         monkeypatch.setenv("HOOKS_URL", endpoint.url)
@@ -25,7 +27,7 @@ def test_the_second_callback_finds_the_hook_closed(perdure_runtime, monkeypatch:
         assert_replays(run)
 
 
-def test_a_forged_callback_is_refused(perdure_runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_forged_callback_is_refused(perdure_runtime: RuntimeFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     with perdure_runtime(take_payment) as runtime, open_endpoint(runtime) as endpoint:
         forged = Request(f"{endpoint.url}payment:o1", b"{}", {"X-Signature": signature(b"something else")})
         with pytest.raises(HTTPError, match="403") as refused:

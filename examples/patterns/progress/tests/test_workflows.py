@@ -2,13 +2,15 @@
 
 from workflows import Progress, Video, publish_video
 
-from perdure.testing import assert_replays
+from perdure.testing import RuntimeClock, RuntimeFactory, assert_replays
 
 HOLIDAY = Video(name="holiday", frames=100)
 LINES = ["attempt 1 begins with frame 0", "the graphics card gave up", "attempt 2 begins with frame 50", "done"]
 
 
-def test_the_log_is_whole_and_says_where_the_second_attempt_began(perdure_runtime, perdure_clock) -> None:
+def test_the_log_is_whole_and_says_where_the_second_attempt_began(
+    perdure_runtime: RuntimeFactory, perdure_clock: RuntimeClock
+) -> None:
     with perdure_runtime(publish_video) as runtime:
         run = runtime.start(publish_video, HOLIDAY)
         perdure_clock.advance("1s")  # what the retry waits
@@ -17,7 +19,9 @@ def test_the_log_is_whole_and_says_where_the_second_attempt_began(perdure_runtim
         assert_replays(run)
 
 
-def test_progress_is_written_once_for_each_quarter(perdure_runtime, perdure_clock) -> None:
+def test_progress_is_written_once_for_each_quarter(
+    perdure_runtime: RuntimeFactory, perdure_clock: RuntimeClock
+) -> None:
     with perdure_runtime(publish_video) as runtime:
         run = runtime.start(publish_video, HOLIDAY)
         perdure_clock.advance("1s")
@@ -26,7 +30,9 @@ def test_progress_is_written_once_for_each_quarter(perdure_runtime, perdure_cloc
         assert [chunk.attempt for chunk in chunks] == [1, 1, 2, 2]
 
 
-def test_a_reader_that_comes_back_misses_and_repeats_nothing(perdure_runtime, perdure_clock) -> None:
+def test_a_reader_that_comes_back_misses_and_repeats_nothing(
+    perdure_runtime: RuntimeFactory, perdure_clock: RuntimeClock
+) -> None:
     with perdure_runtime(publish_video) as runtime:
         run = runtime.start(publish_video, HOLIDAY)
         perdure_clock.advance("1s")

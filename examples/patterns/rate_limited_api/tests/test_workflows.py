@@ -7,11 +7,11 @@ from api import open_api
 from workflows import UnknownCity, weather_report
 
 from perdure.strict import RetryableError, RunFailed
-from perdure.testing import Simulation, crash_everywhere, failing
+from perdure.testing import RuntimeClock, RuntimeFactory, Simulation, crash_everywhere, failing
 
 
 def test_more_than_the_api_takes_is_answered_in_the_end(
-    perdure_runtime, perdure_clock, monkeypatch: pytest.MonkeyPatch
+    perdure_runtime: RuntimeFactory, perdure_clock: RuntimeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cities = [f"city{number}" for number in range(8)]
     with open_api(lambda: perdure_clock.now.timestamp()) as api, perdure_runtime(weather_report) as runtime:

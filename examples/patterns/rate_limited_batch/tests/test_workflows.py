@@ -1,7 +1,6 @@
 """No reader gets two mails, and the gateway never sees more than it allows."""
 
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -9,19 +8,21 @@ import pytest
 import workflows
 from workflows import Newsletter, Summary, send_mail, send_newsletter
 
-from perdure.testing import Simulation, crash_everywhere
+from perdure.testing import RuntimeFactory, Simulation, crash_everywhere
 
 TEN_A_SECOND = 10
 NEWS = Newsletter(subject="What is new", readers=["ann@example.com", "nobody", "cy@example.com"])
 
 
 @pytest.fixture(autouse=True)
-def mails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def mails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(workflows, "MAILS", str(tmp_path / "mails.sqlite"))
     return tmp_path / "mails.sqlite"
 
 
-def test_every_reader_gets_one_mail_and_who_has_no_address_is_told(perdure_runtime, mails: Path) -> None:
+def test_every_reader_gets_one_mail_and_who_has_no_address_is_told(
+    perdure_runtime: RuntimeFactory, mails: Path
+) -> None:
     with perdure_runtime(send_newsletter, send_mail) as runtime:
         summary = runtime.start(send_newsletter, NEWS).result(timeout="10s")
     assert summary == Summary(sent=2, refused=["nobody"])

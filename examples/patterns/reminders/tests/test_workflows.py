@@ -7,7 +7,7 @@ import pytest
 import workflows
 from workflows import Appointment, remind_of_appointment
 
-from perdure.testing import assert_replays, crash_everywhere
+from perdure.testing import RuntimeClock, RuntimeFactory, assert_replays, crash_everywhere
 
 MORNING = datetime(2030, 3, 1, 9, tzinfo=UTC)
 DENTIST = Appointment(who="Ada", what="the dentist", at=MORNING)
@@ -35,7 +35,9 @@ def test_reminders_are_written_in_order_wherever_the_process_dies(outbox: Path) 
     assert report.outcome == ("completed", 3)
 
 
-def test_reminders_come_at_their_times(perdure_runtime, perdure_clock, outbox: Path) -> None:
+def test_reminders_come_at_their_times(
+    perdure_runtime: RuntimeFactory, perdure_clock: RuntimeClock, outbox: Path
+) -> None:
     with perdure_runtime(remind_of_appointment) as runtime:
         run = runtime.start(remind_of_appointment, DENTIST)
         perdure_clock.set(MORNING - timedelta(days=7, seconds=1))
@@ -47,7 +49,9 @@ def test_reminders_come_at_their_times(perdure_runtime, perdure_clock, outbox: P
         assert_replays(run)
 
 
-def test_a_moved_appointment_is_reminded_of_anew(perdure_runtime, perdure_clock, outbox: Path) -> None:
+def test_a_moved_appointment_is_reminded_of_anew(
+    perdure_runtime: RuntimeFactory, perdure_clock: RuntimeClock, outbox: Path
+) -> None:
     with perdure_runtime(remind_of_appointment) as runtime:
         run = runtime.start(remind_of_appointment, DENTIST)
         perdure_clock.set(MORNING - timedelta(hours=2))

@@ -8,7 +8,7 @@ import workflows
 from workflows import Figures, Month, build_report
 
 from perdure.strict import InvalidInput
-from perdure.testing import assert_replays, crash_everywhere
+from perdure.testing import RuntimeFactory, assert_replays, crash_everywhere
 
 MARCH = Month(month="2030-03")
 
@@ -35,7 +35,7 @@ def test_the_report_is_filed_whole_wherever_the_process_dies(archive: Path) -> N
     assert report.outcome[1].cents == 80_000
 
 
-def test_who_asks_again_gets_the_report_that_is_there(perdure_runtime) -> None:
+def test_who_asks_again_gets_the_report_that_is_there(perdure_runtime: RuntimeFactory) -> None:
     with perdure_runtime(build_report) as runtime:
         filed = runtime.start(build_report, MARCH).result(timeout="10s")
         workflows.WAREHOUSE.unlink()  # whatever becomes of the warehouse
@@ -48,7 +48,7 @@ def test_the_month_before_january_is_in_the_year_before() -> None:
     assert (Month(month="2030-01").before(), Month(month="2030-12").before()) == ("2029-12", "2030-11")
 
 
-def test_what_is_no_month_starts_nothing(perdure_runtime) -> None:
+def test_what_is_no_month_starts_nothing(perdure_runtime: RuntimeFactory) -> None:
     with perdure_runtime(build_report) as runtime:
         with pytest.raises(InvalidInput):
             runtime.start(build_report, {"month": "2030-13"})

@@ -6,7 +6,7 @@ import pytest
 import workflows
 from workflows import Signup, welcome_v1, welcome_v2
 
-from perdure.testing import Restart, Simulation, assert_replays
+from perdure.testing import Restart, RuntimeClock, RuntimeFactory, Simulation, assert_replays
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +22,7 @@ def subjects(outbox: Path, email: str) -> list[str]:
 
 
 def test_a_deploy_in_the_middle_changes_nothing_for_those_who_began(
-    perdure_runtime, perdure_clock, outbox: Path
+    perdure_runtime: RuntimeFactory, perdure_clock: RuntimeClock, outbox: Path
 ) -> None:
     with perdure_runtime(welcome_v1) as runtime:
         ann = runtime.start("welcome", Signup(email="ann@example.com"))
@@ -41,7 +41,9 @@ def test_a_deploy_in_the_middle_changes_nothing_for_those_who_began(
     assert subjects(outbox, "bob@example.com")[0] == "Welcome to your team plan"
 
 
-def test_old_users_are_welcomed_to_the_end_by_code_that_is_gone(perdure_runtime, perdure_clock, outbox: Path) -> None:
+def test_old_users_are_welcomed_to_the_end_by_code_that_is_gone(
+    perdure_runtime: RuntimeFactory, perdure_clock: RuntimeClock, outbox: Path
+) -> None:
     with perdure_runtime(welcome_v1) as runtime:
         ann = runtime.start("welcome", Signup(email="ann@example.com"))
         perdure_clock.settle()
