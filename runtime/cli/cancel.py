@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+from perdure.cli.administering import administering
 from perdure.cli.arguments import AsJson, LedgerPath, Since, Tags, WorkflowId, Workflows
 from perdure.cli.opening import need_ledger, need_workflows
 from perdure.cli.output import console, print_json
@@ -71,7 +72,7 @@ def cancel_run(
 
 
 async def _cancel(path: Path, registry: Registry, chosen: Chosen) -> list[dict[str, Any]]:
-    async with Runtime(path, workflows=registry.all()) as runtime:
+    async with administering(path, registry) as runtime:
         handles = [runtime.handle(run) for run in chosen.runs]
         for handle in handles:
             await handle.status()  # an unknown one is told before any is cancelled

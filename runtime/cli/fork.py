@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from perdure.cli.administering import administering, running_one
 from perdure.cli.arguments import AsJson, LedgerPath, RunId, Tags, Workflows, parse_json, parse_tags
 from perdure.cli.opening import need_ledger, need_workflows
 from perdure.cli.output import console, print_json
@@ -96,14 +97,14 @@ class _Wanted:
 
 
 async def _fork(path: Path, registry: Registry, wanted: _Wanted) -> RunStatus:
-    async with Runtime(path, workflows=registry.all()) as runtime:
+    async with administering(path, registry) as runtime:
         fork = await wanted.made(runtime)
         await until_idle(runtime, patience_s=2.0)
         return await fork.status()
 
 
 async def _run_to_end(path: Path, registry: Registry, wanted: _Wanted) -> Any:
-    async with Runtime(path, workflows=registry.all()) as runtime:
+    async with running_one(path, registry) as runtime:
         fork = await wanted.made(runtime)
         with spinning(f"run {fork.run_id}"):
             return await fork.result()

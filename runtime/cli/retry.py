@@ -6,13 +6,13 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+from perdure.cli.administering import administering
 from perdure.cli.arguments import AsJson, LedgerPath, Since, Tags, WorkflowId, Workflows
 from perdure.cli.opening import need_ledger, need_workflows
 from perdure.cli.output import console, print_json
 from perdure.cli.several import All, Chosen, RunIds, Statuses, Version, Yes, choose, do_all
 from perdure.cli.worker import until_idle
 from perdure.client.bulk import retry_all
-from perdure.client.runtime import Runtime
 from perdure.declare.registry import Registry
 
 
@@ -66,7 +66,7 @@ def retry_run(
 
 
 async def _retry(path: Path, registry: Registry, chosen: Chosen) -> list[dict[str, Any]]:
-    async with Runtime(path, workflows=registry.all()) as runtime:
+    async with administering(path, registry) as runtime:
         handles = [runtime.handle(run) for run in chosen.runs]
         for handle in handles:
             await handle.status()  # an unknown one is told before any is retried

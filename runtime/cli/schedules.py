@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from perdure.cli.administering import administering
 from perdure.cli.arguments import AsJson, LedgerPath, Workflows
 from perdure.cli.command import Command, Group, examples
 from perdure.cli.opening import need_ledger, need_workflows, reading
@@ -22,9 +23,8 @@ from perdure.declare.subscriptions import Subscriptions, found_schedule
 from perdure.durations import moment_us
 from perdure.engine.clock import SystemClock
 from perdure.engine.cursors import read_cursors
-from perdure.engine.engine import Engine
 from perdure.engine.owed import cursor_for
-from perdure.errors import DefinitionError
+from perdure.errors import DefinitionError, LedgerLocked
 
 T = TypeVar("T")
 
@@ -92,7 +92,7 @@ def pause_schedule(
     ledger: LedgerPath, schedule: ScheduleId, workflows: Workflows = None, as_json: AsJson = False
 ) -> None:
     """Let the ticks of a schedule pass without runs, until it is resumed."""
-    changed = _do(ledger, workflows, lambda runtime: runtime.pause_schedule(schedule))
+    changed = _do(ledger, workflows, f"pause_schedule({schedule!r})", lambda runtime: runtime.pause_schedule(schedule))
     _tell({"schedule": schedule, "paused": True, "changed": changed}, as_json, "is paused", "was paused already")
 
 
@@ -108,7 +108,10 @@ def resume_schedule(
     What passed during the pause was not missed. What was missed before it, while nothing ran, a worker catches up with
     as the schedule's catch_up says; --skip-missed leaves that out too.
     """
-    changed = _do(ledger, workflows, lambda runtime: runtime.resume_schedule(schedule, skip_missed=skip_missed))
+    changed = _do(
+        ledger, workflows, f"resume_schedule({schedule!r}, skip_missed={skip_missed})",
+        lambda runtime: runtime.resume_schedule(schedule, skip_missed=skip_missed),
+    )  # fmt: skip
     _tell({"schedule": schedule, "paused": False, "changed": changed}, as_json, "goes on", "was not paused")
 
 
@@ -120,7 +123,7 @@ def trigger_schedule(
     async def trigger(runtime: Runtime) -> str:
         return (await runtime.trigger_schedule(schedule)).run_id
 
-    run_id = _do(ledger, workflows, trigger)
+    run_id = _do(ledger, workflows, f"trigger_schedule({schedule!r})", trigger)
     if as_json:
         print_json({"schedule": schedule, "run_id": run_id})
     else:
@@ -155,7 +158,10 @@ def backfill_schedule(
             why=f"more than {BACKFILLED_MAX:,} are started only when that is said; nothing was started",
             fix="give a shorter range (--from, --to), or say that so many are meant: --yes",
         )
-    started = _do(ledger, workflows, lambda runtime: runtime.backfill_schedule(schedule, start, until, limit=None))
+    started = _do(
+        ledger, workflows, f"backfill_schedule({schedule!r}, {start!r}, {until!r}, limit={ticks:_})",
+        lambda runtime: runtime.backfill_schedule(schedule, start, until, limit=None),
+    )  # fmt: skip
     if as_json:
         print_json({"schedule": schedule, "started": started})
     else:
@@ -173,21 +179,25 @@ def _statuses(ledger: Path, registry: Registry) -> list[ScheduleStatus]:
     ]
 
 
-def _do(ledger: Path, workflows: str | None, work: Callable[[Runtime], Awaitable[T]]) -> T:
+def _do(ledger: Path, workflows: str | None, call: str, work: Callable[[Runtime], Awaitable[T]]) -> T:
+    """Do something to a schedule; `call` is how an application does the same."""
     need_ledger(ledger)
     registry = need_workflows(workflows)
 
     async def inside() -> T:
-        runtime = Runtime(ledger, workflows=registry.all())
-        runtime.prepare(_hold)  # what was missed is the worker's to catch up with
-        async with runtime:
+        async with administering(ledger, registry) as runtime:
             return await work(runtime)
 
-    return asyncio.run(inside())
-
-
-def _hold(engine: Engine) -> None:
-    engine.schedules.held = True
+    try:
+        return asyncio.run(inside())
+    except LedgerLocked as error:
+        stop = f"kill {error.owner_pid}; " if error.owner_pid is not None else ""
+        raise LedgerLocked(
+            error.message, owner_pid=error.owner_pid, where=error.where,
+            why=f"{error.why}, and only that one can change a schedule",
+            fix=f"stop it, do this, and start it again ({stop}its runs are parked and go on)\n"
+            f"or call it there: await runtime.{call}",
+        ) from None  # fmt: skip
 
 
 def _tell(facts: dict[str, Any], as_json: bool, done: str, was_so: str) -> None:

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
+from perdure.cli.administering import administering
 from perdure.cli.arguments import AsJson, LedgerPath, Workflows, parse_json
 from perdure.cli.opening import need_ledger, need_workflows
 from perdure.cli.output import console, print_json
-from perdure.client.runtime import Runtime
 from perdure.declare.registry import Registry
 from perdure.engine.reactions import EventReceipt
 
@@ -67,5 +67,5 @@ def _runs(count: int) -> str:
 async def _send(
     path: Path, registry: Registry, event_type: str, payload: Any, about: dict[str, str | None]
 ) -> EventReceipt:
-    async with Runtime(path, workflows=registry.all()) as runtime:
+    async with administering(path, registry) as runtime:
         return await runtime.send_event(event_type, payload, **about)

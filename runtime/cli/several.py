@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 from rich import progress as bars
 
+from perdure.cli.administering import administering
 from perdure.cli.arguments import parse_since, parse_statuses, parse_tags
 from perdure.cli.output import console
 from perdure.cli.worker import until_idle
@@ -102,7 +103,7 @@ async def do_all(
         what, doing: what is done to them, as it is asked, and as the bar says it.
         statuses: of the runs that `work` takes when the filter names none.
     """
-    async with Runtime(path, workflows=registry.all()) as runtime:
+    async with administering(path, registry) as runtime:
         if not await agreed(runtime, what, wanted, statuses, yes=yes):
             raise typer.Abort
         with bar(doing) as progress:

@@ -8,11 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
+from perdure.cli.administering import administering
 from perdure.cli.arguments import AsJson, LedgerPath, RunId, Workflows, parse_json
 from perdure.cli.opening import need_ledger, need_workflows
 from perdure.cli.output import console, print_json
 from perdure.cli.send import Payload
-from perdure.client.runtime import Runtime
 from perdure.client.status import RunStatus, waiting_text
 from perdure.declare.registry import Registry
 
@@ -39,7 +39,7 @@ def signal_run(
 
 
 async def _signal(path: Path, registry: Registry, run_id: str, name: str, payload: Any) -> RunStatus:
-    async with Runtime(path, workflows=registry.all()) as runtime:
+    async with administering(path, registry) as runtime:
         run = runtime.handle(run_id)
         await run.signal(name, payload)
         return await run.status()

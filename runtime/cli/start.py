@@ -9,15 +9,15 @@ from typing import Annotated, Any
 
 import typer
 
+from perdure.cli.administering import running_one
 from perdure.cli.arguments import AsJson, LedgerPath, Tags, Workflows, parse_json, parse_json_lines, parse_tags
 from perdure.cli.opening import need_workflows
 from perdure.cli.output import console, print_json
 from perdure.cli.run import spinning
 from perdure.cli.several import bar
-from perdure.client.runtime import Runtime
 from perdure.client.starts import RUNS_PER_BATCH, Starts, start_each
 from perdure.client.status import RunStatus, status_of
-from perdure.declare.registry import Definition, Registry
+from perdure.declare.registry import Registry
 from perdure.durations import duration_us
 from perdure.engine.attempts import Attempt, Place
 from perdure.engine.batch import Batch
@@ -192,9 +192,8 @@ class _Refusing:
 
 
 async def _run_to_end(path: Path, registry: Registry, wanted: Start, delay: str | None) -> Any:
-    definitions: list[Definition] = registry.all()
     tags: Mapping[str, str] = wanted.tags
-    async with Runtime(path, workflows=definitions) as runtime:
+    async with running_one(path, registry) as runtime:
         handle = await runtime.start(
             wanted.definition,
             wanted.value,

@@ -229,4 +229,5 @@ async def until_idle(runtime: Runtime, patience_s: float | None = None) -> bool:
 def _is_idle(engine: Engine, batch: Batch) -> bool:
     if batch.entries or batch.perform or batch.follow:
         return False
-    return not any(engine.in_flight.values()) and engine.ledger.next_due() is None
+    # A short command leaves alone what time moves, and has not to wait for it.
+    return not any(engine.in_flight.values()) and (engine.administers or engine.ledger.next_due() is None)

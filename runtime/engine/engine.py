@@ -107,6 +107,8 @@ class Engine:
         self.slots = Slots(self.in_flight, self.queues.queues, self.queues.queue_of, max_concurrent_steps)
         self._serials = itertools.count(1)
         self.draining = False
+        #: True moves only what it is asked to: no queues, nothing that was cut off, and no time that has come.
+        self.administers = False
         self.unrecorded: list[Message] = []  # of a batch that could not be appended; taken again next turn
         self.unrecorded_may_go = True  # False after a failed append: give the disk a moment
         self._watchers: defaultdict[int, list[tuple[Condition, Future[RunRow]]]] = defaultdict(list)
@@ -125,6 +127,8 @@ class Engine:
             for message in pending:
                 self._apply(message, batch)
             due = self.timers.take(batch.now)
+            if self.administers:
+                due = [run for run in due if self.residents.peek(run) is not None]
             self.residents.prefetch(due)
             for run in due:
                 self.moves.due(run, batch)

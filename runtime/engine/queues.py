@@ -189,7 +189,7 @@ class Queues:
         """Begin the runs that have room, in their order."""
         flow = self._look(batch)
         self._wake_at = None
-        if self._engine.draining:
+        if self._engine.draining or self._engine.administers:
             return
         for _ in range(_BEGUN_PER_BATCH):
             ticket = flow.next(batch.now)

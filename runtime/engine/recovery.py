@@ -38,6 +38,8 @@ def recover(inbox: Inbox) -> Future[None]:
 
 
 def _begin(inbox: Inbox, engine: Engine, batch: Batch) -> None:
+    if engine.administers:
+        return
     diverged = _registered(engine, engine.ledger.runs(RunFilter(statuses=("diverged",), limit=None)))
     _resume(engine, batch, diverged[:_DIVERGED_AT_ONCE_MAX])
     cut_off = (row for row in engine.ledger.interrupted() if row.status != "diverged")  # those are tried once

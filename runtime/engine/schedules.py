@@ -62,7 +62,7 @@ class Schedules:
         self._next: dict[str, int | None] = {}  # the next tick of each; None while it is paused
         self._heap: list[tuple[int, str]] = []  # the same as (tick, id), with some that hold no more
         self._seen = 0  # the time of the turn before
-        self.held = False  # True lets ticks wait for another process: this one only wants to change something
+        self.held = False  # True lets ticks wait for another process, because this one is here for something else
 
     @property
     def wake_at(self) -> int | None:
