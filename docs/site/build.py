@@ -3,7 +3,7 @@
 Pages are written as they are read in the repository: plain Markdown, with links from file to file. Here they are laid
 out for Sphinx: README.md is the front page, every link is turned to where its target is on the site, and a block that a
 reader is to save shows its file's name. Knows where pages are and how they link. Must not know how they look (conf.py,
-style.css) or in which order they are read (navigation.md).
+style.css), in which order they are read (navigation.md), or what an example's page says (example_pages.py).
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import subprocess
 import sys
 from pathlib import Path, PurePosixPath
 
+from example_pages import INDEX, example_page, index_navigation, placed_examples
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 BUILD = ROOT / "build"
@@ -25,6 +27,7 @@ OUTSIDE = {
     "ARCHITECTURE.md": "architecture.md",
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
+    INDEX: "examples/index.md",
 }
 
 _LINK = re.compile(r"(?<!!)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
@@ -83,15 +86,22 @@ def _turned(link: re.Match[str], name: str, pages: dict[str, str], root: Path) -
 def lay_out(folder: Path, root: Path = ROOT) -> int:
     """Write all pages into an empty folder; give their number."""
     shutil.rmtree(folder, ignore_errors=True)
-    pages = placed_pages(root)
+    pages, examples = placed_pages(root), placed_examples(root)
     for name, place in pages.items():
-        target = folder / place
-        target.parent.mkdir(parents=True, exist_ok=True)
-        text = laid_out((root / name).read_text(encoding="utf-8"), name, pages, root)
+        text = laid_out((root / name).read_text(encoding="utf-8"), name, pages | examples, root)
         if place == "index.md":
             text += "\n" + (HERE / "navigation.md").read_text(encoding="utf-8")
-        target.write_text(text, encoding="utf-8")
-    return len(pages)
+        elif name == INDEX:
+            text += index_navigation(root)
+        _write(folder / place, text)
+    for name, place in examples.items():
+        _write(folder / place, example_page(root / name))
+    return len(pages) + len(examples)
+
+
+def _write(target: Path, text: str) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(text, encoding="utf-8")
 
 
 def fetched_from_elsewhere(site: Path) -> list[str]:

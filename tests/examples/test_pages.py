@@ -25,7 +25,7 @@ def test_a_page_does_what_it_shows(page: str, tmp_path: Path) -> None:
     assert executed or page in WITHOUT_CODE, f"{page} shows nothing that runs"
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [*PAGES, "examples/README.md"])
 def test_links_of_a_page_lead_somewhere(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text):

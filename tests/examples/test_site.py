@@ -21,7 +21,9 @@ def site() -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "docs/site"))  # as it is when the file is run
+        spec.loader.exec_module(module)
     return module
 
 
@@ -47,7 +49,27 @@ def test_every_page_is_in_the_navigation_once(site: ModuleType) -> None:
 
 
 def test_every_link_of_every_page_leads_somewhere(site: ModuleType, tmp_path: Path) -> None:
-    assert site.lay_out(tmp_path / "source") == len(site.placed_pages()) > 15
+    assert site.lay_out(tmp_path / "source") == len(site.placed_pages()) + len(site.placed_examples(ROOT)) > 35
+
+
+def test_each_example_has_a_page_with_all_of_its_code(site: ModuleType, tmp_path: Path) -> None:
+    site.lay_out(tmp_path)
+    index = (tmp_path / "examples/index.md").read_text(encoding="utf-8")
+    folders = sorted(main.parent for main in (ROOT / "examples/patterns").glob("*/workflows.py"))
+    assert len(folders) > 15
+    for folder in folders:
+        name = folder.name.replace("_", "-")
+        page = (tmp_path / "examples" / f"{name}.md").read_text(encoding="utf-8")
+        assert f"$ perdure new my-project --from {name}\n" in page
+        for file in (*folder.glob("*.py"), *folder.glob("tests/*.py")):
+            assert file.read_text(encoding="utf-8").strip() in page, file
+        assert f"]({name}.md)" in index
+        assert re.search(rf"^{name}$", index, re.MULTILINE), "not in the navigation"
+
+
+def test_a_link_to_an_example_s_code_leads_to_its_page(site: ModuleType, tmp_path: Path) -> None:
+    site.lay_out(tmp_path)
+    assert "[`saga`](examples/saga.md)" in (tmp_path / "i-want-to.md").read_text(encoding="utf-8")
 
 
 def test_links_are_turned_to_where_their_targets_are_on_the_site(site: ModuleType, repository: Path) -> None:
