@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import datetime, timedelta
-from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack
 
-from perdure.client.backing import backing_of
 from perdure.client.bulk import Progress, cancel_all, retry_all
-from perdure.client.draining import CutOff, apart, drain
+from perdure.client.draining import CutOff, drain
 from perdure.client.given import (
     check_clock,
     check_name,
@@ -22,6 +19,7 @@ from perdure.client.given import (
     run_filter,
 )
 from perdure.client.handle import RunHandle
+from perdure.client.opened import Opened, Source, open_ledger
 from perdure.client.serving import Serving
 from perdure.client.starts import Starts, start_all, start_of
 from perdure.client.status import RunStatus, status_of
@@ -32,24 +30,19 @@ from perdure.declare.discovery import find_workflows
 from perdure.declare.queues import Queue, QueueChanges, check_limit, named_by
 from perdure.declare.registry import Definition, Registry
 from perdure.durations import Duration, duration_us
+from perdure.engine.attempts import Performers
 from perdure.engine.batch import Batch
 from perdure.engine.clock import Clock, SystemClock
 from perdure.engine.definitions import checked_code
 from perdure.engine.engine import Condition, Engine, snapshot
-from perdure.engine.performers import ThreadedPerformers
 from perdure.engine.queues import QueueStatus
-from perdure.engine.recovery import recover
 from perdure.engine.residents import RESIDENTS_MAX
-from perdure.engine.thread import EngineThread
 from perdure.errors import DefinitionError, PerdureError
 from perdure.misfit import fitting_methods
-from perdure.replay.live import LiveVerifier, share_of
+from perdure.replay.live import share_of
 from perdure.replay.upgrade import Upgrade
-from perdure.services.cell_blobs import sweep_uploads
-from perdure.services.outside import BackEnd, checked_back_ends, close_all
-from perdure.services.scope import OutsideScope
+from perdure.services.outside import BackEnd, checked_back_ends
 from perdure.services.services import Services
-from perdure.storage.duckdb_ledger import DuckDBLedger
 from perdure.storage.encoding import encode
 from perdure.storage.ledger import Ledger, RunRow, SqlResult
 
@@ -57,9 +50,6 @@ if TYPE_CHECKING:
     from perdure.client.blocking import BlockingRuntime
 
 T = TypeVar("T")
-logger = logging.getLogger("perdure")
-
-_VERIFIED_AT_CLOSE_S = 1.0  # how long closing goes on with verifications that wait
 
 
 @fitting_methods
@@ -94,7 +84,7 @@ class Runtime(Triggering, Serving):
 
     def __init__(
         self,
-        ledger: str | os.PathLike[str] | Ledger,
+        ledger: Source,
         *,
         workflows: object = (),
         drain: Duration = "10s",
@@ -129,51 +119,36 @@ class Runtime(Triggering, Serving):
         self._code = checked_code(code)
         check_clock(clock)
         self._clock = clock if clock is not None else SystemClock()
-        self._ledger: Ledger | None = None
-        self._thread: EngineThread | None = None
-        self._performers: ThreadedPerformers | None = None
-        self._verifier: LiveVerifier | None = None
-        self._services: Services | None = None
+        self._opened: Opened | None = None
         self._blocking: BlockingRuntime | None = None
         self._prepare: Callable[[Engine], None] | None = None
-        self._is_drained = False
         self.cut_off: tuple[CutOff, ...] = ()  # what was still at work when it was drained
 
     # ── opening and closing ──────────────────────────────────────────────────────────────────────
 
     async def __aenter__(self) -> Runtime:
-        if self._thread is not None:
+        if self._opened is not None:
             raise PerdureError("the runtime is open already.", fix="make another Runtime for another ledger")
-        loop = asyncio.get_running_loop()
-        ledger = await asyncio.to_thread(self._open)
-
-        def make(thread: EngineThread) -> Engine:
-            backing = backing_of(ledger, loop, self._clock, self.registry, thread, self._back_ends)
-            self._services = Services(OutsideScope(backing))
-            self._performers = ThreadedPerformers(loop, thread.report, thread.tell, self._clock.now_us, backing)
-            return Engine(
-                ledger, self.registry, self._clock, self._performers,
-                residents_max=self._residents_max, code=self._code, queues=self._queues,
-                max_concurrent_runs=self._max_concurrent_runs, max_concurrent_steps=self._max_concurrent_steps,
-            )  # fmt: skip
-
-        self._is_drained = False
-        self._thread = EngineThread(make)
-        if self._prepare is not None:
-            self._prepare(self._thread.engine)
-        if self._verified_share:
-            self._verifier = LiveVerifier(self._thread, self._verified_share)
-        self._thread.start()
+        ledger = await open_ledger(self._source)
+        self._opened = Opened(
+            ledger, self._source, self.registry, self._clock, self._back_ends, self._make_engine, self._verified_share
+        )
         try:
-            if self._services is not None:
-                await sweep_uploads(self._services.backing)
-            await asyncio.wrap_future(recover(self._thread))
+            await self._opened.begin()
         except BaseException:
             await self.close()  # nobody else will: `async with` calls __aexit__ only after this has returned
             raise
-        if self._verifier is not None:
-            self._verifier.start()
         return self
+
+    def _make_engine(self, ledger: Ledger, performers: Performers) -> Engine:
+        engine = Engine(
+            ledger, self.registry, self._clock, performers,
+            residents_max=self._residents_max, code=self._code, queues=self._queues,
+            max_concurrent_runs=self._max_concurrent_runs, max_concurrent_steps=self._max_concurrent_steps,
+        )  # fmt: skip
+        if self._prepare is not None:
+            self._prepare(engine)
+        return engine
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -199,15 +174,14 @@ class Runtime(Triggering, Serving):
         The runtime stays open: it still records what comes, and answers. Cancelled, this waits no longer. `cut_off` has
         what is at work at its end.
         """
-        if self._thread is None:
-            raise _closed()
-        if self._is_drained:
+        opened = self._at_hand()
+        if opened.is_drained:
             return
-        self._is_drained = True
-        self.services.drain()
+        opened.is_drained = True
+        opened.services.drain()
         cut_off: list[CutOff] = []
         try:
-            await drain(self._thread, self._drain_us, cut_off)
+            await drain(opened.thread, self._drain_us, cut_off)
         finally:
             self.cut_off = tuple(cut_off)
 
@@ -216,33 +190,19 @@ class Runtime(Triggering, Serving):
 
         It drains first. Cancelled while it waits for steps, it waits no longer and closes.
         """
-        if self._thread is None or self._performers is None:
+        if self._opened is None:
             return
         try:
             await self.drain()
         finally:  # also when whoever waited for the steps had enough
-            thread, self._thread = self._thread, None
-            verifier, self._verifier = self._verifier, None
-            if verifier is not None:  # before the engine, which records what it found
-                seconds = min(_VERIFIED_AT_CLOSE_S, self._drain_us / 1_000_000)
-                await apart(partial(verifier.stop, seconds))
-            if self._services is not None:
-                await self._services.backing.finish()
-            await apart(thread.stop)
-            await self._performers.close()  # after the engine, which would hand it more
-            if self._services is not None:
-                await self._services.backing.close()
-            for error in await close_all(self._back_ends.values()):
-                logger.error("A back end of a service could not be closed: %s", error)
-            thread.engine.residents.clear()
-            if self._ledger is not None and self._ledger is not self._source:
-                await apart(self._ledger.close)
-            self._ledger = None
+            opened, self._opened = self._opened, None
+            if opened is not None:  # else somebody else closed it meanwhile
+                await opened.close(self._drain_us)
 
-    def _open(self) -> Ledger:
-        source = self._source
-        self._ledger = DuckDBLedger(source) if isinstance(source, (str, os.PathLike)) else source
-        return self._ledger
+    def _at_hand(self) -> Opened:
+        if self._opened is None:
+            raise PerdureError("the runtime is not open.", fix="use it inside its `async with` or `with` block")
+        return self._opened
 
     # ── runs ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -331,9 +291,7 @@ class Runtime(Triggering, Serving):
     @property
     def services(self) -> Services:
         """All services; outside of steps each operation is durable when it returns."""
-        if self._thread is None or self._services is None:
-            raise _closed()
-        return self._services
+        return self._at_hand().services
 
     async def resume_hook(self, token: str, payload: Any = None) -> str:
         """Hand a payload to the run whose open hook has this token; give its run_id once that is recorded.
@@ -449,16 +407,14 @@ class Runtime(Triggering, Serving):
 
     def sql(self, query: str, parameters: Sequence[Any] = ()) -> SqlResult:
         """Run one read-only query over the views `runs`, `steps`, `entries`, `events`, `definitions`. It blocks."""
-        if self._ledger is None:
-            raise _closed()
-        return self._ledger.sql(query, parameters)
+        return self._at_hand().ledger.sql(query, parameters)
 
     # ── for handles, and for tests ───────────────────────────────────────────────────────────────
 
     @property
     def is_open(self) -> bool:
         """Whether it is between entering and leaving its block."""
-        return self._thread is not None
+        return self._opened is not None
 
     def prepare(self, prepare: Callable[[Engine], None]) -> None:
         """Have something done to the engine before its first turn, by whoever wants to see all that it does."""
@@ -466,34 +422,20 @@ class Runtime(Triggering, Serving):
 
     async def ask(self, request: Callable[[Engine, Batch], T]) -> T:
         """Have something done by the engine in its next batch; answered when that is durable."""
-        if self._thread is None:
-            raise _closed()
-        return await self._thread.ask(request)
+        return await self._at_hand().thread.ask(request)
 
     async def settled(self, request: Callable[[Engine, Batch], T]) -> T:
         """The same for what wants to know how things stand: asked again while something else moves the run."""
-        if self._thread is None:
-            raise _closed()
-        return await self._thread.settled(request)
+        return await self._at_hand().thread.settled(request)
 
     def ask_blocking(self, request: Callable[[Engine, Batch], T]) -> T:
         """Have something done by the engine and block for it, a moment only: the engine waits for no loop."""
-        if self._thread is None:
-            raise _closed()
-        return self._thread.call(request).result()
+        return self._at_hand().thread.call(request).result()
 
     async def idle(self) -> None:
         """Wait until no step is at work and nothing is due: only the clock or the outside can move a run then."""
-        if self._thread is None:
-            raise _closed()
-        await asyncio.wrap_future(idle(self._thread))
+        await asyncio.wrap_future(idle(self._at_hand().thread))
 
     def watch(self, run_id: str, condition: Condition) -> Future[RunRow | None]:
         """Get the run's row as soon as `condition` is true of it; None when there is no such run."""
-        if self._thread is None:
-            raise _closed()
-        return watch(self._thread, run_id, condition)
-
-
-def _closed() -> PerdureError:
-    return PerdureError("the runtime is not open.", fix="use it inside its `async with` or `with` block")
+        return watch(self._at_hand().thread, run_id, condition)

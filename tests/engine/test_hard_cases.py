@@ -50,8 +50,8 @@ def one_batch(runtime: Runtime) -> Iterator[None]:
         reached.set()
         assert go_on.wait(10)
 
-    assert runtime._thread is not None
-    runtime._thread.call(hold)
+    assert runtime._opened is not None
+    runtime._opened.thread.call(hold)
     assert reached.wait(10)
     try:
         yield
@@ -139,7 +139,7 @@ async def test_an_event_and_the_end_of_its_run_in_one_batch(open_runtime) -> Non
         run = await runtime.start(first)
         with one_batch(runtime):
             gate.set()
-            while not runtime._thread._inbox.qsize():  # the step's outcome is there
+            while not runtime._opened.thread._inbox.qsize():  # the step's outcome is there
                 await asyncio.sleep(0.005)
             sending = asyncio.create_task(runtime.send_event("go"))
             await soon(sending)
@@ -165,7 +165,7 @@ async def test_a_cancellation_in_the_batch_of_a_failed_attempt_is_not_lost(open_
         run = await runtime.start(again)
         with one_batch(runtime):
             gate.set()
-            while not runtime._thread._inbox.qsize():
+            while not runtime._opened.thread._inbox.qsize():
                 await asyncio.sleep(0.005)
             cancelling = asyncio.create_task(run.cancel())
             await soon(cancelling)
@@ -203,7 +203,7 @@ async def test_a_child_that_is_spawned_in_the_batch_of_the_cancellation_is_cance
         run = await runtime.start(late_spawner, run_id="p")
         with one_batch(runtime):
             gate.set()
-            while not runtime._thread._inbox.qsize():
+            while not runtime._opened.thread._inbox.qsize():
                 await asyncio.sleep(0.005)
             cancelling = asyncio.create_task(run.cancel())
             await soon(cancelling)
@@ -291,7 +291,7 @@ async def test_a_name_that_no_ledger_can_keep_fails_its_run_alone(open_runtime, 
 
 async def test_a_question_on_the_way_while_closing_is_answered(open_runtime) -> None:
     async with open_runtime(waiter) as runtime:
-        thread = runtime._thread
+        thread = runtime._opened.thread
         with one_batch(runtime):
             questions = [thread.call(lambda engine, batch: "answer") for _ in range(3)]
             stopping = threading.Thread(target=thread.stop)
@@ -329,7 +329,7 @@ async def test_an_outcome_that_comes_after_the_patience_of_closing_harms_nothing
 
     async with open_runtime(twice, drain=0) as runtime:
         await runtime.start(twice, run_id="t")
-        thread, performers = runtime._thread, runtime._performers
+        thread, performers = runtime._opened.thread, runtime._opened.performers
         close = performers.close
 
         async def close_and_let_go() -> None:

@@ -142,7 +142,7 @@ def test_a_loop_that_was_closed_keeps_nobody_from_their_answers():
     runtime = Runtime(MemoryLedger(), workflows=[doubles])
     with runtime as blocking:
         lost = asyncio.new_event_loop()
-        asked = runtime._thread
+        asked = runtime._opened.thread
 
         async def ask_and_leave() -> None:
             asked.ask(lambda engine, batch: None)

@@ -72,7 +72,7 @@ async def test_chunks_are_read_in_order_with_their_step_and_offset(open_runtime:
         chunks = [chunk async for chunk in run.stream(start=4).chunks()]
         assert chunks == [Chunk(4, 4, "talk", 1, chunks[0].at)]
         assert (await run.status()).streams == {"default": 5}
-        if not isinstance(runtime._ledger, MemoryLedger):  # which answers no SQL
+        if not isinstance(runtime._opened.ledger, MemoryLedger):  # which answers no SQL
             rows = runtime.sql("SELECT name, status, result FROM steps").rows
             assert rows == (("talk", "completed", 5),), "a chunk was taken for an answer of its step"
         assert (await run.replay()).ok
