@@ -40,6 +40,8 @@ def example_page(main: Path) -> str:
         for file in files:
             caption = file.relative_to(main.parent).as_posix()
             code = file.read_text(encoding="utf-8").strip()
+            if file == main:
+                code = code.removeprefix(_docstring_as_written(code)).strip()  # the page begins with it
             parts.append(f"````{{code-block}} python\n:caption: {caption}\n\n{code}\n````")
     return "\n\n".join(parts) + "\n"
 
@@ -50,6 +52,11 @@ def _sections(main: Path) -> Iterator[tuple[str, list[Path]]]:
     if beside:
         yield "What it talks to", beside
     yield "Its tests", sorted((main.parent / "tests").glob("test_*.py"))
+
+
+def _docstring_as_written(code: str) -> str:
+    first = ast.parse(code).body[0]
+    return "\n".join(code.splitlines()[: first.end_lineno])
 
 
 def index_navigation(root: Path) -> str:

@@ -62,7 +62,10 @@ def test_each_example_has_a_page_with_all_of_its_code(site: ModuleType, tmp_path
         page = (tmp_path / "examples" / f"{name}.md").read_text(encoding="utf-8")
         assert f"$ perdure new my-project --from {name}\n" in page
         for file in (*folder.glob("*.py"), *folder.glob("tests/*.py")):
-            assert file.read_text(encoding="utf-8").strip() in page, file
+            text = file.read_text(encoding="utf-8").strip()
+            if file.name == "workflows.py":  # whose docstring the page begins with
+                text = "from __future__" + text.partition("from __future__")[2]
+            assert text in page, file
         assert f"]({name}.md)" in index
         assert re.search(rf"^{name}$", index, re.MULTILINE), "not in the navigation"
 
