@@ -8,11 +8,12 @@ This file joins two sources. It must not know SQL, nor what a cell is for.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from perdure.storage.cell_columns import CellColumns
 from perdure.storage.cells import Cell, listed
+from perdure.storage.holding import Holding
 from perdure.storage.recent import Recent
 
 #: How many cells of a space the overlays may have changed before a listing absorbs first, instead of asking for more.
@@ -40,8 +41,9 @@ class CellAnswers:
         return cell
 
     def cells(
-        self, space: str, *, prefix: str, after: str | None, due_until: int | None, limit: int | None
-    ) -> list[Cell]:
+        self, space: str, *, prefix: str, after: str | None, due_until: int | None, limit: int | None,
+        holding: Sequence[Holding] = (),
+    ) -> list[Cell]:  # fmt: skip
         """List cells of a space."""
         while True:
             changed, begun = self._recent.cells(space)
@@ -51,11 +53,12 @@ class CellAnswers:
                 changed, begun = self._recent.cells(space)
                 hiding = len(changed)
             wanted = None if limit is None else limit + hiding
-            found = self._columns.cells(space, prefix, after, due_until, wanted)
+            found = self._columns.cells(space, prefix, after, due_until, wanted, holding)
             if self._recent.begun == begun:
                 break
         found = [cell for cell in found if cell.key not in changed]
-        return listed([*found, *changed.values()], prefix=prefix, after=after, due_until=due_until, limit=limit)
+        found += changed.values()
+        return listed(found, prefix=prefix, after=after, due_until=due_until, limit=limit, holding=holding)
 
     def spaces(self, prefix: str) -> list[str]:
         """List the spaces that have cells."""

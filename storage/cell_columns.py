@@ -9,12 +9,14 @@ This file knows queries. It must not know that there is a journal, nor how cells
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Sequence
 from typing import Any, Final
 
 from perdure.storage.cells import Cell, cell_hash
 from perdure.storage.database import Database
+from perdure.storage.holding import Holding
 from perdure.storage.tables import CELL_SELECTION, SqlRow, cell_of
 
 #: What a reader sees: the file's cells but for those that its journal changed, and these, but for deleted ones.
@@ -43,7 +45,10 @@ class CellColumns:
         # Compared here: a comparison of texts in SQL would be made with all rows.
         return next((cell for cell in map(cell_of, found) if cell.space == space and cell.key == key), None)
 
-    def cells(self, space: str, prefix: str, after: str | None, due_until: int | None, limit: int | None) -> list[Cell]:
+    def cells(
+        self, space: str, prefix: str, after: str | None, due_until: int | None, limit: int | None,
+        holding: Sequence[Holding] = (),
+    ) -> list[Cell]:  # fmt: skip
         """List cells of a space as `Ledger.cells` does."""
         conditions, parameters = ["space = ?"], list[Any]([space])
         for condition, value in (
@@ -54,6 +59,10 @@ class CellColumns:
             if value is not None:
                 conditions.append(condition)
                 parameters.append(value)
+        for each in holding:
+            conditions.append(_held(each))
+            parameters += each.texts
+            parameters += [_any_of(each.unless)] if each.unless else ()
         order = '"key"' if due_until is None else 'due_us, "key"'
         query = f"SELECT {CELL_SELECTION} FROM _ledger.cells WHERE {' AND '.join(conditions)} ORDER BY {order}"
         return list(map(cell_of, self._all(query if limit is None else f"{query} LIMIT {int(limit)}", parameters)))
@@ -67,3 +76,16 @@ class CellColumns:
         """Give the cursor back."""
         with self._lock:
             self._cursor.close()
+
+
+def _held(wanted: Holding) -> str:
+    """The condition that a cell is held (see holding.py), with a place for each text and one for `unless`."""
+    ways = ["contains(body, ?)"] * len(wanted.texts)
+    if wanted.unless:
+        ways.append("(body IS NOT NULL AND regexp_matches(shape, ?))")
+    return f"({' OR '.join(ways) or 'false'})"
+
+
+def _any_of(texts: Sequence[str]) -> str:
+    """A regular expression for any of these texts: one look at a shape, of which nearly all cells have the same few."""
+    return "|".join(map(re.escape, texts))

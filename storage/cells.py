@@ -8,11 +8,12 @@ This file knows what a cell is. It must not know what one is for, nor how it is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from perdure.errors import InternalError
 from perdure.storage.hashed import hashed
+from perdure.storage.holding import Holding, are_held
 
 
 class Cell(NamedTuple):
@@ -83,7 +84,7 @@ def _is_plain(cell: Cell) -> bool:
 
 def listed(
     found: Iterable[Cell], *, prefix: str = "", after: str | None = None, due_until: int | None = None,
-    limit: int | None = None,
+    limit: int | None = None, holding: Sequence[Holding] = (),
 ) -> list[Cell]:  # fmt: skip
     """Choose and order cells of one space as `Ledger.cells` does, `found` being all that may be wanted."""
     chosen = [
@@ -93,6 +94,7 @@ def listed(
         and cell.key.startswith(prefix)
         and (after is None or cell.key > after)
         and (due_until is None or (cell.due is not None and cell.due <= due_until))
+        and (not holding or are_held(holding, cell.body, cell.shape))
     ]
     if due_until is None:
         chosen.sort(key=lambda cell: cell.key)

@@ -35,6 +35,7 @@ from perdure.storage.contents import Additions, Contents
 from perdure.storage.due_window import DueWindow
 from perdure.storage.entries import CREATED, DefinitionRow, Entry
 from perdure.storage.history_answers import HistoryAnswers
+from perdure.storage.holding import Holding
 from perdure.storage.journal import SEGMENT_BYTES, Journal
 from perdure.storage.ledger import QueueRow, RunFilter, RunRow, SqlResult, Waiter, is_on_queue, queue_row
 from perdure.storage.lock import OwnerLock, ReaderLock
@@ -414,9 +415,9 @@ class DuckDBLedger:
         return self._cells.cell(space, key)
 
     def cells(self, space: str, *, prefix: str = "", after: str | None = None, due_until: int | None = None,
-              limit: int | None = None) -> list[Cell]:  # fmt: skip
+              limit: int | None = None, holding: Sequence[Holding] = ()) -> list[Cell]:  # fmt: skip
         """List cells of a space."""
-        return self._cells.cells(space, prefix=prefix, after=after, due_until=due_until, limit=limit)
+        return self._cells.cells(space, prefix=prefix, after=after, due_until=due_until, limit=limit, holding=holding)
 
     def spaces(self, prefix: str) -> list[str]:
         """List the spaces that have cells."""

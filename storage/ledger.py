@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from perdure.errors import InternalError
 from perdure.storage.cells import Cell
 from perdure.storage.entries import DIVERGED, ENDINGS, DefinitionRow, Entry
+from perdure.storage.holding import Holding
 
 #: What `handle.status()` may show. A run that nothing will ever touch again is in ENDED.
 STATUSES = (
@@ -305,12 +306,14 @@ class Ledger(Protocol):
         after: str | None = None,
         due_until: int | None = None,
         limit: int | None = None,
+        holding: Sequence[Holding] = (),
     ) -> list[Cell]:
         """List the cells of a space whose key begins with `prefix`, by key (Unicode code points).
 
         Args:
             after: only keys greater than this one, for paging.
             due_until: only those whose `due` is at or before this time, ordered by `due`, then key.
+            holding: only those that have all of this in their texts.
         """
         ...
 

@@ -16,6 +16,7 @@ from perdure.storage.cells import Cell, listed, refuse_unkeepable
 from perdure.storage.columns import Columns
 from perdure.storage.due_window import DueWindow
 from perdure.storage.entries import DefinitionRow, Entry
+from perdure.storage.holding import Holding
 from perdure.storage.ledger import QueueRow, RunFilter, RunRow, SqlResult, Waiter, is_on_queue, queue_row
 from perdure.storage.resumption import is_interrupted
 from perdure.storage.waits import KeySets, WaitIndex, waiters_of
@@ -190,10 +191,11 @@ class MemoryLedger:
         after: str | None = None,
         due_until: int | None = None,
         limit: int | None = None,
+        holding: Sequence[Holding] = (),
     ) -> list[Cell]:
         """List cells of a space."""
         found = list(self._cells.get(space, {}).values())
-        return listed(found, prefix=prefix, after=after, due_until=due_until, limit=limit)
+        return listed(found, prefix=prefix, after=after, due_until=due_until, limit=limit, holding=holding)
 
     def spaces(self, prefix: str) -> list[str]:
         """List the spaces that have cells."""

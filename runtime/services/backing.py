@@ -15,6 +15,7 @@ from perdure.services.claims import Claims
 from perdure.services.effects import Effects, Kept, Word
 from perdure.services.outside import BackEnd
 from perdure.storage.cells import Cell
+from perdure.storage.holding import Holding
 
 if TYPE_CHECKING:
     from perdure.services.transaction import Transaction
@@ -36,6 +37,7 @@ class Cells(Protocol):
         after: str | None = None,
         due_until: int | None = None,
         limit: int | None = None,
+        holding: Sequence[Holding] = (),
     ) -> list[Cell]: ...
 
     def spaces(self, prefix: str) -> list[str]: ...

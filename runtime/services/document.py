@@ -14,6 +14,7 @@ from perdure.services.filters import Filter
 from perdure.services.paths import parts_of
 from perdure.services.values import encoded_value
 from perdure.storage.encoding import Encoded, decode, encode
+from perdure.storage.holding import are_held
 from perdure.storage.plain import all_scalars
 
 Document: TypeAlias = dict[str, Any]
@@ -72,8 +73,7 @@ def matching(found: Iterable[tuple[str, Encoded]], wanted: Filter) -> list[tuple
     """Choose those that match."""
     chosen = []
     for key, encoded in found:
-        body, shape = encoded
-        if shape is None and not all(needle in body for needle in wanted.needles):
+        if not are_held(wanted.needles, *encoded):
             continue  # it has not even the texts that it would have to have
         document = decoded(encoded)
         if wanted.matches(document):

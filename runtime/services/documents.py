@@ -5,18 +5,20 @@ Knows keys and encoded values. Must not know operators, nor what an update means
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple, Protocol, cast
 
 from perdure.services.document import TIME_DIGITS, new_id
-from perdure.services.drafts import Store, StoredCells, draft_of, store_of
+from perdure.services.drafts import StoredCells, TextStore, draft_of, store_of
 from perdure.services.effects import Change
 from perdure.services.transaction import Transaction, encoded
 from perdure.storage.encoding import Encoded
+from perdure.storage.holding import Holding
 
 SPACES: Final = "db/"
 
 
-class DocumentStore(Store, Protocol):
+class DocumentStore(TextStore, Protocol):
     """What another back end of documents has beside cells."""
 
     async def spaces(self, prefix: str) -> list[str]:
@@ -45,9 +47,9 @@ class Documents:
         cell = await self._draft.read(SPACES + collection, key)
         return None if cell is None else encoded(cell)
 
-    async def page(self, collection: str, after: str | None, size: int) -> Page:
-        """Read documents with greater keys, at most `size` of them."""
-        cells = await self._draft.cells(SPACES + collection, after=after, limit=size)
+    async def page(self, collection: str, after: str | None, size: int, needles: Sequence[Holding] = ()) -> Page:
+        """Read documents with greater keys whose texts have all of the needles, at most `size` of them."""
+        cells = await self._draft.cells(SPACES + collection, after=after, limit=size, holding=needles)
         last = cells[-1].key if len(cells) >= size else None
         return Page([(cell.key, encoded(cell)) for cell in cells], last)
 

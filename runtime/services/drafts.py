@@ -21,6 +21,7 @@ from perdure.services.effects import Change
 from perdure.services.transaction import Transaction
 from perdure.storage.cells import Cell, listed
 from perdure.storage.encoding import Encoded
+from perdure.storage.holding import Holding
 
 
 class Written(NamedTuple):
@@ -66,6 +67,16 @@ class Store(Protocol):
         ...
 
 
+class TextStore(Store, Protocol):
+    """A store that looks into the texts of its cells, too."""
+
+    async def holding(
+        self, space: str, wanted: Sequence[Holding], *, prefix: str, after: str | None, limit: int | None
+    ) -> list[Cell]:
+        """List those of `cells` that have all of this in their texts."""
+        ...
+
+
 class Draft(Protocol):
     """The cells of a service as a transaction sees and changes them, wherever they are kept."""
 
@@ -74,9 +85,14 @@ class Draft(Protocol):
         ...
 
     async def cells(
-        self, space: str, *, prefix: str = "", after: str | None = None, limit: int | None = None
-    ) -> list[Cell]:
-        """List cells of a space by key."""
+        self, space: str, *, prefix: str = "", after: str | None = None, limit: int | None = None,
+        holding: Sequence[Holding] = (),
+    ) -> list[Cell]:  # fmt: skip
+        """List cells of a space by key.
+
+        Args:
+            holding: only those that have all of this in their texts; another store must be a `TextStore` for it.
+        """
         ...
 
     async def claim(self, space: str, key: str) -> Cell | None:
@@ -131,18 +147,22 @@ class StoredCells:
         return self._own(name, found)
 
     async def cells(
-        self, space: str, *, prefix: str = "", after: str | None = None, limit: int | None = None
-    ) -> list[Cell]:
+        self, space: str, *, prefix: str = "", after: str | None = None, limit: int | None = None,
+        holding: Sequence[Holding] = (),
+    ) -> list[Cell]:  # fmt: skip
         """List cells, own writes among them."""
         await self._ask_before()
         mine = {key: cell for (of, key), cell in (self._before or {}).items() if of == space}
         mine |= {key: cell for (of, key), cell in self._written.items() if of == space}
         more = None if limit is None else limit + len(mine)
-        found = await self._store.cells(space, prefix=prefix, after=after, limit=more)
+        if holding:
+            found = await cast("TextStore", self._store).holding(space, holding, prefix=prefix, after=after, limit=more)
+        else:
+            found = await self._store.cells(space, prefix=prefix, after=after, limit=more)
         now = self._transaction.backing.now_us()
         merged = [cell for cell in found if cell.key not in mine]
         merged += [cell for cell in mine.values() if cell is not None and cell.is_there(now)]
-        return listed(merged, prefix=prefix, after=after, limit=limit)
+        return listed(merged, prefix=prefix, after=after, limit=limit, holding=holding)
 
     async def claim(self, space: str, key: str) -> Cell | None:
         """Keep others of this process from it, and read it. What others do is found out when it is written."""

@@ -5,7 +5,6 @@ Knows what the operators mean, which are those of MongoDB. Must not know where d
 
 from __future__ import annotations
 
-import math
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence, Set
@@ -13,9 +12,10 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from perdure.errors import DefinitionError
 from perdure.services.comparing import ORDERED, comparison, is_equal, kind_of
+from perdure.services.needles import needles_of
 from perdure.services.paths import MISSING, is_array, parts_of, spread, values_at
 from perdure.storage.encoding import encode
-from perdure.storage.plain import quote
+from perdure.storage.holding import Holding
 from perdure.texts import did_you_mean
 
 #: Of a document: whether it matches.
@@ -24,32 +24,22 @@ Test: TypeAlias = Callable[[Any], bool]
 Check: TypeAlias = Callable[[list[Any]], bool]
 
 
-class Demand(NamedTuple):
-    """Something that every document that matches has, and that a back end may therefore look for first."""
-
-    parts: tuple[str, ...]
-    sign: str  # "==", ">", ">=", "<" or "<="
-    value: str | int | float | bool
-
-
 class Filter(NamedTuple):
     """A filter that was read. A tuple, because most are read to look at one document only.
 
     Attributes:
         matches: whether a document does.
         ids: the only ids that a document that matches may have; None when any may.
-        demands: what holds for every document that matches and whose values are all plain JSON.
         fixed: fields that must equal a value, by path: what an upsert begins with.
         wants_all: whether every document matches.
-        needles: pieces that the JSON text of such a document has: looking for them is far quicker than reading it.
+        needles: what the text of a document that matches has: looking for it is far quicker than reading documents.
     """
 
     matches: Test
     ids: frozenset[str] | None
-    demands: tuple[Demand, ...]
     fixed: Mapping[str, Any]
     wants_all: bool = False
-    needles: tuple[str, ...] = ()
+    needles: tuple[Holding, ...] = ()
 
 
 def read_filter(given: object) -> Filter:
@@ -60,13 +50,12 @@ def read_filter(given: object) -> Filter:
     """
     if type(given) is dict and len(given) == 1 and type(key := given.get("_id")) is str:
         return Filter(
-            lambda document: document.get("_id") == key, frozenset((key,)), (), given
+            lambda document: document.get("_id") == key, frozenset((key,)), given
         )  # nearly always it is this one
     reader = _Reader()
     test = reader.documents(given, binding=True)
-    needles = tuple(quote(each.value) for each in reader.demands if each.sign == "==" and isinstance(each.value, str))
     ids = None if reader.ids is None else frozenset(reader.ids)
-    return Filter(test, ids, tuple(reader.demands), reader.fixed, not given, needles)
+    return Filter(test, ids, reader.fixed, not given, tuple(dict.fromkeys(reader.needles)))
 
 
 class _Reader:
@@ -74,7 +63,7 @@ class _Reader:
 
     def __init__(self) -> None:
         self.ids: set[str] | None = None
-        self.demands: list[Demand] = []
+        self.needles: list[Holding] = []
         self.fixed: dict[str, Any] = {}
 
     def documents(self, given: object, *, binding: bool) -> Test:
@@ -116,6 +105,8 @@ class _Reader:
         if binding:
             for name, operand in operations.items():
                 self._bind(path, name, operand)
+            if path != "_id":  # documents are found by their ids
+                self.needles += needles_of(path, operations)
         return checks_of(path, operations)
 
     def _bind(self, path: str, name: str, operand: Any) -> None:
@@ -124,14 +115,6 @@ class _Reader:
             self.ids = wanted if self.ids is None else self.ids & wanted
         if name == "$eq":
             self.fixed[path] = operand
-        sign, parts = _SIGNS.get(name), tuple(path.split("."))
-        # A part that is a number may name an index as well as a key, which not every back end tells apart.
-        if sign is not None and _is_plain(operand) and not any(map(str.isdecimal, parts)):
-            self.demands.append(Demand(parts, sign, operand))
-
-
-def _is_plain(operand: Any) -> bool:
-    return type(operand) in (str, int, bool) or (type(operand) is float and math.isfinite(operand))
 
 
 def _all_hold(checks: Sequence[Check], values: list[Any]) -> bool:
@@ -322,7 +305,6 @@ OPERATORS: Final[Mapping[str, Callable[[Any], Check]]] = {
 #: Types of values that are no collections, so that there is nothing more to look at.
 _SINGLE: Final = frozenset({str, int, float, bool, type(None), type(MISSING)})
 _LOGICAL: Final = ("$and", "$or", "$nor")
-_SIGNS: Final = {"$eq": "==", "$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
 
 
 def _shown(value: object) -> str:

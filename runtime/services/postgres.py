@@ -22,6 +22,7 @@ from perdure.services.drafts import Written
 from perdure.services.postgres_pool import PostgresPool
 from perdure.services.postgres_tables import CELL_COLUMNS, Statements
 from perdure.storage.cells import Cell
+from perdure.storage.holding import Holding
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
@@ -89,6 +90,15 @@ class PostgresCells:
     async def cells(self, space: str, *, prefix: str, after: str | None, limit: int | None) -> list[Cell]:
         """List the cells of a space whose key begins with `prefix`, by key."""
         rows = await self._rows(self._sql.cells, [space, prefix, prefix, after, after, limit])
+        return [Cell(*row) for row in rows]
+
+    async def holding(
+        self, space: str, wanted: Sequence[Holding], *, prefix: str, after: str | None, limit: int | None
+    ) -> list[Cell]:
+        """List those of `cells` that have all of this in their texts."""
+        texts = [values for each in wanted for values in (list(each.texts), list(each.unless))]
+        statement = self._sql.holding(len(wanted))
+        rows = await self._rows(statement, [space, prefix, prefix, after, after, *texts, limit])
         return [Cell(*row) for row in rows]
 
     async def due(self, space: str, until: int, limit: int) -> list[Cell]:

@@ -21,6 +21,10 @@ CELL_COLUMNS: Final = Cell._fields
 _READ: Final = ", ".join(CELL_COLUMNS)
 _NOW: Final = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 _IS_THERE: Final = f"(expires_at IS NULL OR expires_at > {_NOW})"
+_HELD: Final = (
+    " AND (EXISTS (SELECT FROM unnest(%s::text[]) AS text WHERE strpos(body, text) > 0)"
+    " OR body IS NOT NULL AND EXISTS (SELECT FROM unnest(%s::text[]) AS text WHERE strpos(shape, text) > 0))"
+)  # see holding.py
 _WRITTEN: Final = [name for name in CELL_COLUMNS if name != "version"]
 _TYPES: Final = {"space": "text", "key": "text", "body": "text", "shape": "text", "data": "bytea"}
 _ARRAYS: Final = ", ".join(f"%s::{_TYPES.get(name, 'bigint')}[]" for name in _WRITTEN)
@@ -38,10 +42,11 @@ class Statements:
         self.tables = _tables(schema)
         self.before = f"SELECT before FROM {marks} WHERE key = %s"
         self.cell = f"SELECT {_READ} FROM {cells} WHERE space = %s AND key = %s AND {_IS_THERE}"
-        self.cells = (
+        self._listed = (
             f"SELECT {_READ} FROM {cells} WHERE space = %s AND key >= %s AND starts_with(key, %s) "
-            f"AND (%s::text IS NULL OR key > %s) AND {_IS_THERE} ORDER BY key LIMIT %s"
+            f"AND (%s::text IS NULL OR key > %s) AND {_IS_THERE}"
         )
+        self.cells = f"{self._listed} ORDER BY key LIMIT %s"
         self.due = (
             f"SELECT {_READ} FROM {cells} WHERE space = %s AND due <= %s AND {_IS_THERE} ORDER BY due, key LIMIT %s"
         )
@@ -83,6 +88,10 @@ class Statements:
             f"WITH old AS (DELETE FROM {marks} WHERE until < {_NOW}), "
             f"gone AS (DELETE FROM {cells} WHERE expires_at <= {_NOW}) SELECT 1"
         )
+
+    def holding(self, count: int) -> str:
+        """What lists cells that hold so many things (holding.py): for each an array of texts, and one of a shape's."""
+        return f"{self._listed}{_HELD * count} ORDER BY key LIMIT %s"
 
 
 def _tables(schema: str) -> str:

@@ -59,7 +59,7 @@ class Search:
         return await self._chosen(await self._next())
 
     async def _next(self) -> Page:
-        page = await self._documents.page(self._collection, self._after, self._size)
+        page = await self._documents.page(self._collection, self._after, self._size, self._wanted.needles)
         self._is_over = page.last is None
         self._after, self._size = page.last, _next_size(page)
         return page

@@ -20,6 +20,7 @@ from perdure.services.claims import Name, over
 from perdure.services.effects import Change, Effects, Kept, Word
 from perdure.storage.cells import Cell, listed
 from perdure.storage.encoding import Encoded
+from perdure.storage.holding import Holding
 
 T = TypeVar("T")
 
@@ -87,14 +88,16 @@ class Transaction:
 
     async def cells(
         self, space: str, *, prefix: str = "", after: str | None = None, due_until: int | None = None,
-        limit: int | None = None,
+        limit: int | None = None, holding: Sequence[Holding] = (),
     ) -> list[Cell]:  # fmt: skip
         """List cells of a space, as `Ledger.cells`; those past their expiry are left out."""
         mine = {key: cell for (of, key), cell in self._written.items() if of == space}
         now, more = self.backing.now_us(), None if limit is None else limit + len(mine)
 
         def read() -> tuple[list[Cell], bool]:
-            page = self.backing.cells.cells(space, prefix=prefix, after=after, due_until=due_until, limit=more)
+            page = self.backing.cells.cells(
+                space, prefix=prefix, after=after, due_until=due_until, limit=more, holding=holding
+            )
             return [cell for cell in page if cell.is_there(now)], more is not None and len(page) >= more
 
         found, is_cut = await self.backing.loop.offload(read)
@@ -103,7 +106,7 @@ class Transaction:
             found, is_cut = await self.backing.loop.offload(read)
         merged = [cell for cell in found if cell.key not in mine]
         merged += [cell for cell in mine.values() if cell.is_there(now)]
-        return listed(merged, prefix=prefix, after=after, due_until=due_until, limit=limit)
+        return listed(merged, prefix=prefix, after=after, due_until=due_until, limit=limit, holding=holding)
 
     async def claim(self, space: str, key: str) -> Cell | None:
         """Make the cell this owner's until the end, and read it.
