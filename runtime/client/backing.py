@@ -7,12 +7,9 @@ from collections.abc import Mapping
 
 from perdure.client.orders import EngineOrders
 from perdure.declare.registry import Registry
-from perdure.engine.batch import Batch
 from perdure.engine.clock import Clock
-from perdure.engine.effects import take_effects
-from perdure.engine.engine import Engine
+from perdure.engine.effects import recorded
 from perdure.engine.thread import EngineThread
-from perdure.errors import PerdureError
 from perdure.services.backing import Backing
 from perdure.services.claims import Claims
 from perdure.services.effects import Effects
@@ -28,16 +25,7 @@ def backing_of(
     """Put it together; on the loop."""
 
     async def commit(effects: Effects) -> None:
-        def record(engine: Engine, batch: Batch) -> None:
-            for word in effects.words:
-                word.check(engine, batch)
-            take_effects(engine, effects, batch)
-
-        try:
-            await asyncio.shield(thread.settled(record))
-        except PerdureError:
-            effects.over()  # it was refused, or could not be appended, or the runtime is closed: nothing was written
-            raise
+        await asyncio.shield(recorded(effects, thread.settled))
 
     claims = Claims(loop.call_soon_threadsafe)
     return Backing(

@@ -6,7 +6,8 @@ Knows batches. Must not know any one service, nor append.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from perdure.core.lifecycle import step_delay_us
 from perdure.core.machine import Machine
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from perdure.engine.engine import Engine
 
 logger = logging.getLogger("perdure")
+
+#: Has the engine do something in its next batch; done when that is durable.
+Settled: TypeAlias = "Callable[[Callable[[Engine, Batch], None]], Awaitable[None]]"
 
 _TRIED_AGAIN_IN_US: Final = 20_000  # when the policy can't be asked, because the run has diverged
 
@@ -59,6 +63,25 @@ def forget_effects(outcome: Outcome) -> None:
     """What a step did to the services goes with its result: when nobody wants that, it did nothing."""
     if outcome.effects is not None:
         outcome.effects.over()
+
+
+async def recorded(effects: Effects, settled: Settled) -> None:
+    """Have the effects of a call from outside recorded. Shield it: they hold what they write until this has ended.
+
+    Raises:
+        PerdureError: it was refused, or could not be appended, or the runtime is closed: nothing was written.
+    """
+
+    def record(engine: Engine, batch: Batch) -> None:
+        for word in effects.words:
+            word.check(engine, batch)
+        take_effects(engine, effects, batch)
+
+    try:
+        await settled(record)
+    except BaseException:
+        effects.over()
+        raise
 
 
 def take_effects(engine: Engine, effects: Effects, batch: Batch, run: int | None = None) -> None:

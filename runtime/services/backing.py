@@ -103,7 +103,6 @@ class Backing:
     orders: Orders
     commit: Callable[[Effects], Awaitable[None]]
     outside: Mapping[str, BackEnd] = field(default_factory=dict)
-    commits_apart: bool = True  # whether a step at work can have something committed before its result
     is_closed: bool = False  # with its runtime
     at_work: int = 0  # calls from outside of steps that have begun and not ended
     arrivals: Arrivals = field(default_factory=Arrivals)
@@ -112,7 +111,7 @@ class Backing:
     _last_version: int = 0
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
-    async def stage(self, transaction: Transaction, cells: Sequence[Cell]) -> None:
+    async def stage(self, cells: Sequence[Cell]) -> None:
         """Have cells written ahead of the transaction that they belong to: durable when it returns, and seen by nobody.
 
         It is for what is too large to be held in memory. Who stages sees to it that what came to nothing goes away.

@@ -137,10 +137,10 @@ class CellUpload:
             raise over(self._transaction.label)
         cells.append(self._cell(_CHUNK, _chunk_key(self._id, self._chunks), data=chunk))
         self._chunks += 1
-        if not backing.commits_apart:
-            await backing.stage(self._transaction, cells)
+        if asyncio._get_running_loop() is None:  # a simulated step that blocks: nobody can cut it off meanwhile
+            await backing.stage(cells)
             return
-        self._staging = asyncio.ensure_future(backing.stage(self._transaction, cells))
+        self._staging = asyncio.ensure_future(backing.stage(cells))
         await asyncio.shield(self._staging)
 
     def _cell(self, kind: str, key: str, *, body: str | None = None, data: bytes | None = None) -> Cell:

@@ -5,7 +5,7 @@ Knows keys and encoded values. Must not know operators, nor what an update means
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple, Protocol, cast
 
 from perdure.services.document import TIME_DIGITS, new_id
@@ -31,6 +31,7 @@ class Page(NamedTuple):
 
     found: list[tuple[str, Encoded]]
     last: str | None  # where the next page goes on; None when there is none
+    versions: dict[str, int]  # of those found, by key
 
 
 class Documents:
@@ -51,7 +52,12 @@ class Documents:
         """Read documents with greater keys whose texts have all of the needles, at most `size` of them."""
         cells = await self._draft.cells(SPACES + collection, after=after, limit=size, holding=needles)
         last = cells[-1].key if len(cells) >= size else None
-        return Page([(cell.key, encoded(cell)) for cell in cells], last)
+        versions = {cell.key: cell.version for cell in cells}
+        return Page([(cell.key, encoded(cell)) for cell in cells], last, versions)
+
+    def depend_on(self, collection: str, versions: Mapping[str, int]) -> None:
+        """Note that what this transaction writes follows from these documents, as it found them."""
+        self._draft.depend_on(SPACES + collection, versions)
 
     async def claim(self, collection: str, key: str) -> Encoded | None:
         """Make a document this transaction's until its end, and read it as it is now.

@@ -95,6 +95,10 @@ class Draft(Protocol):
         """
         ...
 
+    def depend_on(self, space: str, versions: Mapping[str, int]) -> None:
+        """Note which versions a listing gave, by key: who then writes one of these cells must have seen it as it is."""
+        ...
+
     async def claim(self, space: str, key: str) -> Cell | None:
         """Let nobody else write the cell from now on, and read it. Raises WriteConflict."""
         ...
@@ -163,6 +167,12 @@ class StoredCells:
         merged = [cell for cell in found if cell.key not in mine]
         merged += [cell for cell in mine.values() if cell is not None and cell.is_there(now)]
         return listed(merged, prefix=prefix, after=after, limit=limit, holding=holding)
+
+    def depend_on(self, space: str, versions: Mapping[str, int]) -> None:
+        """Note which versions a listing gave."""
+        for key, version in versions.items():
+            if (space, key) not in self._written:
+                self._read.setdefault((space, key), version)
 
     async def claim(self, space: str, key: str) -> Cell | None:
         """Keep others of this process from it, and read it. What others do is found out when it is written."""

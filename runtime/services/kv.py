@@ -179,6 +179,7 @@ class Kv:
                 page = await draft.cells(self._space, prefix=prefix, after=after, limit=page_size)
                 chosen += [cell for cell in page if wanted.matches(self._namespace, cell.key, "put")]
                 if page_size is None or len(page) < page_size or (limit is not None and len(chosen) >= limit):
+                    draft.depend_on(self._space, {cell.key: cell.version for cell in chosen[:limit]})
                     return chosen[:limit]
                 after = page[-1].key
 

@@ -36,10 +36,7 @@ class RuntimeLoop:
         """Block until it is done."""
         if threading.get_ident() == self._thread:
             work.close()
-            raise PerdureError(
-                "a blocking call was made on the runtime's own loop, which would wait for itself.",
-                fix="await it without `.blocking`, read a stream by `async for`, or do it in a plain def step",
-            )
+            raise waits_for_itself()
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     def offload(self, read: Callable[[], T]) -> Awaitable[T]:
@@ -52,3 +49,11 @@ class RuntimeLoop:
     def close(self) -> None:
         """Give back the threads, and read nothing any more."""
         self._readers.shutdown(wait=False)
+
+
+def waits_for_itself() -> PerdureError:
+    """The error of a blocking call on the loop that would do it."""
+    return PerdureError(
+        "a blocking call was made on the runtime's own loop, which would wait for itself.",
+        fix="await it without `.blocking`, read a stream by `async for`, or do it in a plain def step",
+    )

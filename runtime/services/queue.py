@@ -13,7 +13,7 @@ from hashlib import blake2b
 from typing import Any, Final
 
 from perdure.durations import Duration, duration_us
-from perdure.errors import DefinitionError
+from perdure.errors import DefinitionError, PerdureError
 from perdure.services.backing import Backing
 from perdure.services.drafts import draft_of, store_of
 from perdure.services.effects import Change
@@ -223,6 +223,11 @@ class BlockingMessageQueues(Blocking):
 
 async def _arrival(backing: Backing, queue: str, until: int) -> None:
     """Wait until there may be something, or so long."""
+    if asyncio._get_running_loop() is None:
+        raise PerdureError(
+            f"a plain def step of a simulation waits for a message on queue {queue!r}, where nobody else goes on.",
+            fix="make it an async def, or receive without wait= and look again in another step",
+        )
     with backing.arrivals.expecting(queue) as arrival:
         due = await mailbox_of(backing).next_due(queue)
         now = backing.now_us()

@@ -118,8 +118,8 @@ class StepScope:
             self._at_work -= 1
 
     def apart(self) -> AbstractAsyncContextManager[Transaction]:
-        """A transaction that is committed now, whatever becomes of the step; in a simulation the step's own."""
-        return committed(self.backing, self._label) if self.backing.commits_apart else self.writing()
+        """A transaction that is committed now, whatever becomes of the step."""
+        return committed(self.backing, self._label)
 
     @property
     def is_concluded(self) -> bool:

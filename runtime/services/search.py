@@ -49,14 +49,20 @@ class Search:
         return [key for key, _ in await self._chosen(await self._next())]
 
     async def page(self) -> list[tuple[str, Document]] | None:
-        """The next page of what matches, which may be none of it; None at the end."""
+        """The next page of what matches, which may be none of it; None at the end.
+
+        It counts as read: if somebody else changes one of these before this transaction does, that is a conflict.
+        """
         if self._is_over:
             return None
         if self._wanted.ids is not None:
             self._is_over = True
             read = [(key, await self._documents.read(self._collection, key)) for key in self._named()]
             return matching([(key, each) for key, each in read if each is not None], self._wanted)
-        return await self._chosen(await self._next())
+        page = await self._next()
+        chosen = await self._chosen(page)
+        self._documents.depend_on(self._collection, {key: page.versions[key] for key, _ in chosen})
+        return chosen
 
     async def _next(self) -> Page:
         page = await self._documents.page(self._collection, self._after, self._size, self._wanted.needles)

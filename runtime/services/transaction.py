@@ -10,7 +10,7 @@ Knows cells and claims. Must not know what the services make of them.
 from __future__ import annotations
 
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -107,6 +107,12 @@ class Transaction:
         merged = [cell for cell in found if cell.key not in mine]
         merged += [cell for cell in mine.values() if cell.is_there(now)]
         return listed(merged, prefix=prefix, after=after, due_until=due_until, limit=limit, holding=holding)
+
+    def depend_on(self, space: str, versions: Mapping[str, int]) -> None:
+        """Note which versions a listing gave, by key: who then writes one of these cells must have seen it as it is."""
+        for key, version in versions.items():
+            if (space, key) not in self._written:
+                self._read.setdefault((space, key), version)
 
     async def claim(self, space: str, key: str) -> Cell | None:
         """Make the cell this owner's until the end, and read it.

@@ -25,12 +25,14 @@ from perdure.engine.current_step import begin
 from perdure.engine.limits import limited
 from perdure.errors import DefinitionError
 from perdure.services.backing import Backing
+from perdure.services.cell_blobs import sweep_uploads
 from perdure.testing.clock import SimulatedClock
 from perdure.testing.fakes import Fakes
 from perdure.testing.faults import CallFault, DuplicateOutcome, SlowStep, StepError, describe
 from perdure.testing.mutation import tell_mutation
 from perdure.testing.outside import Idempotent
-from perdure.testing.step_loop import StepLoop
+from perdure.testing.simulated_ledger import SimulatedCrash
+from perdure.testing.step_loop import StepLoop, without_a_loop
 from perdure.testing.story import Story, call_text
 
 logger = logging.getLogger("perdure")
@@ -135,6 +137,7 @@ class SimulatedPerformers:
         self._channels: dict[int, Channel] = {}  # by serial: of attempts at work
         self._loop = StepLoop(clock.now_us)  # type: ignore[abstract]  # it has a refusal for each method it lacks
         self._backing = make_backing(self._loop)
+        self._loop.call_soon(self._sweep)
         self._tasks: dict[Place, asyncio.Task[None]] = {}
         self._late: list[tuple[int, int, Outcome]] = []
         self._numbers = itertools.count()
@@ -164,8 +167,7 @@ class SimulatedPerformers:
 
     def pump(self) -> None:
         """Let asynchronous steps go on, and gather outcomes whose time has come."""
-        if self._tasks:
-            self._loop.run_ready()
+        self._loop.run_ready()
         self._raise_refused()
         while self._late and self._late[0][0] <= self._clock.now_us():
             self.outcomes.append(heapq.heappop(self._late)[2])
@@ -206,9 +208,13 @@ class SimulatedPerformers:
             return
         try:
             args, kwargs = attempt.call.values()
-            result = context.run(function, *args, **kwargs)
+            with without_a_loop():
+                result = context.run(function, *args, **kwargs)
             if not _is_awaitable(result):
                 tell_mutation(attempt.call, args, kwargs)
+        except SimulatedCrash as error:  # its process is gone, and nobody hears of it
+            self._effect(attempt, began, error=error)
+            return
         except BaseException as error:  # noqa: BLE001  # recorded as the step's failure, and raised in the body
             self._effect(attempt, began, error=error)
             self._fail(attempt, error)
@@ -224,12 +230,17 @@ class SimulatedPerformers:
 
     def close(self) -> None:
         """End with the process: what is at work never comes back."""
-        self._loop.closed = True
+        self._loop.end()
         for task in self._tasks.values():
             task._log_destroy_pending = False  # type: ignore[attr-defined]  # it dies with its process
             coroutine: Any = task.get_coro()
             if coroutine is not None:
                 _drop(coroutine)
+
+    def _sweep(self) -> None:
+        """Delete what an earlier life left of its uploads, as opening a runtime does."""
+        if self._backing.cells.spaces("upload/"):
+            self._backing.spawn(_swept(self._backing))
 
     # ── one attempt ──
 
@@ -251,13 +262,20 @@ class SimulatedPerformers:
         try:
             args, kwargs = attempt.call.values()
             async with limited(attempt, self._channels[attempt.serial]):
-                result = function(*args, **kwargs)
+                if is_async(function):
+                    result = function(*args, **kwargs)
+                else:
+                    with without_a_loop():
+                        result = function(*args, **kwargs)
                 if _is_awaitable(result):
                     result = await result
                 tell_mutation(attempt.call, args, kwargs)
         except asyncio.CancelledError:
             self._effect(attempt, began)
             self._channels.pop(attempt.serial).end()
+            return
+        except (SimulatedCrash, GeneratorExit) as error:  # its process is gone, and nobody hears of it
+            self._effect(attempt, began, error=error)
             return
         except BaseException as error:  # noqa: BLE001  # recorded as the step's failure, and raised in the body
             self._effect(attempt, began, error=error)
@@ -354,6 +372,10 @@ class SimulatedPerformers:
 
 def _is_awaitable(result: object) -> bool:
     return type(result) is CoroutineType or inspect.isawaitable(result)
+
+
+async def _swept(backing: Backing) -> None:
+    await sweep_uploads(backing)
 
 
 async def _told(on_error: Any, error: BaseException) -> None:

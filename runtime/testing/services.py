@@ -1,30 +1,47 @@
 """The services of a simulated process: on the steps' loop, over the simulated ledger.
 
-Nothing waits for a real thread here: what a step asks for is done at once, or when the loop comes to it.
+Nothing waits for a real thread here: what a step asks for is done at once, or when the loop comes to it. What is
+committed ahead of a step's result (chunks of a large blob, the receipt of a message) is a commit of its own, as in
+production: one that an asynchronous step waits for, and that a blocking one takes within its call.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol, TypeVar
 
 from perdure.client.orders import EngineOrders
 from perdure.declare.registry import Registry
-from perdure.engine.batch import Batch
+from perdure.engine.batch import Batch, Unsettled
 from perdure.engine.clock import Clock
+from perdure.engine.effects import recorded
 from perdure.engine.engine import Engine
 from perdure.errors import InternalError
 from perdure.services.backing import Backing
 from perdure.services.claims import Claims
 from perdure.services.effects import Effects
-from perdure.services.transaction import Transaction
-from perdure.storage.cells import Cell
-from perdure.storage.encoding import Encoded
+from perdure.services.loops import waits_for_itself
 from perdure.storage.ledger import Ledger
 from perdure.testing.step_loop import StepLoop
 
 T = TypeVar("T")
+
+
+class Asking(Protocol):
+    """The inbox of one life's engine."""
+
+    def look(self, request: Callable[[Engine, Batch], Any], /) -> Any:
+        """Have the engine asked between its turns."""
+        ...
+
+    def later(self, request: Callable[[Engine, Batch], Any], /) -> asyncio.Future[Any]:
+        """Have something done in the next turn. On the steps' loop."""
+        ...
+
+    def now(self, request: Callable[[Engine, Batch], Any], /) -> Any:
+        """Have something done in a turn that is taken within this call. Raises SimulatedCrash when that kills us."""
+        ...
 
 
 class SimulatedLoop:
@@ -36,6 +53,9 @@ class SimulatedLoop:
 
     def wait(self, work: Coroutine[Any, Any, T]) -> T:
         """Run it to its end: nothing in it takes time."""
+        if asyncio._get_running_loop() is not None:
+            work.close()
+            raise waits_for_itself()
         try:
             work.send(None)
         except StopIteration as done:
@@ -52,29 +72,29 @@ class SimulatedLoop:
         """It holds nothing."""
 
 
-class SimulatedBacking(Backing):
-    """What stands behind the services of one life; what is staged waits for the result with everything else."""
-
-    async def stage(self, transaction: Transaction, cells: Sequence[Cell]) -> None:
-        """Keep them in memory: a step's call takes no time here, and so no commit of its own."""
-        for cell in cells:
-            value = None if cell.body is None else Encoded(cell.body, cell.shape)
-            transaction.keep(cell.space, cell.key, value, data=cell.data)
-
-
-def simulated_backing(
-    ledger: Ledger, loop: StepLoop, clock: Clock, registry: Registry, engine: Callable[[], Engine]
-) -> Backing:
+def simulated_backing(ledger: Ledger, loop: StepLoop, clock: Clock, registry: Registry, asking: Asking) -> Backing:
     """Put it together for one life."""
 
     async def ask(request: Callable[[Engine, Batch], Any]) -> Any:
-        return request(engine(), Batch(clock.now_us()))  # steps run between turns, and it only looks
+        return asking.look(request)  # steps run between turns, and it only looks
+
+    async def settled(request: Callable[[Engine, Batch], None]) -> None:
+        while True:
+            try:
+                await asking.later(request)
+            except Unsettled:
+                continue
+            return
+
+    async def settled_now(request: Callable[[Engine, Batch], None]) -> None:
+        asking.now(request)
 
     async def commit(effects: Effects) -> None:
-        raise InternalError("a simulation has no services outside of steps.", fix="write in a step")
+        if asyncio._get_running_loop() is None:
+            await recorded(effects, settled_now)
+        else:
+            await asyncio.shield(recorded(effects, settled))
 
     orders = EngineOrders(registry, clock.new_run_id, ask)
     claims = Claims(loop.call_soon_threadsafe)
-    return SimulatedBacking(
-        ledger, claims, SimulatedLoop(), clock.now_us, clock.new_run_id, orders, commit, commits_apart=False
-    )
+    return Backing(ledger, claims, SimulatedLoop(), clock.now_us, clock.new_run_id, orders, commit)

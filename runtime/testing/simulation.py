@@ -45,6 +45,7 @@ from perdure.testing.faults import (
     Fault,
     checked,
 )
+from perdure.testing.inbox import Inbox
 from perdure.testing.laws import Invariant, LawBroken, check_laws, checked_invariants, told_by_its_story
 from perdure.testing.memory import Memory
 from perdure.testing.performers import Effect, SimulatedPerformers, World
@@ -344,12 +345,6 @@ class Simulation:
         self._requests.append(Request(request, future))
         return future
 
-    def _tell(self, word: Callable[[Engine, Batch], T]) -> Future[T]:
-        """Take what a step says while it works, as the engine's thread does."""
-        future: Future[T] = Future()
-        self._requests.append(Request(word, future, kept=True))
-        return future
-
     def ask(self, request: Callable[[Engine, Batch], T]) -> T:
         """Have something done now, and again after a crash, as a client would."""
         while True:
@@ -370,13 +365,14 @@ class Simulation:
         self.lives += 1
         self.ledger = SimulatedLedger(self._disk, commits)
         self._requests = []
+        inbox = Inbox(self)
         self._performers = SimulatedPerformers(
             self._world,
             self.clock,
             self.story,
             lambda: self.ledger.commit,
-            self._tell,
-            lambda loop: simulated_backing(self.ledger, loop, self.clock, self._registry, lambda: self._engine),
+            inbox.tell,
+            lambda loop: simulated_backing(self.ledger, loop, self.clock, self._registry, inbox),
         )
         residents_max = (RESIDENTS_MAX, 0, 1)[self.choices.choose(3)]
         self._engine = Engine(
@@ -401,6 +397,8 @@ class Simulation:
         performers.pump()
         if performers.ready:
             self._call_some(performers)
+            if performers is not self._performers:  # the process died in the middle of a call
+                return True
         if performers.outcomes or self._requests:
             outcomes, performers.outcomes = performers.outcomes, []
             requests, self._requests = self._requests, []
@@ -432,7 +430,7 @@ class Simulation:
         while True:
             performers.call(ready.pop(self.choices.choose(len(ready))))
             ready = performers.ready
-            if not ready or not self.choices.choose(2):
+            if performers is not self._performers or not ready or not self.choices.choose(2):
                 return
 
     def _let_pass(self, until: int) -> None:

@@ -10,7 +10,8 @@ import heapq
 import itertools
 from asyncio import events as asyncio_events
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Iterator
+from contextlib import contextmanager
 from contextvars import Context
 from typing import Any, TypeVar
 
@@ -43,6 +44,11 @@ class StepLoop(asyncio.AbstractEventLoop):
                     handle._run()
         finally:
             asyncio_events._set_running_loop(outer)
+
+    def end(self) -> None:
+        """Die with the process: what is ready never runs."""
+        self.closed = True
+        self._ready.clear()
 
     def next_time(self) -> int | None:
         """When a timer is due; None when there is none."""
@@ -108,6 +114,17 @@ class StepLoop(asyncio.AbstractEventLoop):
 
     async def shutdown_asyncgens(self) -> None:
         """Nothing is tracked."""
+
+
+@contextmanager
+def without_a_loop() -> Iterator[None]:
+    """Call a plain function as a worker thread does: no event loop runs there, whoever runs one around it."""
+    outer = asyncio_events._get_running_loop()
+    asyncio_events._set_running_loop(None)
+    try:
+        yield
+    finally:
+        asyncio_events._set_running_loop(outer)
 
 
 def _refusing(name: str) -> Callable[..., object]:

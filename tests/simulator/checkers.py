@@ -17,6 +17,7 @@ from lineage import check_lineage, end_told_at, first_of
 from post import MESSAGES, Post
 from serving import check_services
 from streaming import check_streams
+from trading import check_trade
 from traffic import check_traffic
 
 from perdure import Queue
@@ -128,6 +129,7 @@ class Observer:
             recorded = {run_id: [each.entry for each in history] for run_id, history in by_id.items()}
             self.post.check(recorded, lied=simulation.lied)
         check_services(simulation)
+        check_trade(simulation)
         check_streams(simulation, [[each.entry for each in history] for history in by_id.values()])
         one_run_a_key(by_id)
         check_lineage(by_id)

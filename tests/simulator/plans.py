@@ -15,6 +15,7 @@ from typing import Any
 
 from serving import serve, serve_blocking, served
 from streaming import lent, write_chunks, write_slowly
+from trading import heard_db, heard_kv, trade, trade_blocking, work
 
 from perdure import ChildCancelled, ChildFailed, StepInterrupted, StepTimeout, current_step
 from perdure.strict import workflow
@@ -110,7 +111,7 @@ async def looping(input: list[Any], step: Any, ctx: Any) -> Any:
     return results
 
 
-WORKFLOWS = (anything, stubborn, hurried, lent, looping, served)
+WORKFLOWS = (anything, stubborn, hurried, lent, looping, served, heard_kv, heard_db)
 
 
 async def perform(node: Any, step: Any, ctx: Any) -> Any:
@@ -267,6 +268,15 @@ async def perform_streaming(node: Any, step: Any, ctx: Any) -> Any:
             return name
         case ["serve-blocking", name, fails]:
             await step.run(name, serve_blocking, name, fails)
+            return name
+        case ["trade", name, fails, seconds]:
+            await step.run(name, trade, name, fails, seconds, retries=20)
+            return name
+        case ["trade-blocking", name, fails, _]:
+            await step.run(name, trade_blocking, name, fails, retries=20)
+            return name
+        case ["work", name, fails, seconds]:
+            await step.run(name, work, name, fails, seconds, retries=20)
             return name
     raise AssertionError(f"no such node: {node!r}")
 

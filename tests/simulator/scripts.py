@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import random
 from typing import Any
+from unittest.mock import patch
 
 from checkers import Observer
 from lineage import looped
 from plans import WORKFLOWS, AtWork, Draw, Node, agrees
 from post import Post
+from trading import CHUNK_BYTES, sweep, traded
 from traffic import Traffic
 
+from perdure.services import cell_blobs
 from perdure.testing import (
     EventStorm,
     SimulatedRun,
@@ -45,7 +48,7 @@ class Script:
             self.draw.events += crowd.events
             self.draw.maybes += crowd.maybes
             self.draw.signals += crowd.signals
-        self.roots = looped(seed, self.roots)
+        self.roots = traded(seed, looped(seed, self.roots))
         self.retries = random.Random(f"retries {seed}")
         # A queue's laws know no run that comes back after its end, and retries ask for no room.
         self.retried = not self.traffic.limited and self.retries.random() < 0.15
@@ -66,7 +69,8 @@ class Script:
             when: Any = self.random.choice(["before", "after"])
             faults.append(StepError(self.random.randrange(1, 3), self.random.choice(steady), when))
         if self.random.random() < 0.3:
-            faults.append(SlowStep(self.random.randrange(1, 8), takes=self.random.choice([2, 5000])))
+            call, takes = self.random.randrange(1, 8), self.random.choice([2, 5000])
+            faults.append(SlowStep(call, takes=min(takes, 2) if "trade-blocking" in str(self.roots) else takes))
         return faults
 
     # ── living it ──
@@ -75,7 +79,10 @@ class Script:
         """What becomes of the plans in plain order, without faults, each alone."""
         outcomes = []
         for number, (workflow, plan) in enumerate(self.roots):
-            with Simulation(*WORKFLOWS, seed=self.seed, choices=Plain()) as simulation:
+            with (
+                patch.object(cell_blobs, "CHUNK_BYTES", CHUNK_BYTES),
+                Simulation(*WORKFLOWS, seed=self.seed, choices=Plain()) as simulation,
+            ):
                 run = simulation.start(workflow, plan, run_id=f"root-{number}")
                 self.finish(simulation, Post(self.seed, self.draw.signals))
                 outcomes.append(run.outcome())
@@ -83,6 +90,10 @@ class Script:
 
     def live(self, expected: list[Outcome]) -> Simulation:
         """Live it as the seed has it, and check everything."""
+        with patch.object(cell_blobs, "CHUNK_BYTES", CHUNK_BYTES):
+            return self._lived(expected)
+
+    def _lived(self, expected: list[Outcome]) -> Simulation:
         observer = Observer(self.traffic.queues, self.traffic.max_concurrent_runs, self.post)
         AtWork.forget()
         with Simulation(
@@ -94,6 +105,7 @@ class Script:
             self.finish(simulation, self.post)
             while self.retried and self.retries.random() < 0.7 and self.retry_one(simulation):
                 self.finish(simulation, self.post)
+            sweep(simulation)
             for run, root, wanted in zip(runs, self.roots, expected, strict=True):
                 if not simulation.lied or simulation.ledger.run(run.run_id) is not None:
                     self.compare(root, wanted, run.outcome())
