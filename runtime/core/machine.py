@@ -5,37 +5,36 @@
                identity; living, it becomes a new entry.
             3. After the ending nothing is asked. After `close` nothing is heard of the body again.
 
-Who decides what is recorded when is the engine; what the body may call is `perdure.sandbox`; what it calls to get here
-is `step.py` and `context.py`.
+What the body asks for is matched or written down in `commanding.py`. Who decides what is recorded when is the engine;
+what the body may call is `perdure.sandbox`; what it calls to get here is `step.py` and `context.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal, NoReturn, cast
+from typing import Any, Literal, cast
 
 from perdure.core.advancing import Advancing
-from perdure.core.answering import Answering
-from perdure.core.boxes import BOXED, MESSAGES, Boxes
+from perdure.core.boxes import MESSAGES, Boxes
 from perdure.core.branch import Branch
-from perdure.core.children import child_named
+from perdure.core.commanding import Commanding
 from perdure.core.conditions import Conditions
 from perdure.core.context import Context
 from perdure.core.deferral import deliver_deferred
-from perdure.core.divergence import Difference, DivergenceSignal, divergence_of
+from perdure.core.divergence import Difference, DivergenceSignal
 from perdure.core.endings import ending_of, failed_by, same_ending
 from perdure.core.facts import Executable, Output, RunFacts
-from perdure.core.history import Reused, Stride, begins_at_once, command_key, is_reused, same_command, strides
+from perdure.core.history import Reused, Stride, begins_at_once, strides
 from perdure.core.hook import refuse_hook
 from perdure.core.loop import BodyLoop, BodyTask
-from perdure.core.misfits import misfit, refuse_loss
+from perdure.core.misfits import refuse_loss
 from perdure.core.outcomes import OUTCOMES, SETS, Outcome
 from perdure.core.patches import Patches
 from perdure.core.promised import Promised, neglected
 from perdure.core.reading import entries_in_order
-from perdure.core.refusals import no_entropy, outside_of_body, too_long
-from perdure.core.sites import site, waiting_site
+from perdure.core.refusals import no_entropy, outside_of_body
+from perdure.core.sites import waiting_site
 from perdure.core.state import deadline_of
 from perdure.core.step import StepContext
 from perdure.core.waiting import Waiting, forget
@@ -45,12 +44,11 @@ from perdure.storage import entries as kinds
 from perdure.storage.encoding import decode
 from perdure.storage.entries import Entry
 from perdure.storage.failures import encode_failure
-from perdure.texts import checked_text
 
 State = Literal["waiting to begin", "running", "ended"]
 
 
-class Machine(Answering):
+class Machine(Commanding):
     """One attempt of one run."""
 
     def __init__(self, executable: Executable, facts: RunFacts, reused: Reused | None = None) -> None:
@@ -353,7 +351,7 @@ class Machine(Answering):
             return self._conclude(self._root)
         return None
 
-    # ── what the body asks for (through step.py and the loop) ────────────────────────────────────
+    # ── where the body is; what it asks for there is in commanding.py ────────────────────────────
 
     def branch(self) -> Branch:
         """The branch of the task that runs now."""
@@ -363,133 +361,3 @@ class Machine(Answering):
         if task is None or activation.current() is not self:
             raise outside_of_body(self._where())
         return cast("BodyTask[Any]", task).branch  # the loop makes no others
-
-    def ask(
-        self,
-        kind: str,
-        name: str,
-        body: str | None = None,
-        shape: str | None = None,
-        *,
-        due: int | None = None,
-        detail: Callable[[str], str | None] | None = None,
-        call: Any = None,
-        timer: bool = False,
-    ) -> Waiting:
-        """Ask for one command: match it with the recorded one, or make it a new entry.
-
-        Args:
-            body, shape: its encoded arguments, compared on replay.
-            detail: makes the entry's detail from the command's identity; called only when a new entry is made.
-            call: what the performer needs, kept in memory only; for a timer the callback.
-        """
-        if self._divergence is not None or self._closed:
-            raise DivergenceSignal
-        command = self.branch().next_command()
-        if self._reused:
-            reused = self._reused.get(command)
-            if reused is not None and is_reused(reused, kind, name, body, shape):
-                return self._reuse(command, reused, call, timer)
-        if self._expected is not None:
-            recorded = self._expected.pop(command, None)
-            if recorded is None or not same_command(recorded, kind, name, body, shape):
-                if recorded is None:
-                    self.check_room()
-                asked = Entry(self.facts.run, -1, kind, self._now, command, name, body=body, shape=shape, due=due)
-                self._diverge(recorded, asked)
-            position, text = recorded.position, recorded.detail
-        else:
-            if kind == kinds.STEP and self.executable.is_pinned:
-                self._divergence = misfit(call, self.facts, site(), self.length)  # `feed` tells
-            text = detail(command) if detail is not None else None
-            position = self.write(kind, command, name, body=body, shape=shape, due=due, detail=text).position
-        future: asyncio.Future[Any] | None = None if timer else asyncio.Future(loop=self.loop)
-        call = child_named(text) if kind == kinds.CHILD else call
-        waiting = self.waiting[command] = Waiting(command, kind, name, position, future, call, text)
-        if kind in BOXED:
-            self.boxes.answer(waiting, self.waiting)
-        return waiting
-
-    def record(
-        self,
-        kind: str,
-        name: str,
-        body: str | None = None,
-        shape: str | None = None,
-        *,
-        detail: Callable[[str], str | None],
-    ) -> str | None:
-        """Ask for a command that is done once it is recorded; give its detail as it is recorded."""
-        waiting = self.ask(kind, name, body, shape, detail=detail)
-        self.waiting.pop(waiting.command, None)
-        return waiting.detail
-
-    def check_room(self) -> None:
-        """Refuse one more command than `max_entries` allows; on replay, one that the ledger does not have."""
-        limit = self.executable.options.max_entries
-        if self.length >= limit if self._expected is None else self._stride.was_full(limit):
-            raise too_long(limit, self._where())
-
-    def write(self, kind: str, command: str, name: str, **fields: Any) -> Entry:
-        """Make a command a new entry, while living."""
-        self.check_room()
-        checked_text(name, "the name")
-        checked_text(fields.get("detail") or "", "the text")
-        entry = self.entry(kind, self._now, command=command, name=name, **fields)
-        self._asked.append(entry)
-        return entry
-
-    def _reuse(self, command: str, reused: tuple[Entry, Entry], call: Any, timer: bool) -> Waiting:
-        """Answer at once with what an earlier attempt of the run completed."""
-        asked, outcome = reused
-        if outcome is asked:  # it was done when it was recorded
-            return Waiting(command, asked.kind, asked.name, asked.position, None, call, asked.detail)
-        if timer:
-            self.loop.call_soon(call)
-            return Waiting(command, asked.kind, asked.name, outcome.position, None, call)
-        future: asyncio.Future[Any] = asyncio.Future(loop=self.loop)
-        OUTCOMES[outcome.kind](future, outcome)
-        call = child_named(asked.detail) if asked.kind == kinds.CHILD else call
-        return Waiting(command, asked.kind, asked.name, outcome.position, future, call)
-
-    def drop(self, waiting: Waiting) -> None:
-        """Record that the body no longer waits for a command, because the task that did was cancelled."""
-        if self._closed or self._divergence is not None:
-            return
-        returned = self.boxes.withdraw(waiting, self.waiting) if waiting.kind in BOXED else None
-        if self.waiting.pop(waiting.command, None) is None and returned is None:
-            return
-        if self._expected is not None:
-            key = command_key(kinds.DROPPED, waiting.command)
-            if self._expected.pop(key, None) is None:
-                asked = Entry(self.facts.run, -1, kinds.DROPPED, self._now, waiting.command, waiting.name)
-                self._diverge(None, asked)
-        else:
-            fields = {"command": waiting.command, "name": waiting.name, "detail": returned}
-            self._asked.append(self.entry(kinds.DROPPED, self._now, **fields))
-
-    def _diverge(self, recorded: Entry | None, replayed: Entry) -> NoReturn:
-        if recorded is None and self._expected:
-            recorded = next(iter(self._expected.values()))
-        if recorded is None:
-            recorded = self._stride.ending
-        self._differ(recorded, replayed, site())
-        raise DivergenceSignal
-
-    def _differ(self, recorded: Entry | None, replayed: Entry | None, where: str = "") -> None:
-        position = recorded.position if recorded is not None else (self._stride.last + 1)
-        self.difference = Difference(recorded, replayed, position, self._replayed_length, where)
-        self._divergence = divergence_of(self.facts, self.difference)
-        self._coming = None  # `ask` refuses whatever the body still tries
-
-    def _where(self, position: int | None = None) -> str:
-        facts = self.facts
-        place = "" if position is None else f", entry {position}"
-        return f"{facts.workflow} v{facts.version}, run {facts.run_id}{place}"
-
-    # ── Timers (loop.py); what else a machine answers is in answering.py ────────────────────────
-
-    def set_timer(self, due_us: int, callback: Callable[[], object]) -> Callable[[], None]:
-        duration = str(due_us - self._now)
-        waiting = self.ask(kinds.SLEEP, "asyncio.timeout", duration, due=due_us, call=callback, timer=True)
-        return lambda: self.drop(waiting)

@@ -246,7 +246,7 @@ async def test_a_replay_that_compared_nothing_would_be_noticed(
     old, new = change.split("→")
     await recorder.record(SEAMS)
     assert not recorder.check(SEAMS.replace(old, new)).ok
-    monkeypatch.setattr("perdure.core.machine.same_command", lambda *_: True)
+    monkeypatch.setattr("perdure.core.commanding.same_command", lambda *_: True)
     monkeypatch.setattr("perdure.core.machine.same_ending", lambda *_: True)
     assert recorder.check(SEAMS.replace(old, new)).ok
 

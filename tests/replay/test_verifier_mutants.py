@@ -20,7 +20,7 @@ import pytest
 from changed_bodies import CHANGES
 from recorder import Recorder
 
-from perdure.core import endings, history, machine
+from perdure.core import commanding, endings, history, machine
 from perdure.core.machine import Machine
 from perdure.replay import check, survey
 from perdure.replay.check import Verdict
@@ -38,9 +38,9 @@ class Mutant(NamedTuple):
 
 
 MUTANTS: dict[str, Mutant] = {
-    "arguments are not compared": Mutant(machine, "same_command", "recorded.body == body and ", ""),
-    "types of arguments are not compared": Mutant(machine, "same_command", " and recorded.shape == shape", ""),
-    "names are not compared": Mutant(machine, "same_command", "recorded.name == name and ", ""),
+    "arguments are not compared": Mutant(commanding, "same_command", "recorded.body == body and ", ""),
+    "types of arguments are not compared": Mutant(commanding, "same_command", " and recorded.shape == shape", ""),
+    "names are not compared": Mutant(commanding, "same_command", "recorded.name == name and ", ""),
     "a command that differs passes": Mutant(
         Machine, "ask", "self._diverge(recorded, asked)", "recorded = recorded or asked"
     ),
@@ -99,7 +99,7 @@ def mutate(mutant: Mutant, patch: pytest.MonkeyPatch) -> None:
     made: dict[str, Any] = {}
     exec(f"from __future__ import annotations\n{text.replace(mutant.old, mutant.new)}", namespace, made)
     patch.setattr(mutant.holder, mutant.function, made[mutant.function])
-    for module in (machine, check, survey, history, endings):
+    for module in (commanding, machine, check, survey, history, endings):
         if vars(module).get(mutant.function) is real:
             patch.setattr(module, mutant.function, made[mutant.function])
 
