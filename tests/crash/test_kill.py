@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -14,6 +11,7 @@ from pathlib import Path
 
 import crash_worker
 import pytest
+from forked import Worker
 
 from perdure.declare.registry import Registry
 from perdure.replay.check import check_run
@@ -39,10 +37,7 @@ class Story:
 
     def live(self, longest_s: float | None) -> bool:
         """Let a worker live for a random while, or until it is done; True when it finished by itself."""
-        process = subprocess.Popen(
-            [sys.executable, str(SCRIPT), str(self.ledger), str(self.effects), str(RUNS)],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
+        process = Worker(SCRIPT, self.ledger, self.effects, RUNS)
         lines: list[str] = []
         reader = threading.Thread(target=lambda: lines.extend(process.stdout))
         reader.start()
@@ -56,15 +51,12 @@ class Story:
             time.sleep(self.chance.uniform(0, longest_s))
         killed = process.poll() is None
         if killed:
-            process.send_signal(signal.SIGKILL)
+            process.kill()
             self.kills += 1
-        process.wait()
         reader.join()
-        errors = process.stderr.read()
-        process.stdout.close()
-        process.stderr.close()
+        _, errors, code = process.rest()
         self.acknowledged |= {line.split()[1] for line in lines if line.startswith("started")}
-        assert killed or process.returncode == 0, errors
+        assert killed or code == 0, errors
         return not killed
 
     def look(self) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
 
 import deploy_worker
+from forked import Worker
 
 from perdure.replay.check import check_run
 from perdure.storage.duckdb_ledger import DuckDBLedger
@@ -22,16 +21,13 @@ from perdure.storage.verify import verify
 
 def live(folder: Path, release: str, longest_s: float | None, chance: random.Random) -> None:
     """Let a worker live until it is done, or for a random while."""
-    process = subprocess.Popen(
-        [sys.executable, deploy_worker.__file__, str(folder), release],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    process = Worker(deploy_worker.__file__, folder, release)
     process.stdout.readline()  # it works now, so that the kill hits the work and not the imports
     if longest_s is not None:
         time.sleep(chance.uniform(0, longest_s))
-        process.send_signal(signal.SIGKILL)
-    _, errors = process.communicate(timeout=90)
-    assert process.returncode in ((0,) if longest_s is None else (0, -signal.SIGKILL)), errors
+        process.kill()
+    _, errors, code = process.rest(90)
+    assert code in ((0,) if longest_s is None else (0, -signal.SIGKILL)), errors
 
 
 def read(path: Path) -> dict[str, tuple[RunRow, list[Entry]]]:

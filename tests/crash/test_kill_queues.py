@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
 
 import queue_worker
+from forked import Worker
 
 from perdure.replay.check import check_run
 from perdure.storage.duckdb_ledger import DuckDBLedger
@@ -23,17 +22,14 @@ RUNS = 30
 
 def live(ledger: Path, longest_s: float | None, chance: random.Random) -> tuple[bool, set[str]]:
     """Let a worker live for a random while, or until it is done; what it acknowledged."""
-    process = subprocess.Popen(
-        [sys.executable, queue_worker.__file__, str(ledger), str(RUNS)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    process = Worker(queue_worker.__file__, ledger, RUNS)
     first = process.stdout.readline()  # it works now, so that the kill hits the work and not the imports
     if longest_s is not None:
         time.sleep(chance.uniform(0, longest_s))
-        process.send_signal(signal.SIGKILL)
-    rest, errors = process.communicate(timeout=60)
-    assert process.returncode in (0, -signal.SIGKILL), errors
-    return process.returncode == 0, {line.split()[1] for line in (first + rest).splitlines(keepends=True)
+        process.kill()
+    rest, errors, code = process.rest()
+    assert code in (0, -signal.SIGKILL), errors
+    return code == 0, {line.split()[1] for line in (first + rest).splitlines(keepends=True)
                                      if line.endswith("\n")}  # fmt: skip
 
 

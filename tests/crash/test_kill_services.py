@@ -6,13 +6,12 @@ import asyncio
 import json
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import services_worker
+from forked import Worker
 
 from perdure import Runtime
 from perdure.storage.duckdb_ledger import DuckDBLedger
@@ -24,17 +23,14 @@ RUNS = 8
 
 def live(ledger: Path, longest_s: float | None, chance: random.Random) -> bool:
     """Let a worker live for a random while, or until it is done."""
-    process = subprocess.Popen(
-        [sys.executable, services_worker.__file__, str(ledger), str(RUNS)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    process = Worker(services_worker.__file__, ledger, RUNS)
     process.stdout.readline()  # it works now, so that the kill hits the work and not the imports
     if longest_s is not None:
         time.sleep(chance.uniform(0, longest_s))
-        process.send_signal(signal.SIGKILL)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode in (0, -signal.SIGKILL), errors
-    return process.returncode == 0
+        process.kill()
+    _, errors, code = process.rest()
+    assert code in (0, -signal.SIGKILL), errors
+    return code == 0
 
 
 def found(path: Path) -> tuple[list[dict[str, Any]], list[Any], set[str], dict[str, int]]:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import random
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import signal_worker
+from forked import Worker
 
 from perdure.declare.registry import Registry
 from perdure.replay.check import check_run
@@ -24,25 +23,22 @@ def test_what_was_acknowledged_before_a_kill_is_taken_in_order_and_once(tmp_path
     ledger, chance = tmp_path / "l.duckdb", random.Random(1)
     acknowledged, doubtful = -1, set()
     for life in range(KILLS + 1):
-        process = subprocess.Popen(
-            [sys.executable, signal_worker.__file__, str(ledger), str(acknowledged + 1), str(LAST)],
-            stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        assert process.stdout is not None
+        process = Worker(signal_worker.__file__, ledger, acknowledged + 1, LAST)
         left = chance.randrange(1, 12)
         for line in process.stdout:
             if line.startswith("sent"):
                 acknowledged = int(line.split()[1])
                 left -= 1
             if left == 0 and life < KILLS:
-                process.send_signal(signal.SIGKILL)
-                doubtful.add(acknowledged + 1)
+                process.kill()
                 break
-        acknowledged = max([acknowledged, *(int(line.split()[1]) for line in process.stdout if line[:4] == "sent")])
-        process.wait()
-        process.stdout.close()
+        rest, errors, code = process.rest()
+        # While we read, it may have gone on; what it said last counts.
+        acknowledged = max([acknowledged, *(int(line.split()[1]) for line in rest.splitlines() if line[:4] == "sent")])
+        if code == -signal.SIGKILL:
+            doubtful.add(acknowledged + 1)
         assert verify(ledger).ok
-    assert process.returncode == 0
+    assert code == 0, errors
     opened = DuckDBLedger(ledger, read_only=True)
     try:
         row = opened.run("r")
@@ -53,8 +49,8 @@ def test_what_was_acknowledged_before_a_kill_is_taken_in_order_and_once(tmp_path
         assert check_run(row, Registry([signal_worker.collector]).newest("collector"), entries).ok
     finally:
         opened.close()
-    assert len(doubtful) >= KILLS // 2, "too few kills struck the sending"
+    assert doubtful, "no kill struck the sending"
     for taken, wanted in ((signals, range(LAST)), (payloads, range(LAST + 1))):
         assert taken == sorted(taken)
         assert set(taken) == set(wanted)
-        assert {number for number in taken if taken.count(number) > 1} <= doubtful | {each + 1 for each in doubtful}
+        assert {number for number in taken if taken.count(number) > 1} <= doubtful

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import random
-import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
 
 import stream_worker
+from forked import Worker
 
 from perdure.client.streams import Chunk, chunks_of, read_page
 from perdure.declare.registry import Registry
@@ -25,8 +23,7 @@ SCRIPT = Path(stream_worker.__file__)
 
 def live(ledger: Path, longest_s: float | None, chance: random.Random) -> tuple[bool, list[str]]:
     """Let a worker live for a random while, or until it is done; give whether it was killed, and what it printed."""
-    process = subprocess.Popen([sys.executable, str(SCRIPT), str(ledger), str(RUNS)], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
+    process = Worker(SCRIPT, ledger, RUNS)
     lines: list[str] = []
     reader = threading.Thread(target=lambda: lines.extend(process.stdout))
     reader.start()
@@ -39,11 +36,10 @@ def live(ledger: Path, longest_s: float | None, chance: random.Random) -> tuple[
         time.sleep(chance.uniform(0, longest_s))
     killed = process.poll() is None
     if killed:
-        process.send_signal(signal.SIGKILL)
-    process.wait()
+        process.kill()
     reader.join()
-    process.stdout.close()
-    assert killed or process.returncode == 0
+    _, errors, code = process.rest()
+    assert killed or code == 0, errors
     return killed, [line.strip() for line in lines if line.endswith("\n")]
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 
 import tick_worker
+from forked import Worker
 
 from perdure.declare.registry import Registry
 from perdure.replay.check import check_run
@@ -24,16 +23,13 @@ EVENTS = 30
 
 def live(ledger: Path, first: int, longest_s: float | None, chance: random.Random) -> list[int]:
     """Let a worker live for a random while, or until it is done; the events that it acknowledged."""
-    process = subprocess.Popen(
-        [sys.executable, tick_worker.__file__, str(ledger), str(first), str(EVENTS)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    process = Worker(tick_worker.__file__, ledger, first, EVENTS)
     process.stdout.readline()  # it works now, so that the kill hits the work and not the imports
     if longest_s is not None:
         time.sleep(chance.uniform(0, longest_s))
-        process.send_signal(signal.SIGKILL)
-    rest, errors = process.communicate(timeout=60)
-    assert process.returncode in (0, -signal.SIGKILL), errors
+        process.kill()
+    rest, errors, code = process.rest()
+    assert code in (0, -signal.SIGKILL), errors
     return [int(line.split()[1]) for line in rest.splitlines(keepends=True) if line.endswith("\n")]
 
 

@@ -8,8 +8,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from forked import run
 from pages import ROOT
-from projects import run
 from typer.testing import CliRunner
 
 from perdure.cli.main import app
