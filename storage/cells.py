@@ -3,13 +3,13 @@
 What is neither a run nor a fact about one lives here: values of `kv`, documents, blobs, messages on queues, how far a
 schedule has come. A cell is written in the batch of the entries that it goes with, so that no crash can separate them.
 
-This file knows what a cell is. It must not know what one is for, nor how it is kept.
+This file knows what a cell is, and what may be asked about cells. It must not know what one is for, nor how it is kept.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from perdure.errors import InternalError
 from perdure.storage.hashed import hashed
@@ -37,6 +37,37 @@ class Cell(NamedTuple):
     def is_there(self, now_us: int) -> bool:
         """Whether the cell has a value at this time."""
         return not self.is_gone and (self.expires_at is None or self.expires_at > now_us)
+
+
+class Cells(Protocol):
+    """What may be asked about cells, from any thread. An answer is what was so at one moment, never half a batch."""
+
+    def cell(self, space: str, key: str) -> Cell | None:
+        """Find a cell; None when it never was or is gone. One past its `expires_at` may be given or not."""
+        ...
+
+    def cells(
+        self,
+        space: str,
+        *,
+        prefix: str = "",
+        after: str | None = None,
+        due_until: int | None = None,
+        limit: int | None = None,
+        holding: Sequence[Holding] = (),
+    ) -> list[Cell]:
+        """List the cells of a space whose key begins with `prefix`, by key (Unicode code points).
+
+        Args:
+            after: only keys greater than this one, for paging.
+            due_until: only those whose `due` is at or before this time, ordered by `due`, then key.
+            holding: only those that have all of this in their texts.
+        """
+        ...
+
+    def spaces(self, prefix: str) -> list[str]:
+        """List the spaces that begin with `prefix` and have cells, in order."""
+        ...
 
 
 def cell_hash(space: str, key: str) -> int:

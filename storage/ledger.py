@@ -14,9 +14,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple, Protocol
 
 from perdure.errors import InternalError
-from perdure.storage.cells import Cell
+from perdure.storage.cells import Cell, Cells
 from perdure.storage.entries import DIVERGED, ENDINGS, DefinitionRow, Entry
-from perdure.storage.holding import Holding
 
 #: What `handle.status()` may show. A run that nothing will ever touch again is in ENDED.
 STATUSES = (
@@ -185,7 +184,7 @@ class SqlResult:
     rows: tuple[tuple[Any, ...], ...]
 
 
-class Ledger(Protocol):
+class Ledger(Cells, Protocol):
     """The append-only record of all runs. Errors are the `LedgerError`s of `perdure.errors`."""
 
     def next_run(self) -> int:
@@ -292,33 +291,6 @@ class Ledger(Protocol):
 
     def has_definition(self, digest: str) -> bool:
         """Whether there is a definition with this digest; quick, because each start asks."""
-        ...
-
-    def cell(self, space: str, key: str) -> Cell | None:
-        """Find a cell; None when it never was or is gone. One past its `expires_at` may be given or not."""
-        ...
-
-    def cells(
-        self,
-        space: str,
-        *,
-        prefix: str = "",
-        after: str | None = None,
-        due_until: int | None = None,
-        limit: int | None = None,
-        holding: Sequence[Holding] = (),
-    ) -> list[Cell]:
-        """List the cells of a space whose key begins with `prefix`, by key (Unicode code points).
-
-        Args:
-            after: only keys greater than this one, for paging.
-            due_until: only those whose `due` is at or before this time, ordered by `due`, then key.
-            holding: only those that have all of this in their texts.
-        """
-        ...
-
-    def spaces(self, prefix: str) -> list[str]:
-        """List the spaces that begin with `prefix` and have cells, in order."""
         ...
 
     def sql(self, query: str, parameters: Sequence[Any] = ()) -> SqlResult:

@@ -5,6 +5,8 @@ Knows the names. Must not know what stands behind them.
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 from perdure.services.database import BlockingDatabase, Database
 from perdure.services.kv import BlockingKv, Kv
 from perdure.services.queue import BlockingMessageQueues, MessageQueues
@@ -17,9 +19,9 @@ class Serving:
     """What has services."""
 
     @property
+    @abstractmethod
     def services(self) -> Services:
         """All services; outside of steps each operation is durable when it returns."""
-        raise NotImplementedError
 
     @property
     def kv(self) -> Kv:
@@ -56,9 +58,9 @@ class BlockingServing:
     """What has services for code without asyncio."""
 
     @property
+    @abstractmethod
     def services(self) -> BlockingServices:
         """All services; each operation is durable when it returns."""
-        raise NotImplementedError
 
     @property
     def kv(self) -> BlockingKv:

@@ -14,33 +14,13 @@ from perdure.services.arrivals import Arrivals
 from perdure.services.claims import Claims
 from perdure.services.effects import Effects, Kept, Word
 from perdure.services.outside import BackEnd
-from perdure.storage.cells import Cell
-from perdure.storage.holding import Holding
+from perdure.storage.cells import Cell, Cells
 
 if TYPE_CHECKING:
     from perdure.services.transaction import Transaction
 
 T = TypeVar("T")
 _AT_WORK_S: Final = 1.0  # for what was called before the runtime was closed
-
-
-class Cells(Protocol):
-    """The part of a ledger that services read; from any thread."""
-
-    def cell(self, space: str, key: str) -> Cell | None: ...
-
-    def cells(
-        self,
-        space: str,
-        *,
-        prefix: str = "",
-        after: str | None = None,
-        due_until: int | None = None,
-        limit: int | None = None,
-        holding: Sequence[Holding] = (),
-    ) -> list[Cell]: ...
-
-    def spaces(self, prefix: str) -> list[str]: ...
 
 
 class Loop(Protocol):

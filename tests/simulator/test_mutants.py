@@ -85,7 +85,7 @@ def runs_at_most_once_steps_again(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(
         Moves,
         "_resume_step",
-        lambda self, machine, pending, batch: self._perform(machine, pending.command, max(pending.attempt, 1), batch),
+        lambda self, machine, pending, batch: self._perform(machine, pending, max(pending.attempt, 1), batch),
     )
 
 
