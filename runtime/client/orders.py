@@ -128,7 +128,7 @@ class StartWord:
 
     def do(self, engine: Engine, batch: Batch) -> object:
         """Start it."""
-        return engine.starting.start(self.wanted, batch)
+        return engine.starting.start(engine.reactions.cascades.placed(self.wanted, batch), batch)
 
 
 class EventWord(NamedTuple):

@@ -40,6 +40,7 @@ class CreatedDetails:
             "continued_from": wanted.continued_from,
             "queue": wanted.place,
             "cause": wanted.cause,
+            "cascade": wanted.cascade,
         }
         given = {name: value for name, value in optional.items() if value}
         run = _inside({"run_id": run_id})

@@ -90,7 +90,7 @@ def take_effects(engine: Engine, effects: Effects, batch: Batch, run: int | None
     Args:
         run: whose step had them; None when they came from outside.
     """
-    with engine.reactions.cascades.after(run, batch):
+    with engine.reactions.cascades.after(run):
         for change in effects.changes:
             if change.cell is not None:
                 batch.cells[change.cell.space, change.cell.key] = change.cell

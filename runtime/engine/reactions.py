@@ -8,16 +8,20 @@ Knows which definitions want what. Must not append or dispatch.
 
 from __future__ import annotations
 
+import itertools
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from perdure.core.facts import Executable
+from perdure.declare.registry import Definition
 from perdure.declare.subscriptions import Subscriptions, input_of_event
 from perdure.engine.batch import Batch
 from perdure.engine.cascades import Cascades
 from perdure.engine.created import CreatedDetails
+from perdure.engine.happened import DATABASE, KV, happened, happened_as_recorded
 from perdure.engine.starting import Start
-from perdure.errors import DefinitionError, InvalidInput, NotSerializable, WorkflowError
+from perdure.errors import DefinitionError, NotSerializable, WorkflowError
 from perdure.services.effects import Change
 from perdure.storage import entries as kinds
 from perdure.storage.cells import Cell
@@ -25,7 +29,6 @@ from perdure.storage.encoding import Encoded, decode, encode
 from perdure.storage.entries import Entry
 from perdure.storage.failures import encode_failure
 from perdure.storage.plain import parse
-from perdure.triggers.changes import DbChange, KvChange
 from perdure.triggers.event import ReceivedEvent
 
 if TYPE_CHECKING:
@@ -36,9 +39,6 @@ logger = logging.getLogger("perdure")
 #: Where the ids of events are kept that senders gave, and for how long: whoever sends again does so sooner.
 _SEEN_SPACE: Final = "event/seen"
 _SEEN_FOR_US: Final = 30 * 86_400_000_000
-#: A kind of service, as a change names it, and as CREATED does.
-_KV: Final = "kv"
-_DATABASE: Final = "database"
 
 
 class EventSent(NamedTuple):
@@ -88,7 +88,7 @@ class Reactions:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.subscriptions = Subscriptions(engine.registry)
-        self.cascades = Cascades()
+        self.cascades = Cascades(engine)
         self._details = CreatedDetails()
 
     # ── events ───────────────────────────────────────────────────────────────────────────────────
@@ -133,48 +133,64 @@ class Reactions:
     def changed(self, change: Change, batch: Batch) -> None:
         """Start what wants to know of a change."""
         wanted = self.subscriptions
-        if change.service == _KV and wanted.wants_kv:
+        if change.service == KV and wanted.wants_kv:
             found = wanted.to_kv_change(change.place, change.key, change.op)
-        elif change.service == _DATABASE and wanted.wants_db:
+        elif change.service == DATABASE and wanted.wants_db:
             found = wanted.to_db_change(change.place, change.op)
         else:
             return
         if not found:
             return
-        try:
-            happened = _happened(change)
-        except WorkflowError as error:  # a class is gone that a value is of; what changed is written all the same
-            logger.error("What wants to know of %s of %s can't be told: %s", change.op, change.key, error)
-            return
         cause = {"kind": "change", "service": change.service, "place": change.place, "key": change.key, "op": change.op}
+        try:
+            told = happened(change)
+        except WorkflowError as error:  # a class is gone that a value is of; what changed is written all the same
+            recorded = happened_as_recorded(change)
+            for definition in found:
+                self._failed(Start(definition, None, encoded=recorded, cause=cause), error, batch)
+            return
         for definition in found:
-            self.start(Start(definition, happened, cause=cause), batch)
+            self.start(Start(definition, told, cause=cause), batch)
 
     # ── starting ─────────────────────────────────────────────────────────────────────────────────
 
     def start(self, wanted: Start, batch: Batch) -> str | None:
         """Start a run that nobody asked for; what can't be started is kept as a failed run. Give its id."""
         run_id: str | None
+        if wanted.run_id is not None and not wanted.is_new:
+            wanted = replace(wanted, run_id=self.own_run_id(wanted.run_id, wanted.definition, batch))
+        placed = self.cascades.placed(wanted, batch)
         try:
-            self.cascades.check(wanted.definition.id)
+            self.cascades.count(placed, batch)
         except DefinitionError as error:
-            return self._failed(wanted, error, batch)
+            return self._failed(wanted, error, batch)  # not placed: its retry is somebody's doing, and begins anew
         try:
-            run_id = self._engine.starting.start(wanted, batch)
-        except InvalidInput as error:
-            run_id = self._failed(wanted, error, batch)
-        except WorkflowError as error:  # its id belongs to another workflow, or its queue is gone
-            logger.error("A run of %s could not be started by %s: %s", wanted.definition.id, wanted.cause, error)
-            return None
+            run_id = self._engine.starting.start(placed, batch)
+        except WorkflowError as error:  # its input does not fit, or its queue is gone
+            run_id = self._failed(placed, error, batch)
         self._engine.families.settle(batch)
         return run_id
+
+    def own_run_id(self, run_id: str, definition: Definition, batch: Batch) -> str:
+        """The id itself, or another one when a run of another workflow has it: always the same one."""
+        for other in itertools.chain([run_id], (f"{run_id}~{number}" for number in itertools.count(2))):
+            number = batch.created.get(other)
+            if number is not None:
+                workflow = next(each.name for each in batch.entries if each.run == number)
+            else:
+                row = self._engine.ledger.run(other)
+                workflow = definition.id if row is None else row.workflow
+            if workflow == definition.id:
+                break
+            logger.warning("Run %s is of %s, so that of %s has another id.", other, workflow, definition.id)
+        return other
 
     def _failed(self, wanted: Start, error: WorkflowError, batch: Batch) -> str | None:
         """Record a run that can't be started as it is: it has failed before its body began."""
         engine, definition = self._engine, wanted.definition
         try:
-            encoded = encode(wanted.value)
-        except NotSerializable:
+            encoded = wanted.encoded if wanted.encoded is not None else encode(wanted.value)
+        except NotSerializable:  # nothing that comes here: a payload, a value and an input were encoded before
             logger.error("A run of %s could not be started by %s: %s", definition.id, wanted.cause, error)
             return None
         run_id = wanted.run_id or engine.clock.new_run_id()
@@ -212,14 +228,3 @@ def fitting_input(definition: Executable, created: Entry) -> Encoded | None:
     assert created.body is not None  # every run has an input
     encoded = definition.encode_input(decode(created.body, created.shape))
     return None if (encoded.body, encoded.shape) == (created.body, created.shape) else encoded
-
-
-def _happened(change: Change) -> KvChange | DbChange:
-    value, previous = _value(change.value), _value(change.previous)
-    if change.service == _KV:
-        return KvChange(change.place, change.key, change.op, value, previous)  # type: ignore[arg-type]
-    return DbChange(change.place, change.op, change.key, value, previous)  # type: ignore[arg-type]
-
-
-def _value(encoded: Encoded | None) -> Any:
-    return None if encoded is None else decode(*encoded)

@@ -147,9 +147,9 @@ class Schedules:
         ticks = scheduled.schedule.ticks_between(after, until, limit)
         started = 0
         for tick in ticks:
-            run_id = run_id_of(scheduled, tick)
+            run_id = self._engine.reactions.own_run_id(run_id_of(scheduled, tick), scheduled.definition, batch)
             if run_id not in batch.created and self._engine.ledger.run(run_id) is None:
-                started += self._start(scheduled, tick, "backfill", batch, is_new=True) is not None
+                started += self._start(scheduled, tick, "backfill", batch, own_id=run_id) is not None
         if ticks and ticks[-1] > cursor.highest_tick:  # one that was missed, and is not caught up with yet
             self._set(scheduled, cursor.moved(highest_tick=ticks[-1]), batch)
         return started, ticks[-1] if len(ticks) == limit else None
@@ -237,11 +237,20 @@ class Schedules:
         self._set(scheduled, followed(cursor, max([done, *ticks]), **reached), batch)
         return len(ticks)
 
-    def _start(self, scheduled: Scheduled, tick: int, how: str, batch: Batch, *, is_new: bool = False) -> str | None:
+    def _start(
+        self,
+        scheduled: Scheduled,
+        tick: int,
+        how: str,
+        batch: Batch,
+        *,
+        is_new: bool = False,
+        own_id: str | None = None,  # that nobody has
+    ) -> str | None:
         cause = {"kind": "schedule", "schedule": scheduled.id, "tick": tick, "how": how}
         value = scheduled_input(scheduled.definition, scheduled.schedule, tick)
-        run_id = run_id_of(scheduled, tick)
-        wanted = Start(scheduled.definition, value, run_id=run_id, is_new=is_new, cause=cause)
+        run_id = own_id or run_id_of(scheduled, tick)
+        wanted = Start(scheduled.definition, value, run_id=run_id, is_new=is_new or own_id is not None, cause=cause)
         return self._engine.reactions.start(wanted, batch)
 
     def _set(self, scheduled: Scheduled, cursor: Cursor, batch: Batch) -> None:

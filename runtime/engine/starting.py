@@ -45,6 +45,7 @@ class Start:
     encoded: Encoded | None = None  # the validated input, where somebody has written it down already
     place: Mapping[str, Any] | None = None  # on a queue, as it is recorded; None begins at once
     cause: Mapping[str, Any] | None = None  # the tick, event or change that starts it; None when somebody does
+    cascade: Mapping[str, Any] | None = None  # of which reaction it comes, and after which workflows (cascades.py)
 
 
 class Starting:
