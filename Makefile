@@ -17,7 +17,7 @@ export PYTHONDONTWRITEBYTECODE :=
 help:
 	@echo "make demo    install, then run the demo: a worker is killed half-way, restarted, finished and verified"
 	@echo "make test    install with test extras, then run the whole test suite"
-	@echo "make check   ruff, mypy, import-linter"
+	@echo "make check   ruff, mypy (the package, the examples, what bodies and handles give), import-linter"
 	@echo "make docs    build the documentation into build/site; a dead link or a warning is an error"
 	@echo "make soak    the long tests"
 	@echo "make bench   the benchmarks (installs a peer to measure beside)"
@@ -41,6 +41,7 @@ check: $(BIN)/python
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy -p perdure
+	$(BIN)/python tests/types/check.py
 	$(BIN)/lint-imports
 
 docs: $(BIN)/python

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
@@ -160,7 +160,7 @@ async def ship_order(input: Order, step: StepContext) -> Parcel:
 @workflow(id="fulfill-order", version="1", timeout="1h", idempotency_key="{order_id}")
 async def fulfill_order(input: Order, step: StepContext, ctx: Context) -> Outcome:
     """Fulfil one order. What can't be finished is undone in reverse order; so is what is cancelled."""
-    undo: list[tuple[str, Callable[[str], None], str]] = []
+    undo: list[tuple[str, Callable[[str], Awaitable[None]], str]] = []
     try:
         reservation_id = await step.run("reserve-stock", reserve_stock, input)
         undo.append(("release-stock", release_stock, reservation_id))

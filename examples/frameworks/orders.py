@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel
 
-from perdure.strict import step, workflow
+from perdure.strict import StepContext, step, workflow
 
 
 class Order(BaseModel):
@@ -23,7 +23,7 @@ def ship(order_id: str) -> str:
 
 
 @workflow(id="fulfill-order", idempotency_key="order-{order_id}")
-async def fulfill_order(input: Order, step) -> dict:
+async def fulfill_order(input: Order, step: StepContext) -> dict[str, str]:
     receipt = await charge(input)
     await step.sleep("packing", "10ms")
     return {"receipt": receipt, "parcel": await ship(input.order_id)}

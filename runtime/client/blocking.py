@@ -9,7 +9,7 @@ import asyncio
 import threading
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack
 
 from perdure.client.bulk import Progress
 from perdure.client.events import BlockingRunEvents
@@ -19,7 +19,7 @@ from perdure.client.status import HistoryEntry, RunStatus
 from perdure.client.streams import BlockingRunStream
 from perdure.client.triggering import BlockingTriggering
 from perdure.declare.queues import Queue, QueueChanges
-from perdure.declare.registry import Definition, Registry
+from perdure.declare.registry import Output, Registry, Startable
 from perdure.durations import Duration
 from perdure.engine.changes import UNCHANGED
 from perdure.engine.queues import QueueStatus
@@ -87,7 +87,7 @@ class BlockingRuntime(BlockingTriggering, BlockingServing):
 
     def start(
         self,
-        workflow: str | Definition,
+        workflow: Startable[Output],
         input: Any = None,
         *,
         version: str | None = None,
@@ -98,7 +98,7 @@ class BlockingRuntime(BlockingTriggering, BlockingServing):
         queue: str | None = None,
         key: str | None = None,
         priority: int | None = None,
-    ) -> BlockingRunHandle:
+    ) -> BlockingRunHandle[Output]:
         """Start a run, as `Runtime.start`."""
         started = self._runtime.start(
             workflow, input, version=version, run_id=run_id, idempotency_key=idempotency_key, delay=delay, tags=tags,
@@ -114,7 +114,7 @@ class BlockingRuntime(BlockingTriggering, BlockingServing):
 
     def start_many(
         self,
-        workflow: str | Definition,
+        workflow: Startable[Output],
         inputs: Iterable[Any],
         *,
         version: str | None = None,
@@ -125,7 +125,7 @@ class BlockingRuntime(BlockingTriggering, BlockingServing):
         queue: str | None = None,
         priority: int | None = None,
         progress: Progress | None = None,
-    ) -> list[BlockingRunHandle]:
+    ) -> list[BlockingRunHandle[Output]]:
         """Start a run for each input, as `Runtime.start_many`; `progress` is called on the private loop."""
         started = self._runtime.start_many(
             workflow, inputs, version=version, run_ids=run_ids, idempotency_keys=idempotency_keys, delay=delay,
@@ -223,10 +223,10 @@ class BlockingRuntime(BlockingTriggering, BlockingServing):
 
 
 @fitting_methods
-class BlockingRunHandle:
+class BlockingRunHandle(Generic[Output]):
     """A `RunHandle` whose methods block."""
 
-    def __init__(self, runtime: BlockingRuntime, handle: RunHandle) -> None:
+    def __init__(self, runtime: BlockingRuntime, handle: RunHandle[Output]) -> None:
         self._runtime = runtime
         self._handle = handle
         self.run_id = handle.run_id
@@ -254,7 +254,7 @@ class BlockingRunHandle:
         """Read all entries, as `RunHandle.history`."""
         return self._runtime.wait_for(self._handle.history())
 
-    def result(self, timeout: Duration | None = None) -> Any:
+    def result(self, timeout: Duration | None = None) -> Output:
         """Wait for the output, as `RunHandle.result`."""
         return self._runtime.wait_for(self._handle.result(timeout))
 

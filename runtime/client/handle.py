@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from perdure.client.events import RunEvents
 from perdure.client.given import check_id, check_name, checked_statuses, checked_tags
 from perdure.client.status import HistoryEntry, RunStatus, history_entry, status_of, waiting_text
 from perdure.client.streams import RunStream
-from perdure.declare.registry import Registry
+from perdure.declare.registry import Output, Registry
 from perdure.durations import Duration, duration_text, duration_us
 from perdure.engine.batch import Batch
 from perdure.engine.changes import UNCHANGED, Changes
@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 
 @fitting_methods
-class RunHandle:
+class RunHandle(Generic[Output]):
     """One run of a runtime. Made by `runtime.start` and `runtime.handle`; it holds nothing but the `run_id`."""
 
     def __init__(self, runtime: Runtime, run_id: str) -> None:
@@ -56,7 +56,7 @@ class RunHandle:
         _, entries = await self._row_and_entries()
         return [history_entry(entry) for entry in entries]
 
-    async def result(self, timeout: Duration | None = None) -> Any:
+    async def result(self, timeout: Duration | None = None) -> Output:
         """Wait for the run's end; give its output. Of a run that continued, that of the last one of the chain.
 
         Args:
@@ -71,7 +71,7 @@ class RunHandle:
         row = await self._until(ENDED | {"diverged"}, timeout, follow=True)
         entry = await self._runtime.ask(lambda engine, batch: ending(engine.ledger, row))
         if row.status == "completed":
-            return decode(entry.body or "null", entry.shape)
+            return cast(Output, decode(entry.body or "null", entry.shape))  # validated against the body's annotation
         error, cause = end_of(row, entry)
         raise error from cause
 

@@ -28,7 +28,7 @@ from perdure.client.upgrade import upgrade_runs
 from perdure.client.watching import idle, watch
 from perdure.declare.discovery import find_workflows
 from perdure.declare.queues import Queue, QueueChanges, check_limit, named_by
-from perdure.declare.registry import Definition, Registry
+from perdure.declare.registry import Output, Registry, Startable
 from perdure.durations import Duration, duration_us
 from perdure.engine.attempts import Performers
 from perdure.engine.batch import Batch
@@ -208,7 +208,7 @@ class Runtime(Triggering, Serving):
 
     async def start(
         self,
-        workflow: str | Definition,
+        workflow: Startable[Output],
         input: Any = None,
         *,
         version: str | None = None,
@@ -219,7 +219,7 @@ class Runtime(Triggering, Serving):
         queue: str | None = None,
         key: str | None = None,
         priority: int | None = None,
-    ) -> RunHandle:
+    ) -> RunHandle[Output]:
         """Start a run; when this returns, it is recorded.
 
         Args:
@@ -247,7 +247,7 @@ class Runtime(Triggering, Serving):
 
     async def start_many(
         self,
-        workflow: str | Definition,
+        workflow: Startable[Output],
         inputs: Iterable[Any],
         *,
         version: str | None = None,
@@ -258,7 +258,7 @@ class Runtime(Triggering, Serving):
         queue: str | None = None,
         priority: int | None = None,
         progress: Progress | None = None,
-    ) -> list[RunHandle]:
+    ) -> list[RunHandle[Output]]:
         """Start a run for each input; when this returns, all are recorded. Arguments as in `start`, for all of them.
 
         All inputs are validated first. Then it goes in batches of a few hundred, so that other requests are served in

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic
 
 from perdure.core.facts import RunFacts
+from perdure.declare.registry import Output
 from perdure.durations import Duration
 from perdure.errors import DefinitionError
 from perdure.storage.encoding import Encoded, encode
@@ -42,7 +43,7 @@ def workflow_id(workflow: object) -> str:
     )
 
 
-class ChildHandle:
+class ChildHandle(Generic[Output]):
     """A child run that goes on beside its parent."""
 
     __perdure_opaque__ = True
@@ -56,13 +57,14 @@ class ChildHandle:
     def __repr__(self) -> str:
         return f"<child {self._name} {self.run_id}>"
 
-    async def result(self, *, timeout: Duration | None = None) -> Any:
+    async def result(self, *, timeout: Duration | None = None) -> Output:
         """Wait for the child's output.
 
         Raises:
             ChildFailed, ChildCancelled: as the child ended. StepTimeout: it took longer than `timeout`; it goes on.
         """
-        return await self._step.child_result(self._name, self.run_id, timeout)
+        output: Output = await self._step.child_result(self._name, self.run_id, timeout)
+        return output
 
     async def cancel(self) -> None:
         """Ask the child to stop; its compensation runs."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any
+from typing import Any, Never
 
 from perdure.core.asking import Asking, detail_text, timeout_us
 from perdure.core.boxes import SignalWait
@@ -31,7 +31,7 @@ class Receiving(Asking):
 
     def wait_for_event(
         self, name: str, *, type: str, match: Mapping[str, Any] | None = None, timeout: Duration | None = None
-    ) -> Coroutine[Any, Any, Any]:
+    ) -> Coroutine[object, Never, Any]:
         """Wait for an event from `runtime.send_event`; give its payload, or None when the timeout passed first.
 
         Args:
@@ -51,7 +51,7 @@ class Receiving(Asking):
 
     def wait_for_signal(
         self, name: str, timeout: Duration | None = None, schema: object = None
-    ) -> Coroutine[Any, Any, Any]:
+    ) -> Coroutine[object, Never, Any]:
         """Wait for a signal of this name; give its payload, or None when the timeout passed first.
 
         Signals are kept until the run takes them, in the order in which they came: one that came before anybody waited
@@ -129,7 +129,7 @@ class Receiving(Asking):
             machine.conditions.open.remove(condition)
             machine.drop(waiting)
 
-    def emit(self, type: str, payload: Any = None) -> Coroutine[Any, Any, None]:
+    def emit(self, type: str, payload: Any = None) -> Coroutine[object, Never, None]:
         """Tell whoever reads `handle.events()` that something happened. It does not wait.
 
         Args:

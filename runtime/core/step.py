@@ -11,7 +11,7 @@ import json
 import types
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, Never, NoReturn, TypeVar, TypeVarTuple, overload
 
 from perdure.core.asking import NO_FACTS, detail_text, timeout_us
 from perdure.core.calls import StepCall, prepare, prepare_ordinary
@@ -26,6 +26,7 @@ from perdure.core.sites import site
 from perdure.core.stream import Stream, checked_namespace
 from perdure.declare.options import Delivery, Retries, StepOptions
 from perdure.declare.reactions import Reaction
+from perdure.declare.registry import Output, Startable
 from perdure.declare.step import StepDefinition
 from perdure.durations import Duration, duration_us, moment_text, moment_us
 from perdure.errors import DefinitionError
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from perdure.core.machine import Machine
 
 T = TypeVar("T")
+Item = TypeVar("Item")
+Ts = TypeVarTuple("Ts")
 OnParentClose = Literal["cancel", "abandon"]
 
 _DEFAULTS = StepOptions()
@@ -61,17 +64,17 @@ class StepContext(Receiving):
 
     @overload
     def run(
-        self, name: str, fn: Callable[..., Coroutine[Any, Any, T]], *args: object,
+        self, name: str, fn: Callable[[*Ts], Awaitable[T]], *args: *Ts,
         retries: Retries | None = None, timeout: Duration | None = None, delivery: Delivery | None = None,
         on_error: Callable[[BaseException], object] | None = None, heartbeat_timeout: Duration | None = None,
-    ) -> Coroutine[Any, Any, T]: ...  # fmt: skip
+    ) -> Coroutine[object, Never, T]: ...  # fmt: skip
 
     @overload
     def run(
-        self, name: str, fn: Callable[..., T], *args: object,
+        self, name: str, fn: Callable[[*Ts], T], *args: *Ts,
         retries: Retries | None = None, timeout: Duration | None = None, delivery: Delivery | None = None,
         on_error: Callable[[BaseException], object] | None = None, heartbeat_timeout: Duration | None = None,
-    ) -> Coroutine[Any, Any, T]: ...  # fmt: skip
+    ) -> Coroutine[object, Never, T]: ...  # fmt: skip
 
     def run(
         self,
@@ -83,7 +86,7 @@ class StepContext(Receiving):
         delivery: Delivery | None = None,
         on_error: Callable[[BaseException], object] | None = None,
         heartbeat_timeout: Duration | None = None,
-    ) -> Coroutine[Any, Any, Any]:
+    ) -> Coroutine[object, Never, Any]:
         """Run `fn(*args)` once, outside the sandbox, and record its result; a replay gets the recorded one.
 
         Args:
@@ -119,12 +122,28 @@ class StepContext(Receiving):
         return coroutine
 
     def call(
-        self, definition: StepDefinition[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Coroutine[Any, Any, Any]:
+        self, definition: StepDefinition[..., Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Coroutine[object, Never, Any]:
         """Run a decorated step that a body called like a function."""
         machine = self._machine
         where = site() if machine.living else ""
         return machine.promised.note(_call(machine, definition, args, kwargs, where))
+
+    @overload
+    async def map(
+        self, name: str, fn: Callable[[Item], Awaitable[T]], items: Iterable[Item], *,
+        concurrency: int | None = None, retries: Retries | None = None, timeout: Duration | None = None,
+        delivery: Delivery | None = None, on_error: Callable[[BaseException], object] | None = None,
+        heartbeat_timeout: Duration | None = None,
+    ) -> list[T]: ...  # fmt: skip
+
+    @overload
+    async def map(
+        self, name: str, fn: Callable[[Item], T], items: Iterable[Item], *,
+        concurrency: int | None = None, retries: Retries | None = None, timeout: Duration | None = None,
+        delivery: Delivery | None = None, on_error: Callable[[BaseException], object] | None = None,
+        heartbeat_timeout: Duration | None = None,
+    ) -> list[T]: ...  # fmt: skip
 
     async def map(
         self,
@@ -164,7 +183,7 @@ class StepContext(Receiving):
 
         return await self.parallel([one(index, item) for index, item in enumerate(items)])
 
-    async def parallel(self, awaitables: Sequence[Awaitable[Any]]) -> list[Any]:
+    async def parallel(self, awaitables: Sequence[Awaitable[T]]) -> list[T]:
         """Await several at once; give their results in order. The first failure cancels the others and is raised."""
         tasks = [asyncio.ensure_future(awaitable) for awaitable in awaitables]
         try:
@@ -188,30 +207,30 @@ class StepContext(Receiving):
     # ── time ─────────────────────────────────────────────────────────────────────────────────────
 
     @overload
-    def sleep(self, name: str, duration: Duration, /) -> Coroutine[Any, Any, None]: ...
+    def sleep(self, name: str, duration: Duration, /) -> Coroutine[object, Never, None]: ...
 
     @overload
-    def sleep(self, duration: Duration, /) -> Coroutine[Any, Any, None]: ...
+    def sleep(self, duration: Duration, /) -> Coroutine[object, Never, None]: ...
 
-    def sleep(self, *arguments: Any) -> Coroutine[Any, Any, None]:
+    def sleep(self, *arguments: Any) -> Coroutine[object, Never, None]:
         """Sleep durably: `sleep([name,] duration)`. The run is parked and costs no memory meanwhile."""
         name, duration = _named(arguments, "sleep", '"24h"')
         micros = duration_us(duration)
         return self._wait(kinds.SLEEP, name, Encoded(str(micros), None), self._here(), lasts_us=micros)
 
     @overload
-    def sleep_until(self, name: str, when: datetime | str, /) -> Coroutine[Any, Any, None]: ...
+    def sleep_until(self, name: str, when: datetime | str, /) -> Coroutine[object, Never, None]: ...
 
     @overload
-    def sleep_until(self, when: datetime | str, /) -> Coroutine[Any, Any, None]: ...
+    def sleep_until(self, when: datetime | str, /) -> Coroutine[object, Never, None]: ...
 
-    def sleep_until(self, *arguments: Any) -> Coroutine[Any, Any, None]:
+    def sleep_until(self, *arguments: Any) -> Coroutine[object, Never, None]:
         """Sleep until an aware `datetime` or an ISO-8601 text: `sleep_until([name,] when)`. The past is now."""
         name, when = _named(arguments, "sleep_until", '"2030-01-31T09:00:00+01:00"')
         due = moment_us(when)
         return self._wait(kinds.SLEEP, name, Encoded(json.dumps(moment_text(due)), None), self._here(), due_us=due)
 
-    def asyncio_sleep(self, seconds: float) -> Coroutine[Any, Any, None]:
+    def asyncio_sleep(self, seconds: float) -> Coroutine[object, Never, None]:
         """What `asyncio.sleep` does in a body; zero or less lets the other tasks run first, and records nothing."""
         micros = duration_us(max(seconds, 0), "delay")
         if micros == 0:
@@ -223,12 +242,12 @@ class StepContext(Receiving):
     def invoke(
         self,
         name: str,
-        workflow: object,
+        workflow: Startable[Output],
         input: Any = None,
         *,
         timeout: Duration | None = None,
         on_parent_close: OnParentClose = "cancel",
-    ) -> Coroutine[Any, Any, Any]:
+    ) -> Coroutine[object, Never, Output]:
         """Start a child run and wait for its output; one step of this run.
 
         Args:
@@ -274,15 +293,15 @@ class StepContext(Receiving):
     def spawn(
         self,
         name: str,
-        workflow: object,
+        workflow: Startable[Output],
         input: Any = None,
         *,
         on_parent_close: OnParentClose = "cancel",
-    ) -> Coroutine[Any, Any, ChildHandle]:
+    ) -> Coroutine[object, Never, ChildHandle[Output]]:
         """Start a child run and go on; the handle gives its result or cancels it. Arguments as in `invoke`."""
         return self._child("spawn", name, workflow, input, None, on_parent_close, self._here())
 
-    def child_result(self, name: str, run_id: str, timeout: Duration | None) -> Coroutine[Any, Any, Any]:
+    def child_result(self, name: str, run_id: str, timeout: Duration | None) -> Coroutine[object, Never, Any]:
         """Wait for a spawned child; what `ChildHandle.result` does."""
         return self._wait(
             kinds.CHILD_RESULT, f"{name}.result", Encoded(json.dumps(run_id), None), self._here(),
@@ -376,7 +395,11 @@ async def _run(
 
 
 async def _call(
-    machine: Machine, definition: StepDefinition[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], where: str
+    machine: Machine,
+    definition: StepDefinition[..., Any, Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    where: str,
 ) -> Any:
     name = definition.given_name
     # A name of the author's own is unique like step.run's; the function's name is numbered within the branch.

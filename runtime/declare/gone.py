@@ -30,6 +30,6 @@ class GoneFunction:
         )
 
 
-def gone_step(module: str, name: str) -> StepDefinition[..., Any]:
+def gone_step(module: str, name: str) -> StepDefinition[..., Any, Any]:
     """Make what stands for a step that is gone."""
     return StepDefinition(GoneFunction(module, name), StepOptions())

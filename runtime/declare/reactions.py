@@ -67,7 +67,7 @@ class Reaction(WorkflowDefinition[Any], Generic[P, R]):
         self._given = _GIVEN[type(reacts_to)]
         self._payload: TypeAdapter[Any] | None = None
         name = function.__name__
-        self.as_step: StepDefinition[P, R] = StepDefinition(function, step_options, name)
+        self.as_step: StepDefinition[P, R, R] = StepDefinition(function, step_options, name)
         options = workflow_options(
             retries=0,
             timeout=None,

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import difflib
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from types import ModuleType
 from typing import Any, TypeAlias
+
+from typing_extensions import TypeVar  # with a default, before Python 3.13
 
 from perdure.declare.workflow import WorkflowDefinition
 from perdure.errors import DefinitionError, UnknownWorkflow
@@ -17,6 +19,11 @@ from perdure.errors import DefinitionError, UnknownWorkflow
 logger = logging.getLogger("perdure")
 
 Definition: TypeAlias = WorkflowDefinition[Any]
+
+#: What a workflow's body returns. Who names it by its id leaves that open.
+Output = TypeVar("Output", default=Any)
+#: A workflow or its id.
+Startable: TypeAlias = str | WorkflowDefinition[Callable[..., Coroutine[Any, Any, Output]]]
 
 
 class Registry:

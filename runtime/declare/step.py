@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Generic, ParamSpec, TypeVar, overload
+from typing import Any, Concatenate, Generic, Never, ParamSpec, Protocol, TypeVar, overload
 
 from perdure.declare.options import Delivery, Retries, StepOptions
 from perdure.durations import Duration
@@ -19,7 +19,10 @@ from perdure.misfit import fitting
 from perdure.sandbox import activation
 
 P = ParamSpec("P")
-R = TypeVar("R")
+Rest = ParamSpec("Rest")  # the parameters after `self`
+R = TypeVar("R")  # what a body gets, once it has awaited the call
+Given = TypeVar("Given")  # what the function itself gives: R of a `def`, a coroutine of R of an `async def`
+Instance = TypeVar("Instance")
 
 _refused: ContextVar[bool] = ContextVar("steps refused", default=False)
 
@@ -43,17 +46,22 @@ def refusal(what: str) -> SandboxViolation:
     )
 
 
-class StepDefinition(Generic[P, R]):
+class StepDefinition(Generic[P, R, Given]):
     """A function that a body calls as a step.
 
     In a body a call gives an awaitable, whether the function is async or not: `charge = await charge_card(order)`.
-    Anywhere else it is an ordinary call of the function.
+    Anywhere else it is an ordinary call of the function. A type checker can't know where a call stands, and takes it
+    for one in a body: elsewhere write `charge_card.function(order)`, which is the same and has the function's own type.
+
+    Attributes:
+        function: the function as it was written.
+        name: what its calls are recorded under.
     """
 
     __perdure_opaque__ = True
     __perdure_awaited__ = True  # in a body a call of it gives an awaitable
 
-    def __init__(self, function: Callable[P, R], options: StepOptions, given_name: str | None = None) -> None:
+    def __init__(self, function: Callable[P, Given], options: StepOptions, given_name: str | None = None) -> None:
         self.function = function
         self.step_options = options
         self.given_name = given_name
@@ -63,12 +71,12 @@ class StepDefinition(Generic[P, R]):
             "__wrapped__"
         ]  # inspect would look through it, and the sandbox would take it for the function
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[object, Never, R]:
         environment = activation.current()
         if environment is None:
             if _refused.get():
                 raise refusal(f"{self.name} is a step")
-            return self.function(*args, **kwargs)
+            return self.function(*args, **kwargs)  # type: ignore[return-value]  # not in a body: see the class
         asks: Any = getattr(environment, "step_context", None)
         if asks is None:
             raise DefinitionError(
@@ -87,7 +95,7 @@ class StepDefinition(Generic[P, R]):
         delivery: Delivery | None = None,
         on_error: Callable[[BaseException], object] | None = None,
         heartbeat_timeout: Duration | None = None,
-    ) -> StepDefinition[P, R]:
+    ) -> StepDefinition[P, R, Given]:
         """Make the same step with other options: `charge_card.options(name="charge-again", timeout="5s")(order)`.
 
         A `name` given here must be unique within the run, as with `step.run`.
@@ -95,18 +103,49 @@ class StepDefinition(Generic[P, R]):
         overridden = self.step_options.overridden(retries, timeout, delivery, on_error, heartbeat_timeout)
         return StepDefinition(self.function, overridden, name if name is not None else self.given_name)
 
-    def __get__(self, instance: object, owner: type | None = None) -> Any:
+    @overload
+    def __get__(self, instance: None, owner: type) -> StepDefinition[P, R, Given]: ...
+
+    @overload
+    def __get__(
+        self: StepDefinition[Concatenate[Instance, Rest], R, Given], instance: Instance, owner: type | None = None
+    ) -> Callable[Rest, Coroutine[object, Never, R]]: ...
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
         # A step may be declared in a class; bound, its instance is the first argument, by value.
         if instance is None:
             return self
-        return functools.partial(self, instance)  # type: ignore[arg-type]
+        return functools.partial(self, instance)
 
     def __repr__(self) -> str:
         return f"<step {self.name}>"
 
 
+class _Decorating(Protocol):
+    """What `@step(…)` is before it is over its function."""
+
+    @overload
+    def __call__(
+        self, function: Callable[P, Coroutine[Any, Any, R]], /
+    ) -> StepDefinition[P, R, Coroutine[object, Never, R]]: ...
+
+    @overload
+    def __call__(self, function: Callable[P, Awaitable[R]], /) -> StepDefinition[P, R, Awaitable[R]]: ...
+
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> StepDefinition[P, R, R]: ...
+
+
 @overload
-def step(function: Callable[P, R], /) -> StepDefinition[P, R]: ...
+def step(function: Callable[P, Coroutine[Any, Any, R]], /) -> StepDefinition[P, R, Coroutine[object, Never, R]]: ...
+
+
+@overload
+def step(function: Callable[P, Awaitable[R]], /) -> StepDefinition[P, R, Awaitable[R]]: ...
+
+
+@overload
+def step(function: Callable[P, R], /) -> StepDefinition[P, R, R]: ...
 
 
 @overload
@@ -117,7 +156,7 @@ def step(
     delivery: Delivery | None = None,
     on_error: Callable[[BaseException], object] | None = None,
     heartbeat_timeout: Duration | None = None,
-) -> Callable[[Callable[P, R]], StepDefinition[P, R]]: ...
+) -> _Decorating: ...
 
 
 @fitting
@@ -141,7 +180,7 @@ def step(
     """
     options = StepOptions().overridden(retries, timeout, delivery, on_error, heartbeat_timeout)
 
-    def declare(decorated: Callable[..., Any]) -> StepDefinition[..., Any]:
+    def declare(decorated: Callable[..., Any]) -> StepDefinition[..., Any, Any]:
         if not inspect.isroutine(decorated) or inspect.isgeneratorfunction(decorated):
             raise DefinitionError(
                 f"@step decorates a function, not {decorated!r}.",

@@ -29,7 +29,7 @@ from perdure.storage.encoding import Encoded, encode
 from perdure.triggers.event import Event
 from perdure.triggers.schedule import Schedule
 
-Body = TypeVar("Body", bound=Callable[..., Coroutine[Any, Any, Any]])
+Body = TypeVar("Body", bound=Callable[..., Coroutine[Any, Any, Any]], covariant=True)
 _UNSET: Any = object()
 
 
@@ -351,7 +351,7 @@ def _declarer(
         )
     _check_text("version", version)
 
-    def declare(function: Body) -> WorkflowDefinition[Body]:
+    def declare(function: Body) -> WorkflowDefinition[Body]:  # type: ignore[misc]  # read only, as all of a definition
         name = id if id is not None else getattr(function, "__name__", "").replace("_", "-")
         _check_text("id", name)
         try:
