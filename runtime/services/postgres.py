@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from perdure.durations import Duration, duration_us
-from perdure.errors import WorkflowError
+from perdure.errors import DefinitionError, WorkflowError
 from perdure.services.claims import Name
 from perdure.services.drafts import Written
 from perdure.services.postgres_pool import PostgresPool
@@ -52,6 +52,7 @@ class PostgresCells:
         schema: where its tables are.
         remember: how long it is known that a step has written; longer than a runtime may be down in between.
         connections: at most so many at a time.
+        timeout: how long the server may take for one answer; after that the step has failed, and is tried again.
 
     Raises:
         DefinitionError: the URL can't be used, or psycopg is not installed.
@@ -59,10 +60,16 @@ class PostgresCells:
 
     service: str
 
-    def __init__(self, url: str, *, schema: str = "perdure", remember: Duration = "30d", connections: int = 8) -> None:
+    def __init__(
+        self, url: str, *,
+        schema: str = "perdure", remember: Duration = "30d", connections: int = 8, timeout: Duration = "30s",
+    ) -> None:  # fmt: skip
         self._sql = Statements(schema)
         self._remember_us = max(duration_us(remember, "remember"), _SOON_US)
-        self._pool = PostgresPool(url, self.service, self._sql.tables, connections)
+        timeout_us = duration_us(timeout, "timeout")
+        if not timeout_us:
+            raise DefinitionError("timeout=0 leaves no time to answer.", fix='write "30s"')
+        self._pool = PostgresPool(url, self.service, self._sql.tables, connections, timeout_us / 1_000_000)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._pool.where!r})"

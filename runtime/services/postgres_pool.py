@@ -20,10 +20,9 @@ T = TypeVar("T")
 _CONNECT_S: Final = 5
 _SWEEP_EVERY_S: Final = 60.0
 _GONE: Final = ("57P", "080")  # states that say that the connection is of no use any more
-#: So that neither a statement that hangs nor a network that swallows packets holds a step for ever.
+#: So that a network that swallows packets holds no step for ever. What the URL says comes first.
 _OPTIONS: Final = {
     "connect_timeout": _CONNECT_S, "tcp_user_timeout": 10_000, "keepalives_idle": 30, "application_name": "perdure",
-    "options": "-c statement_timeout=30000 -c lock_timeout=15000 -c idle_in_transaction_session_timeout=60000",
 }  # fmt: skip
 
 
@@ -33,18 +32,21 @@ class PostgresPool:
     Args:
         tables: statements that are executed before all else.
         connections_max: at a time; who comes later waits.
+        timeout_s: for an answer; the server itself gives up a little earlier, where it can.
     """
 
-    def __init__(self, url: str, service: str, tables: str, connections_max: int) -> None:
+    def __init__(self, url: str, service: str, tables: str, connections_max: int, timeout_s: float) -> None:
         if type(connections_max) is not int or connections_max < 1:
             raise DefinitionError(f"connections={connections_max!r} is no number of connections.", fix="write 8")
         self._psycopg = _library()
         self._service = service
         self._tables = tables
         self._connections_max = connections_max
+        self._timeout_s = timeout_s
         try:
-            self._conninfo = self._psycopg.conninfo.make_conninfo(url, **_OPTIONS)
             parts = self._psycopg.conninfo.conninfo_to_dict(url)
+            options = {**_OPTIONS, **parts, "options": f"{_server_options(timeout_s)} {parts.get('options', '')}"}
+            self._conninfo = self._psycopg.conninfo.make_conninfo(**options)
         except (self._psycopg.Error, AttributeError) as error:  # the latter for what is no text
             raise DefinitionError(
                 f"{shown_url(url)} is no URL of a PostgreSQL.",
@@ -99,7 +101,7 @@ class PostgresPool:
         self, work: Callable[[AsyncConnection[Any]], Awaitable[T]], connection: AsyncConnection[Any]
     ) -> T:
         try:
-            result = await work(connection)
+            result = await self._answered(work, connection)
         except BaseException:
             # What was cut off in the middle is in no state to go on from.
             if connection.closed or connection.info.transaction_status != 0:
@@ -109,6 +111,22 @@ class PostgresPool:
             raise
         self._idle.append(connection)
         return result
+
+    async def _answered(
+        self, work: Callable[[AsyncConnection[Any]], Awaitable[T]], connection: AsyncConnection[Any]
+    ) -> T:
+        """Do it, in a time in which any server answers that is there; and stop at once when nobody waits any more."""
+        asking = asyncio.ensure_future(work(connection))
+        try:
+            await asyncio.wait({asking}, timeout=self._timeout_s)
+            if not asking.done():
+                raise TimeoutError(f"it has not answered for {self._timeout_s:g} s")
+            return await asking
+        finally:
+            if not asking.done():
+                connection.pgconn.finish()  # else psycopg would ask the server to stop, and wait ten seconds for that
+                asking.cancel()
+                await asyncio.wait({asking})
 
     async def _connect(self) -> AsyncConnection[Any]:
         connection: AsyncConnection[Any] = await self._psycopg.AsyncConnection.connect(self._conninfo, autocommit=True)
@@ -153,6 +171,14 @@ class PostgresPool:
             why=type(error).__name__,
             fix=f"{fix}; a step is tried again as its retries= say, and nothing is written twice",
         )
+
+
+def _server_options(timeout_s: float) -> str:
+    """What a server is told of the time that it has; of a lock half, so that two who wait for each other end."""
+    server_ms = max(1, round(timeout_s * 900))
+    times = {"statement_timeout": server_ms, "lock_timeout": server_ms // 2 or 1}
+    times["idle_in_transaction_session_timeout"] = 2 * server_ms
+    return " ".join(f"-c {name}={value}" for name, value in times.items())
 
 
 def _library() -> Any:
