@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from forked import run_apart
 
 from perdure import Runtime
 
@@ -33,11 +32,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 def perdure(folder: Path, *arguments: str, exits: int = 0) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "perdure", *arguments], cwd=folder, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == exits, done.stderr
-    return done.stdout + done.stderr
+    code, output, errors = run_apart(folder, ["perdure", *arguments])
+    assert code == exits, errors
+    return output + errors
 
 
 def test_schedules_are_listed_paused_resumed_triggered_and_backfilled(folder: Path) -> None:

@@ -84,17 +84,36 @@ def run(
 ) -> tuple[int, str]:
     """Run `python FILE`, `pytest …`, `perdure …` or `replay-check …` in a folder; its exit code and output."""
     with tempfile.NamedTemporaryFile("r", encoding="utf-8", errors="replace") as output:
-        given = (list(command), str(folder), dict(environment or os.environ), output.name, None)
-        process = _PROCESSES.Process(target=_perform, args=given)
-        process.start()
-        process.join(timeout_s)
-        if process.is_alive():
-            process.kill()
-            process.join()
-        code = process.exitcode
-        process.close()
-        assert code is not None
-        return code, output.read()
+        return _run(folder, command, environment, timeout_s, output.name, None), output.read()
+
+
+def run_apart(
+    folder: Path, command: Sequence[str], environment: Mapping[str, str] | None = None
+) -> tuple[int, str, str]:
+    """Run it likewise; its exit code, its output, and its errors."""
+    with tempfile.NamedTemporaryFile("r", encoding="utf-8") as out, tempfile.NamedTemporaryFile("r") as errors:
+        return _run(folder, command, environment, 100, out.name, errors.name), out.read(), errors.read()
+
+
+def _run(
+    folder: Path,
+    command: Sequence[str],
+    environment: Mapping[str, str] | None,
+    timeout_s: float,
+    output: str,
+    errors: str | None,
+) -> int:
+    given = (list(command), str(folder), dict(environment or os.environ), output, errors)
+    process = _PROCESSES.Process(target=_perform, args=given)
+    process.start()
+    process.join(timeout_s)
+    if process.is_alive():
+        process.kill()
+        process.join()
+    code = process.exitcode
+    process.close()
+    assert code is not None
+    return code
 
 
 def can_run(command: Sequence[str]) -> bool:
@@ -109,6 +128,7 @@ def _perform(
     os.environ.clear()
     os.environ.update(environment)
     os.environ.pop("PYTEST_ADDOPTS", None)  # meant for the suite, and not for what its tests run
+    sys.dont_write_bytecode = bool(environment.get("PYTHONDONTWRITEBYTECODE"))
     os.chdir(folder)
     into = output.fileno() if isinstance(output, Connection) else os.open(output, os.O_WRONLY | os.O_APPEND)
     os.dup2(into, 1)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from forked import run
 
 from perdure import Runtime
 from perdure.replay.history_file import write_history
@@ -45,12 +45,7 @@ class Project:
         # On a build server pytest repeats whole messages in its summary; what these tests read is what a person reads.
         outer = {name: value for name, value in os.environ.items() if name not in ("CI", "BUILD_NUMBER")}
         environment = {**outer, "COLUMNS": "120", "PYTHONDONTWRITEBYTECODE": "1", "PYTEST_ADDOPTS": ""}
-        done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", *arguments],
-            cwd=self.folder, env=environment, check=False, timeout=60,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8",
-        )  # fmt: skip
-        return done.returncode, done.stdout
+        return run(self.folder, ["pytest", "-p", "no:hypothesispytest", *arguments], environment)
 
     def write(self, name: str, text: str) -> Path:
         """Write a file."""
