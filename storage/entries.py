@@ -19,7 +19,8 @@ This file knows names and shapes. It must not know what they mean to a body (`pe
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+import json
+from typing import Any, Final, NamedTuple
 
 # ── causes ───────────────────────────────────────────────────────────────────────────────────────
 # position 0; name: the workflow's id; body: the input. The body begins here unless `due` is set or it is on a queue.
@@ -41,7 +42,7 @@ SIGNAL_RECEIVED: Final = (
 )
 HOOK_RECEIVED: Final = "hook_received"  # command: the HOOK's; name: the token; body: the payload. Likewise
 HOOK_REFUSED: Final = "hook_refused"  # command: the HOOK's; its token was taken; body: the failure
-WAIT_TIMED_OUT: Final = "wait_timed_out"  # of a wait for an event, a signal, a condition or a child
+WAIT_TIMED_OUT: Final = "wait_timed_out"  # of a wait for an event, a signal, a hook, a condition or a child
 CHILD_STARTED: Final = "child_started"  # answers `spawn`
 CHILD_COMPLETED: Final = "child_completed"  # body: the child's output
 CHILD_FAILED: Final = "child_failed"  # body: the failure
@@ -56,7 +57,8 @@ WAIT_EVENT: Final = "wait_event"  # detail: type, match; due: its timeout
 WAIT_SIGNAL: Final = "wait_signal"
 # name: the token as given, or ""; detail: token. Open until it is closed; nothing answers it but HOOK_REFUSED
 HOOK: Final = "hook"
-WAIT_HOOK: Final = "wait_hook"  # detail: hook (the HOOK's identity), once (whether its answer closes the hook)
+# detail: hook (the HOOK's identity), once (whether its answer closes the hook); due: its timeout, which closes it too
+WAIT_HOOK: Final = "wait_hook"
 HOOK_CLOSED: Final = "hook_closed"  # detail: hook; its token is free again. Nothing answers it
 # a condition over the body's own state; due: its timeout; detail: site, its line. DROPPED says that it holds
 WAIT_UNTIL: Final = "wait_until"
@@ -139,6 +141,11 @@ class Entry(NamedTuple):
     shape: str | None = None  # what JSON can't say about the value; None when JSON says it all
     detail: str | None = None  # kind-specific facts as a JSON object, keys as listed beside each kind
     digest: bytes = b""  # BLAKE2b-256 over the previous entry's digest and this entry (see chain.py)
+
+    def facts(self) -> dict[str, Any]:
+        """What its detail says, of a kind whose detail is an object."""
+        found: dict[str, Any] = json.loads(self.detail or "{}")
+        return found
 
 
 class DefinitionRow(NamedTuple):

@@ -43,7 +43,7 @@ def print_stream(
 
 
 def _print_chunk(entry: Entry, start: int, as_json: bool) -> None:
-    detail = json.loads(entry.detail or "{}")
+    detail = entry.facts()
     if detail["offset"] < start:
         return
     value = json.loads(entry.body or "null")

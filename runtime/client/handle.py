@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
@@ -278,7 +277,7 @@ def end_of(row: RunRow, entry: Entry) -> tuple[PerdureError, BaseException | Non
         cancelled.run_id = row.run_id
         return cancelled, None
     if row.status == "diverged":
-        report: Any = json.loads(entry.detail or "{}")
+        report = entry.facts()
         diverged = Divergence(
             f"run {row.run_id} stopped as diverged: {row.error}",
             run_id=row.run_id,

@@ -225,7 +225,7 @@ def history_entry(entry: Entry) -> HistoryEntry:
             value = decode(entry.body, entry.shape)
     detail: Any = {}
     if entry.detail is not None:
-        detail = json.loads(entry.detail) if entry.detail.startswith("{") else {"child_run_id": entry.detail}
+        detail = entry.facts() if entry.detail.startswith("{") else {"child_run_id": entry.detail}
     return HistoryEntry(
         entry.position,
         entry.kind,

@@ -6,7 +6,6 @@ Knows entries and how to wait for more. Must not know who writes.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Generator, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -73,7 +72,7 @@ def chunks_of(page: Page, namespace: str, start: int) -> tuple[list[Chunk], bool
             continue
         if entry.kind == STREAM_CLOSED:
             return chunks, True
-        detail = json.loads(entry.detail or "{}")
+        detail = entry.facts()
         if detail["offset"] >= start:
             value = decode(entry.body or "null", entry.shape)
             chunks.append(Chunk(detail["offset"], value, detail.get("step", ""), entry.attempt, moment(entry.at)))

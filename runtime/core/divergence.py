@@ -109,7 +109,7 @@ def site_of(entry: Entry | None) -> str:
     """The source line that a command's entry names; empty when it names none."""
     if entry is None or not entry.detail or not entry.detail.startswith("{"):
         return ""
-    return str(json.loads(entry.detail).get("site", ""))
+    return str(entry.facts().get("site", ""))
 
 
 def _headline(difference: Difference) -> str:

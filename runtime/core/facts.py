@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -54,7 +53,7 @@ def seed_and_origin(created: Entry) -> tuple[str, Origin | None]:
     """Read from a run's first entry what seeds its random numbers, and what it was forked from."""
     if not created.detail or '"forked_from"' not in created.detail:
         return "", None
-    detail: Any = json.loads(created.detail)
+    detail = created.facts()
     return detail.get("seed", ""), _origin(detail.get("forked_from"))
 
 
@@ -62,7 +61,7 @@ def first_run_id_of(created: Entry) -> str:
     """Read from a run's first entry which run the chain began with that it goes on with; empty when it begins one."""
     if not created.detail or '"continued_from"' not in created.detail:
         return ""
-    return str((json.loads(created.detail).get("continued_from") or {}).get("first_run_id", ""))
+    return str((created.facts().get("continued_from") or {}).get("first_run_id", ""))
 
 
 def _origin(detail: Any) -> Origin | None:

@@ -7,7 +7,6 @@ Knows the order of entries; must not know how a body is run.
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
@@ -76,7 +75,7 @@ def begins_at_once(created: Entry) -> bool:
     # Parsing costs more than looking, and most runs are on no queue.
     if created.detail is None or '"queue"' not in created.detail:
         return True
-    return not json.loads(created.detail).get("queue")
+    return not created.facts().get("queue")
 
 
 def started_with(entries: Sequence[Entry]) -> Entry:

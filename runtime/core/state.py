@@ -63,7 +63,7 @@ def record_state(machine: Machine, where: str) -> RunState:
 def _facts(machine: Machine) -> dict[str, Any]:
     known = machine.known_as
     created = machine.created
-    detail = json.loads(created.detail or "{}")
+    detail = created.facts()
     deadline = machine.timeout_at if machine.timeout_at is not None else detail.get("timeout_at")
     return {
         "run_id": known.run_id,

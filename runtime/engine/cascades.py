@@ -18,7 +18,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from perdure.engine.batch import Batch
 from perdure.engine.starting import Start
@@ -116,7 +116,7 @@ class Cascades:
         workflows: list[str] = []
         while True:
             created = self._created(run, batch)
-            facts: dict[str, Any] = json.loads(created.detail or "{}")
+            facts = created.facts()
             workflows.append(created.name)
             cascade = facts.get("cascade")
             if cascade is not None:

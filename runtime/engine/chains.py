@@ -69,14 +69,13 @@ class Chains:
         """The detail of a run's first entry, which may be of this very batch."""
         recorded = self._engine.ledger.entries(run, 0, 1)
         created = recorded[0] if recorded else next(each for each in batch.entries if each.run == run)
-        facts: dict[str, Any] = json.loads(created.detail or "{}")
-        return facts
+        return created.facts()
 
     # ── doing it ─────────────────────────────────────────────────────────────────────────────────
 
     def _free_run_id(self, machine: Machine, ending: Entry, batch: Batch) -> str:
         """The id that the ending names, or another one when a stranger has it; the ending then names that."""
-        wanted = run_id = str(json.loads(ending.detail or "{}")["run_id"])
+        wanted = run_id = str(ending.facts()["run_id"])
         for number in itertools.count(2):
             if self._engine.ledger.run(run_id) is None and run_id not in batch.created:
                 break

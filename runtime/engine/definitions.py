@@ -8,8 +8,7 @@ Knows registries and recorded definitions. Must not know what is done with them.
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from perdure.declare.options import WorkflowOptions
 from perdure.declare.pinned import PinnedCode, PinnedDefinition
@@ -82,5 +81,4 @@ def options_of(ledger: Ledger, row: RunRow) -> WorkflowOptions:
     """The options that were recorded with a run when it was started, or when it last went over to other code."""
     upgraded = ledger.selected(row.run, {kinds.UPGRADED})
     latest = upgraded[-1] if upgraded else ledger.entries(row.run, 0, 1)[0]
-    detail: Any = json.loads(latest.detail or "{}")
-    return recorded_options(detail.get("options", {}))
+    return recorded_options(latest.facts().get("options", {}))

@@ -6,7 +6,6 @@ crash. Must not append or dispatch.
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from perdure.core.children import child_run_id
@@ -45,7 +44,7 @@ class Families:
 
     def asked(self, machine: Machine, entry: Entry, batch: Batch) -> None:
         """A body asked for a child, for a child's result, or for its cancellation."""
-        detail = json.loads(entry.detail or "{}")
+        detail = entry.facts()
         if entry.kind == kinds.CHILD:
             batch.follow.append(lambda: self._start(machine, entry, detail, batch))
         elif entry.kind == kinds.CHILD_RESULT:
@@ -84,7 +83,7 @@ class Families:
                 self.cancel_child(child.run_id, batch, unless_abandoned=True)
         for entry in batch.entries:
             if entry.kind == kinds.CREATED:
-                detail = json.loads(entry.detail or "{}")
+                detail = entry.facts()
                 if detail.get("parent_run_id") == run_id:
                     self.cancel_child(detail["run_id"], batch, unless_abandoned=True)
 
@@ -98,7 +97,7 @@ class Families:
 
     def start_again(self, machine: Machine, entry: Entry, batch: Batch) -> None:
         """Start a fork's own child; `entry` is its command, which a spawning body has been answered already."""
-        detail = json.loads(entry.detail or "{}")
+        detail = entry.facts()
         batch.follow.append(lambda: self._start(machine, entry, detail, batch, again=True))
 
     # ── doing it ─────────────────────────────────────────────────────────────────────────────────

@@ -102,7 +102,7 @@ def _exists(engine: Engine, wanted: Fork, position: int, batch: Batch) -> bool:
         created = [entry for entry in batch.entries if entry.run == run and entry.position == 0]
     if not created:
         return False
-    origin: Any = json.loads(created[0].detail or "{}").get("forked_from") or {}
+    origin = created[0].facts().get("forked_from") or {}
     if (origin.get("run_id"), origin.get("position")) == (wanted.of, position):
         return True
     raise DefinitionError(
@@ -186,7 +186,7 @@ class _Making:
 
     def _check_child(self, command: Entry) -> None:
         """Refuse a fork whose spawned child could not be started: its body has heard that it was."""
-        detail: Any = json.loads(command.detail or "{}")
+        detail = command.facts()
         asked: Any = decode(command.body or "null", command.shape)
         if detail["mode"] == "spawn":
             self.engine.registry.newest(detail["workflow"]).encode_input(asked["input"])
@@ -224,7 +224,7 @@ class _Making:
 
     def _created_detail(self, created: Entry) -> str:
         """The first run's, but for who it is, on which code it runs, and what was that run's alone."""
-        detail: dict[str, Any] = json.loads(created.detail or "{}")
+        detail = created.facts()
         origin = {
             "run_id": self.first.run_id,
             "position": len(self.before),

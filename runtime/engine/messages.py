@@ -9,7 +9,6 @@ Knows runs, rows and tokens. Must not append or dispatch.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
@@ -115,7 +114,7 @@ class Messages:
         """A body made a hook, or disposed of one."""
         run = machine.facts.run
         if entry.kind == kinds.HOOK_CLOSED:
-            batch.closed_hooks.add((run, json.loads(entry.detail or "{}")["hook"]))
+            batch.closed_hooks.add((run, entry.facts()["hook"]))
             return
         token = token_of(entry.detail)
         other = self._other_holder(machine, entry, token, batch)

@@ -100,7 +100,7 @@ class Moves:
         matchable = plain if isinstance(plain, dict) else {}
         waits = [(waiter.run, waiter.command) for waiter in self._engine.ledger.waiters(event_type, matchable)]
         for entry in batch.waits:
-            detail = json.loads(entry.detail or "{}")
+            detail = entry.facts()
             if detail["type"] == event_type and satisfies(matchable, detail["match"]):
                 waits.append((entry.run, entry.command))
         woken = 0

@@ -371,7 +371,7 @@ def _ticket_of(created: Entry) -> Ticket | None:
     """The ticket of a new run; None when it is on no queue."""
     if created.detail is None or '"queue"' not in created.detail:
         return None  # most are not, and parsing costs more than looking
-    detail = json.loads(created.detail)
+    detail = created.facts()
     queue = detail.get("queue")
     if queue is None:
         return None

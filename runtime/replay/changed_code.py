@@ -6,10 +6,8 @@ ledgers: `check.py` gathers the case.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
-from typing import Any
 
 from perdure.core.divergence import site_of
 from perdure.replay.case import Case, shown_command
@@ -219,8 +217,7 @@ def _same_function(case: Case) -> bool:
 
 
 def _function_of(entry: Entry | None) -> str:
-    detail: Any = json.loads(entry.detail) if entry is not None and entry.detail else {}
-    return str(detail.get("function", ""))
+    return "" if entry is None else str(entry.facts().get("function", ""))
 
 
 def _is_command(entry: Entry | None) -> bool:

@@ -6,11 +6,9 @@ concluded in `causes.py`, and shown by `report.py`.
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from perdure.core.divergence import Difference, say, site_of
 from perdure.core.facts import Executable, RunFacts
@@ -153,7 +151,7 @@ class _Walk:
         if not difference.site and difference.replayed is not None:
             # A task of its own has no maker on its stack; walking it as if it lived notes the line in time.
             difference = difference._replace(site=site_of(first.at(difference.replayed.command)))
-        detail: Any = json.loads(self.code.detail or "{}")
+        detail = self.code.facts()
         case = Case(
             facts=self.facts,
             difference=difference,

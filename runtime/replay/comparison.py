@@ -95,7 +95,7 @@ class Side:
     @property
     def python(self) -> str:
         """The version of Python that it was started on."""
-        detail: Any = json.loads(self.entries[0].detail or "{}")
+        detail = self.entries[0].facts()
         return str(detail.get("python", ""))
 
 

@@ -176,7 +176,7 @@ class Redaction:
         if entry.body is not None:
             mapped(parsed(entry.body), _shape(entry), (), look)
         if entry.kind == kinds.CREATED:
-            detail = json.loads(entry.detail or "{}")
+            detail = entry.facts()
             for pattern in self.patterns:
                 if pattern.part == "idempotency_key" and "idempotency_key" in detail:
                     self._note(pattern, "str", detail["idempotency_key"], entry, secrets)

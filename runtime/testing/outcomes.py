@@ -73,7 +73,7 @@ def _end(ledger: Ledger, row: RunRow) -> Entry | None:
 def _cause(ledger: Ledger, row: RunRow) -> str | None:
     """The workflow and what started it, of a run whose id follows from neither."""
     (created,) = ledger.entries(row.run, 0, 1)
-    cause = json.loads(created.detail or "{}").get("cause")
+    cause = created.facts().get("cause")
     if cause is None or cause["kind"] not in _UNFORESEEN:
         return None
     return f"{row.workflow}, started by {', '.join(str(value) for value in cause.values())}"
