@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forked import run_apart
 from typer.testing import CliRunner
 
 from perdure.cli.main import app
@@ -79,9 +80,12 @@ class Shop:
         sys.modules.pop("orders", None)
 
     def process(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Run a command as a process of its own, as a shell does."""
-        program = Path(sys.executable).parent / command[0]
+        """Run a command as a process of its own."""
         environment = {**os.environ, "COLUMNS": "200", "PYTHONDONTWRITEBYTECODE": "1"}
+        if "--jobs" not in command:  # what starts processes itself is started as a shell does it
+            code, output, errors = run_apart(self.folder, [str(word) for word in command], environment)
+            return subprocess.CompletedProcess(command, code, output, errors)
+        program = Path(sys.executable).parent / command[0]
         return subprocess.run(
             [str(program), *map(str, command[1:])],
             cwd=self.folder,
