@@ -15,6 +15,7 @@ from perdure.storage.cell_columns import CellColumns
 from perdure.storage.cells import Cell, listed
 from perdure.storage.holding import Holding
 from perdure.storage.recent import Recent
+from perdure.storage.space_cache import SPACE_BYTES_MAX, SPACE_CELLS_MAX
 
 #: How many cells of a space the overlays may have changed before a listing absorbs first, instead of asking for more.
 _CHANGED_MAX: Final = 1000
@@ -45,6 +46,9 @@ class CellAnswers:
         holding: Sequence[Holding] = (),
     ) -> list[Cell]:  # fmt: skip
         """List cells of a space."""
+        whole = self._whole(space)
+        if whole is not None:
+            return listed(whole.values(), prefix=prefix, after=after, due_until=due_until, limit=limit, holding=holding)
         while True:
             changed, begun = self._recent.cells(space)
             hiding = sum(key.startswith(prefix) and (after is None or key > after) for key in changed)
@@ -57,8 +61,18 @@ class CellAnswers:
             if self._recent.begun == begun:
                 break
         found = [cell for cell in found if cell.key not in changed]
+        if not changed:
+            return found
         found += changed.values()
         return listed(found, prefix=prefix, after=after, due_until=due_until, limit=limit, holding=holding)
+
+    def _whole(self, space: str) -> dict[str, Cell] | None:
+        """All cells of a space by key, deleted ones too; None when they are too many to have them at hand."""
+        whole, is_worth_measuring, mark = self._recent.whole(space)
+        if whole is None and is_worth_measuring:
+            self._recent.warm_space(space, self._columns.whole(space, SPACE_CELLS_MAX, SPACE_BYTES_MAX), mark)
+            whole, _, _ = self._recent.whole(space)
+        return whole
 
     def spaces(self, prefix: str) -> list[str]:
         """List the spaces that have cells."""

@@ -38,15 +38,15 @@ class CellCache:
         """Know a cell, or that it is not there, instead of what was known of it."""
         name = (space, key)
         if name in self._cells:
-            self._size -= _size(space, key, self._cells.pop(name))
-        size = _size(space, key, cell)
+            self._size -= cell_bytes(space, key, self._cells.pop(name))
+        size = cell_bytes(space, key, cell)
         if size > _CELL_BYTES_MAX:
             return
         self._cells[name] = cell
         self._size += size
         while len(self._cells) > CELLS_MAX or self._size > BYTES_MAX:
             (space, key), cold = self._cells.popitem(last=False)
-            self._size -= _size(space, key, cold)
+            self._size -= cell_bytes(space, key, cold)
 
     def follow(self, changed: Mapping[str, Mapping[str, Cell]]) -> None:
         """Take over cells that the columns have now, by space and key, deleted ones too."""
@@ -59,7 +59,7 @@ class CellCache:
             self.keep(space, key, None if cell.is_gone else cell)
 
 
-def _size(space: str, key: str, cell: Cell | None) -> int:
+def cell_bytes(space: str, key: str, cell: Cell | None) -> int:
     """About so many bytes, texts counted by their characters."""
     size = 200 + len(space) + len(key)
     return size if cell is None else size + len(cell.body or "") + len(cell.shape or "") + len(cell.data or b"")

@@ -24,6 +24,8 @@ READER_CELLS: Final = """
     FROM (FROM kept._ledger.cells WHERE (hash, space, "key") NOT IN (SELECT hash, space, "key" FROM tail.cells))
     UNION ALL FROM (FROM tail.cells WHERE body IS NOT NULL OR data IS NOT NULL)
 """
+#: About what `cell_cache.cell_bytes` says.
+_BYTES: Final = "200 + strlen(coalesce(body, '')) + coalesce(octet_length(data), 0)"
 
 
 class CellColumns:
@@ -66,6 +68,17 @@ class CellColumns:
         order = '"key"' if due_until is None else 'due_us, "key"'
         query = f"SELECT {CELL_SELECTION} FROM _ledger.cells WHERE {' AND '.join(conditions)} ORDER BY {order}"
         return list(map(cell_of, self._all(query if limit is None else f"{query} LIMIT {int(limit)}", parameters)))
+
+    def whole(self, space: str, cells_max: int, bytes_max: int) -> list[Cell] | None:
+        """All cells of a space; None when they are more than that. Counted first, for that is quick."""
+        for measure, most in (("count(*)", cells_max), (f"sum({_BYTES})", bytes_max)):
+            measured = self._all(f"SELECT {measure} FROM _ledger.cells WHERE space = ?", [space])[0][0]
+            if not measured:
+                return []
+            if measured > most:
+                return None
+        found = self.cells(space, "", None, None, cells_max + 1)
+        return None if len(found) > cells_max else found
 
     def spaces(self, prefix: str) -> list[str]:
         """List the spaces that begin with `prefix`."""

@@ -21,6 +21,7 @@ from perdure.storage.entries import DefinitionRow
 from perdure.storage.hashed import hashed
 from perdure.storage.ledger import ENDED, RunRow
 from perdure.storage.overlay import Overlay
+from perdure.storage.space_cache import SPACE_CELLS_MAX, SpaceCache
 from perdure.storage.tables import idempotency_hash
 from perdure.storage.waits import KeySets
 
@@ -44,8 +45,10 @@ class Recent:
         self._hot: OrderedDict[int, RunRow] = OrderedDict()
         self._hot_numbers: dict[str, int] = {}
         self._hot_cells = CellCache()
+        self._hot_spaces = SpaceCache()
         self.contents: Contents | None = None
         self._begun = 0
+        self._ended = 0
 
     @property
     def size(self) -> int:
@@ -112,6 +115,9 @@ class Recent:
                 cell = None if overlay is None else overlay.cells(space).get(key)
                 if cell is not None:
                     return True, None if cell.is_gone else cell, self._begun
+            known = self._hot_spaces.look_up(space)
+            if known is not None:
+                return True, known.get(key), self._begun
             if self.contents is not None and cell_hash(space, key) not in self.contents.cells:
                 return True, None, self._begun
             return *self._hot_cells.look_up(space, key), self._begun
@@ -121,6 +127,19 @@ class Recent:
         with self._lock:
             old = {} if self._absorbing is None else self._absorbing.cells(space)
             return {**old, **self._fresh.cells(space)}, self._begun
+
+    def whole(self, space: str) -> tuple[dict[str, Cell] | None, bool, tuple[int, int]]:
+        """All cells of a space by key, deleted ones of the overlays too, None when that is not known; whether it is
+        worth finding out; and what `warm_space` wants to have, taken before the columns are asked."""
+        with self._lock:
+            mark = (self._begun, self._ended)
+            known = self._hot_spaces.look_up(space)
+            if known is None:
+                return None, self._hot_spaces.is_worth_measuring(space), mark
+            old, new = {} if self._absorbing is None else self._absorbing.cells(space), self._fresh.cells(space)
+            if len(old) + len(new) > SPACE_CELLS_MAX:  # it is about to be too large
+                return None, False, mark
+            return {**known, **old, **new}, False, mark
 
     def spaces(self) -> set[str]:
         """The spaces of which the overlays have cells, or deleted ones."""
@@ -133,6 +152,16 @@ class Recent:
         with self._lock:
             if self._begun == begun:
                 self._hot_cells.keep(space, key, cell)
+
+    def warm_space(self, space: str, cells: list[Cell] | None, mark: tuple[int, int]) -> None:
+        """Keep at hand all that the columns said of a space, or that it is too much, unless they may say otherwise.
+
+        An absorption at work is no hindrance: what it brings comes after this. One that has ended meanwhile is: what
+        it brought was told to those that were known.
+        """
+        with self._lock:
+            if mark == (self._begun, self._ended):
+                self._hot_spaces.keep(space, cells)
 
     def take(
         self, batch: Batch, definitions: Iterable[DefinitionRow], cells: Iterable[Cell], sequence: int, size: int
@@ -167,6 +196,8 @@ class Recent:
             for row in self._absorbing.load.rows.values():
                 self._warm(row)
             self._hot_cells.follow(self._absorbing.load.cells)
+            self._hot_spaces.follow(self._absorbing.load.cells)
+            self._ended += 1
             self._absorbing = None
 
     def warm(self, rows: Iterable[RunRow]) -> None:

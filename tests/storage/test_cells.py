@@ -23,6 +23,7 @@ from perdure.storage.contents import Additions, Hashes, WaitingRuns
 from perdure.storage.duckdb_ledger import DuckDBLedger
 from perdure.storage.ledger import Ledger
 from perdure.storage.memory_ledger import MemoryLedger
+from perdure.storage.space_cache import SpaceCache
 
 MINUTE = 60_000_000
 
@@ -198,7 +199,7 @@ def test_what_a_query_found_is_not_kept_when_it_may_be_outdated(
         found = look_up(space, key)
         kept.append([], (), [value("k", 2)])
         absorb(kept)  # by the time that the answer is there, the columns have another one
-        kept._recent._hot_cells = CellCache()
+        kept._recent._hot_cells, kept._recent._hot_spaces = CellCache(), SpaceCache()
         return found
 
     with monkeypatch.context() as patched:
@@ -250,7 +251,10 @@ def test_every_thread_reads_whole_batches_and_its_own_writes(tmp_path: Path) -> 
         assert own is not None
         assert own.body == str(number)
         if number % 10 == 0:
-            ledger._recent._hot_cells = CellCache()  # so that readers meet the columns
+            ledger._recent._hot_cells, ledger._recent._hot_spaces = (
+                CellCache(),
+                SpaceCache(),
+            )  # readers meet the columns
     done.set()
     for reader in readers:
         reader.join()
