@@ -52,21 +52,24 @@ class SignalWait:
 class HookWait:
     """What a WAIT_HOOK wants: with `once`, its answer closes the hook."""
 
-    __slots__ = ("box", "hook", "once", "schema")
+    __slots__ = ("answered", "box", "hook", "once", "schema")
 
     def __init__(self, hook: Hook, once: bool) -> None:
         self.box = hook_box(hook.command)
         self.schema = hook.schema
         self.hook = hook
         self.once = once
+        self.answered = False  # a payload may be None, as is the answer of a timeout
 
     def took(self) -> None:
         """A message answered it."""
+        self.answered = True
         if self.once:
             self.hook.closed = True
 
     def gave_back(self) -> None:
         """It was given up before the message's turn."""
+        self.answered = False
         if self.once:
             self.hook.closed = False
 

@@ -1,8 +1,9 @@
 """`step.hook()`: a token that lets the outside hand payloads to one run.
 
 The token is recorded when the hook is made, so a replay has the same one, also where the runtime thought it up; so has
-the next attempt of the run, because somebody outside holds it. Knows a hook's commands. Must not know who holds a token
-elsewhere: the engine says so.
+the next attempt of the run, because somebody outside holds it. A hook whose timeout passed is closed like one that was
+disposed: whoever comes late hears that, where a payload that was kept would never be read. Knows a hook's commands.
+Must not know who holds a token elsewhere: the engine says so.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Generic
+
+from typing_extensions import TypeVar  # with a default, before Python 3.13
 
 from perdure.core.asking import detail_text, outcome_of
 from perdure.core.boxes import HookWait
@@ -25,26 +28,37 @@ from perdure.storage.failures import decode_failure
 if TYPE_CHECKING:
     from perdure.core.machine import Machine
 
+#: What it gives: of the type of its schema, if it has one.
+Payload = TypeVar("Payload", default=Any)
+
 _DISPOSED: Final = object()  # what a wait gets whose hook was disposed meanwhile
 
 
-class Hook:
+class Hook(Generic[Payload]):
     """A hook of a run: `await hook` for one payload, `async for payload in hook` for many.
 
     Attributes:
         token: what the outside calls it by: `runtime.resume_hook(hook.token, payload)`. It is a plain text, which may
             be passed to steps and recorded.
+        timed_out: whether its timeout passed, which closed it.
     """
 
     __perdure_opaque__ = True
-    __slots__ = ("_awaited", "_disposed", "_machine", "_refusal", "closed", "command", "schema", "token")
+    __slots__ = (
+        "_awaited", "_disposed", "_machine", "_refusal", "_timeout_us", "closed", "command", "schema", "timed_out",
+        "token",
+    )  # fmt: skip
 
-    def __init__(self, machine: Machine, given: str | None, schema: Schema | None, where: str) -> None:
+    def __init__(
+        self, machine: Machine, given: str | None, schema: Schema | None, timeout_us: int | None, where: str
+    ) -> None:
         self._machine = machine
         self._awaited = False
         self._disposed = False
         self._refusal: BaseException | None = None
+        self._timeout_us = timeout_us
         self.schema = schema
+        self.timed_out = False
         self.closed = False  # a payload has answered `await hook`, and it takes no other
         waiting = machine.ask(
             kinds.HOOK, given or "", call=self,
@@ -56,19 +70,19 @@ class Hook:
     def __repr__(self) -> str:
         return f"<hook {self.token}>"
 
-    def __await__(self) -> Generator[Any, Any, Any]:
+    def __await__(self) -> Generator[Any, Any, Payload]:
         return self._once().__await__()
 
-    def __aiter__(self) -> Hook:
+    def __aiter__(self) -> Hook[Payload]:
         return self
 
-    async def __anext__(self) -> Any:
+    async def __anext__(self) -> Payload:
         if self._awaited:
             raise self._used_up("and it was awaited, which takes one payload and closes it")
         payload = await self._next(once=False)
-        if payload is _DISPOSED:
+        if payload is _DISPOSED or self.timed_out:
             raise StopAsyncIteration
-        return payload
+        return payload  # type: ignore[no-any-return]  # validated against the schema
 
     def dispose(self) -> None:
         """Say that no more payloads are wanted: the token is free again, and an `async for` over the hook ends."""
@@ -87,6 +101,8 @@ class Hook:
         self._end_waits(error)
 
     async def _once(self) -> Any:
+        if self.timed_out:
+            raise self._used_up("and its timeout passed, which closed it")
         if self._awaited:
             raise self._used_up("and this is the second time that it is awaited")
         self._awaited = True
@@ -106,11 +122,17 @@ class Hook:
             return _DISPOSED
         machine = self._machine
         facts = {"hook": self.command, "once": once}
+        wait = HookWait(self, once)
         waiting = machine.ask(
-            kinds.WAIT_HOOK, self.token, json.dumps(facts), call=HookWait(self, once),
+            kinds.WAIT_HOOK, self.token, json.dumps(facts), call=wait,
+            due=None if self._timeout_us is None else machine.now_us() + self._timeout_us,
             detail=lambda _: detail_text(facts, site()),
         )  # fmt: skip
-        return await outcome_of(machine, waiting)
+        answer = await outcome_of(machine, waiting)
+        if answer is None and not wait.answered and not self._disposed:
+            self.timed_out = True
+            self.dispose()
+        return answer
 
     def _end_waits(self, error: BaseException | None) -> None:
         machine = self._machine

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Never
+from typing import Any, Never, TypeVar, overload
 
 from perdure.core.asking import Asking, detail_text, timeout_us
 from perdure.core.boxes import SignalWait
@@ -19,6 +19,8 @@ from perdure.errors import DefinitionError
 from perdure.storage import entries as kinds
 from perdure.storage.encoding import encode
 from perdure.storage.plain import parse
+
+T = TypeVar("T")
 
 #: Types that begin so are ours.
 OURS = ":"
@@ -49,6 +51,19 @@ class Receiving(Asking):
             lasts_us=timeout_us(timeout), detail={"type": type, "match": parse(arguments.body)["match"]},
         )  # fmt: skip
 
+    @overload
+    def wait_for_signal(self, name: str, timeout: None = None, *, schema: type[T]) -> Coroutine[object, Never, T]: ...
+
+    @overload
+    def wait_for_signal(
+        self, name: str, timeout: Duration | None = None, *, schema: type[T]
+    ) -> Coroutine[object, Never, T | None]: ...
+
+    @overload
+    def wait_for_signal(
+        self, name: str, timeout: Duration | None = None, schema: object = None
+    ) -> Coroutine[object, Never, Any]: ...
+
     def wait_for_signal(
         self, name: str, timeout: Duration | None = None, schema: object = None
     ) -> Coroutine[object, Never, Any]:
@@ -74,7 +89,18 @@ class Receiving(Asking):
             lasts_us=timeout_us(timeout), call=SignalWait(wanted, schema_of(schema)),
         )  # fmt: skip
 
-    def hook(self, token: str | None = None, schema: object = None) -> Hook:
+    @overload
+    def hook(self, token: str | None = None, *, schema: type[T], timeout: None = None) -> Hook[T]: ...
+
+    @overload
+    def hook(self, token: str | None = None, *, schema: type[T], timeout: Duration | None) -> Hook[T | None]: ...
+
+    @overload
+    def hook(
+        self, token: str | None = None, schema: object = None, *, timeout: Duration | None = None
+    ) -> Hook[Any]: ...
+
+    def hook(self, token: str | None = None, schema: object = None, *, timeout: Duration | None = None) -> Hook[Any]:
         """Make a hook, at once: its `token` lets the outside hand payloads to this run by `runtime.resume_hook`.
 
         `await hook` gives one payload and closes the hook; `async for payload in hook` gives many, until
@@ -84,8 +110,11 @@ class Receiving(Asking):
             token: a text of your own, such as f"approval:{doc_id}", which one open hook at a time may have; None makes
                 one that nobody can guess.
             schema: as in `wait_for_signal`: a payload that does not fit is refused to whoever sends it.
+            timeout: how long each wait for a payload lasts, a duration; none by default. When it passes, `await hook`
+                gives None and an `async for` ends. The hook is closed then: its token is free, whoever calls it is told
+                that no open hook has it, and `hook.timed_out` is True.
 
-        Records: the hook with its token, each wait, each payload, and that it was disposed.
+        Records: the hook with its token, each wait, each payload or the timeout, and that it was closed.
 
         Raises:
             HookRefused: when the hook is awaited: another open hook has the token.
@@ -94,7 +123,7 @@ class Receiving(Asking):
             raise DefinitionError(
                 f"token={token!r} can't be used.", where=site(), fix='give a text: step.hook(f"approval:{doc_id}")'
             )
-        return Hook(self._machine, token, schema_of(schema), self._here())
+        return Hook(self._machine, token, schema_of(schema), timeout_us(timeout), self._here())
 
     async def wait_until(self, predicate: Callable[[], object], *, timeout: Duration | None = None) -> bool:
         """Wait until a condition over the body's own state holds; True when it does, False when the timeout passed.

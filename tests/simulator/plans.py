@@ -230,6 +230,9 @@ async def perform_post(node: Any, step: Any, ctx: Any) -> Any:
             hook = step.hook(f"{ctx.run_id}:{name}" if own else None)
             await step.run(f"{name}.took", took, "hook_received", hook.token, [await hook])
             return ["any"]
+        case ["hook", name, own, limit]:
+            hook = step.hook(f"{ctx.run_id}:{name}" if own else None, timeout=limit)
+            return ["timed", LATE if await hook is None else ["any"]]
         case ["hooks", name, own, count]:
             hook = step.hook(f"{ctx.run_id}:{name}" if own else None)
             taken = []
@@ -495,7 +498,7 @@ class Draw:
             case "signal":
                 return ["signal", name, limit]
             case "hook":
-                return ["hook", name, own]
+                return ["hook", name, own] if count > 1 else ["hook", name, own, limit]
             case "hooks":
                 return ["hooks", name, own, count]
         return ["until", name, count, self.random.choice([None, limit])]

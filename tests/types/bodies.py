@@ -6,9 +6,15 @@ Read by check.py, never run.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import Any, assert_type
 
 from perdure import Context, RunHandle, Runtime, StepContext, step, workflow
+
+
+@dataclass
+class Approval:
+    by: str
 
 
 @step
@@ -80,6 +86,20 @@ async def outside_of_a_body() -> None:
     assert_type(Shop.open.function(Shop(), "monday"), int)
     price("a").is_integer()  # E: attr-defined
     price.function(5)  # E: arg-type
+
+
+@workflow(id="asking")
+async def asking(input: str, step: StepContext) -> bool:
+    assert_type(await step.hook(input), Any)
+    assert_type(await step.hook(input, schema=Approval), Approval)
+    assert_type(await step.hook(input, schema=Approval, timeout="3d"), Approval | None)
+    assert_type([each async for each in step.hook(input, schema=Approval)], list[Approval])
+    assert_type(await step.wait_for_signal("approval", schema=Approval), Approval)
+    assert_type(await step.wait_for_signal("approval", timeout="3d", schema=Approval), Approval | None)
+    assert_type(await step.wait_for_signal("approval"), Any)
+    assert_type(await step.wait_until(lambda: True), bool)
+    late: str = (await step.wait_for_signal("approval", timeout="3d", schema=Approval)).by  # E: union-attr
+    return bool(late)
 
 
 @workflow(id="parent")
