@@ -20,18 +20,20 @@ take_effects = moves.take_effects
 
 def drops_a_change(patch: pytest.MonkeyPatch) -> None:
     """The last thing that a step wrote is not recorded."""
-    patch.setattr(
-        moves,
-        "take_effects",
-        lambda engine, effects, batch: take_effects(engine, effects._replace(changes=effects.changes[:-1]), batch),
-    )
+
+    def all_but_one(engine: Engine, effects: Any, batch: Any, run: int) -> None:
+        take_effects(engine, effects._replace(changes=effects.changes[:-1]), batch, run)
+
+    patch.setattr(moves, "take_effects", all_but_one)
 
 
 def drops_what_was_asked_for(patch: pytest.MonkeyPatch) -> None:
     """No run is started."""
-    patch.setattr(
-        moves, "take_effects", lambda engine, effects, batch: take_effects(engine, effects._replace(words=()), batch)
-    )
+
+    def only_changes(engine: Engine, effects: Any, batch: Any, run: int) -> None:
+        take_effects(engine, effects._replace(words=()), batch, run)
+
+    patch.setattr(moves, "take_effects", only_changes)
 
 
 def keeps_what_failed_attempts_wrote(patch: pytest.MonkeyPatch) -> None:
@@ -50,9 +52,9 @@ def keeps_what_failed_attempts_wrote(patch: pytest.MonkeyPatch) -> None:
 def records_effects_after_the_result(patch: pytest.MonkeyPatch) -> None:
     """What a step wrote is in the batch after the one that has its result."""
 
-    def later(engine: Engine, effects: Any, batch: Any) -> None:
+    def later(engine: Engine, effects: Any, batch: Any, run: int) -> None:
         engine.unrecorded.append(
-            Request(lambda engine, batch: take_effects(engine, effects, batch), Future(), kept=True)
+            Request(lambda engine, batch: take_effects(engine, effects, batch, run), Future(), kept=True)
         )
 
     patch.setattr(moves, "take_effects", later)
