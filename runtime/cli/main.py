@@ -18,6 +18,7 @@ from perdure.cli.list import list_workflows
 from perdure.cli.new import new_project
 from perdure.cli.queues import list_queues
 from perdure.cli.replay_check import HELP_END, check_ledger
+from perdure.cli.resume import resume_hook
 from perdure.cli.retry import retry_run
 from perdure.cli.run import run_worker
 from perdure.cli.runs import list_runs
@@ -79,6 +80,9 @@ _COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
     )),
     ("signal", signal_run, examples(
         """perdure signal orders.duckdb order-1 approved -w orders.py --payload '{"by": "ann"}'""",
+    )),
+    ("resume", resume_hook, examples(
+        """perdure resume orders.duckdb approval:7 -w orders.py --payload '{"yes": true}'""",
     )),
     ("cancel", cancel_run, examples(
         "perdure cancel orders.duckdb order-1 --workflows orders.py",

@@ -244,7 +244,7 @@ def _refuse_payload(token: str, holders: list[_Holder]) -> NoReturn:
         )
     raise HookRefused(
         f"no open hook has the token {token!r}.",
-        why="it was never made, or it was disposed, or its run has ended",
+        why="it was never made, or it was disposed, or its timeout passed, or its run has ended",
         fix="compare it with what the run shows: perdure show LEDGER RUN",
     )
 
