@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import random
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import documents_worker
 import postgres_server
 import pytest
+from forked import Worker
 
 from perdure import Runtime
 from perdure.services.postgres import PostgresDatabase
@@ -34,18 +32,15 @@ def url(request: pytest.FixtureRequest) -> Iterator[str | None]:
 def test_what_killed_processes_wrote_is_there_once_beside_the_results(url: str | None, tmp_path: Path) -> None:
     chance, path = random.Random(2), tmp_path / "ledger.duckdb"
     for life in range(KILLS + 1):
-        command = [sys.executable, documents_worker.__file__, str(path), str(RUNS), *([url] if url else [])]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        assert process.stdout is not None
+        process = Worker(documents_worker.__file__, path, RUNS, *([url] if url else []))
         left = chance.randrange(1, 7)
         for line in process.stdout:
             left -= line.startswith("done")
             if left == 0 and life < KILLS:
-                process.send_signal(signal.SIGKILL)
+                process.kill()
                 break
-        process.wait()
-        process.stdout.close()
-    assert process.returncode == 0
+        _, errors, code = process.rest()
+    assert code == 0, errors
     assert verify(path).ok
     services = {"database": PostgresDatabase(url)} if url else None
     with Runtime(path, workflows=[documents_worker.ordered], services=services) as runtime:

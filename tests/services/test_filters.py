@@ -32,13 +32,20 @@ class Size(enum.StrEnum):
     SMALL = "small"
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(oracle.documents, oracle.filters)
 def test_a_filter_matches_what_the_plainest_reading_of_it_does(document: Any, wanted: Any) -> None:
     assert read_filter(wanted).matches(document) is oracle.matches(document, wanted)
 
 
-@settings(max_examples=800, deadline=None)
+@pytest.mark.soak
+@settings(max_examples=20_000, deadline=None)
+@given(oracle.documents, oracle.filters)
+def test_many_filters_match_what_the_plainest_reading_of_them_does(document: Any, wanted: Any) -> None:
+    assert read_filter(wanted).matches(document) is oracle.matches(document, wanted)
+
+
+@settings(max_examples=250, deadline=None)
 @given(st.lists(oracle.documents, max_size=4), oracle.filters)
 def test_what_is_looked_for_first_loses_no_document(documents: list[Any], wanted: Any) -> None:
     filter = read_filter(wanted)
@@ -48,7 +55,7 @@ def test_what_is_looked_for_first_loses_no_document(documents: list[Any], wanted
     ]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.text(), st.text())
 def test_any_text_is_found_by_itself(text: str, other: str) -> None:
     stored = [("1", encode({"name": text}))]

@@ -245,8 +245,8 @@ def test_memory_and_the_model_agree() -> None:
 
 
 def test_a_file_and_the_model_agree() -> None:
-    lived(InAFile, 5)
-    assert InAFile.TestCase.settings.max_examples == 5
+    lived(InAFile, 3)
+    assert InAFile.TestCase.settings.max_examples == 3
 
 
 def test_a_redis_and_the_model_agree(redis: redis_server.RedisServer) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 import select
-import subprocess
-import sys
 from pathlib import Path
+
+from forked import Worker
 
 from perdure.storage.duckdb_ledger import DuckDBLedger
 from perdure.storage.ledger import RunFilter
@@ -18,15 +18,13 @@ WRITER = Path(__file__).with_name("crash_writer.py")
 
 def written_until_killed(path: Path, wait_s: float) -> list[tuple[int, int]]:
     """Let a writer run for a while; return the `(run, length)` that it was told is safe."""
-    writer = subprocess.Popen([sys.executable, str(WRITER), str(path)], stdout=subprocess.PIPE)
-    assert writer.stdout is not None
-    assert writer.stdout.readline() == b"ready\n"
+    writer = Worker(WRITER, path)
+    assert writer.stdout.readline() == "ready\n"
     select.select([], [], [], wait_s)  # how long it may write: any instant must do
     writer.kill()
-    said = writer.stdout.read()
-    writer.stdout.close()
-    assert writer.wait() == -9
-    whole = said[: said.rfind(b"\n") + 1].decode().split("\n")[:-1]
+    said, errors, code = writer.rest()
+    assert code == -9, errors
+    whole = said[: said.rfind("\n") + 1].split("\n")[:-1]
     return [(int(run), int(length)) for run, length in (line.split() for line in whole)]
 
 
