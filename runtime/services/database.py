@@ -179,7 +179,8 @@ class Collection:
     ) -> list[Document]:
         """Read the documents that match.
 
-        Every document of the collection is looked at, unless the filter names `_id`s; in pages, not on the event loop.
+        Documents whose texts lack what the filter wants are not read, of others every one is, unless it names `_id`s; in
+        pages, not on the event loop.
 
         Args:
             sort: a field, `("created", -1)`, or several; by id without.
