@@ -55,7 +55,10 @@ def new_project(
     shown.print(Text(f"{name}: from the example {chosen.name}"), soft_wrap=True)
     for file in files:
         shown.print(Text(f"  {file}"), soft_wrap=True)
-    shown.print(Text(f"\nTry it:\n  cd {name}\n  python workflows.py\n  pytest"), soft_wrap=True)
+    tries = ['pip install -e ".[test]"', "python workflows.py", "pytest"]
+    if name.resolve() != Path.cwd():
+        tries.insert(0, f"cd {name}")
+    shown.print(Text("\n  ".join(["\nTry it:", *tries])), soft_wrap=True)
 
 
 def _list(*, as_json: bool) -> None:

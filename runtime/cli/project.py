@@ -115,6 +115,7 @@ __pycache__/
 *.duckdb
 *.duckdb.*
 *.sqlite
+replay.xml
 """
 
 

@@ -91,7 +91,18 @@ def test_what_a_row_shows_is_executed_and_prints_what_the_page_says(
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_says_what_differs_what_is_missing_and_how_to_move(page: str) -> None:
     headings = re.findall(r"^## (.+)$", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE)
+    assert headings[0] == "The same program"
     assert headings[-3:] == ["What differs in meaning", "Not here", "Move running work over"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_begins_with_a_whole_program_of_theirs_and_the_same_one_here(page: str) -> None:
+    (section,) = (
+        each for each in SECTION.split((ROOT / page).read_text(encoding="utf-8")) if each.startswith("The same")
+    )
+    theirs, ours, session = blocks(section)
+    assert theirs.directive in ("fragment", "")  # what runs elsewhere is shown
+    assert (ours.directive, session.directive) == ("file", "session")
 
 
 def test_a_row_that_is_not_executed_is_noticed(tmp_path: Path) -> None:
