@@ -179,8 +179,8 @@ class Collection:
     ) -> list[Document]:
         """Read the documents that match.
 
-        Documents whose texts lack what the filter wants are not read, of others every one is, unless it names `_id`s; in
-        pages, not on the event loop.
+        All documents of the collection are looked at, unless the filter names `_id`s, but those whose texts lack what
+        it wants are not read; in pages, not on the event loop.
 
         Args:
             sort: a field, `("created", -1)`, or several; by id without.
