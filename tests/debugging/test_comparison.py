@@ -134,6 +134,6 @@ async def test_what_a_later_attempt_asked_for_again_counts_and_not_the_earlier_a
         (pair,) = compare(side(ledger, "a"), side(ledger, "a")).pairs
         assert (pair.either.outcome, pair.either.duration_us) == ("unanswered", None)
         BLOCKED["go"].set()
-        await run.result("10s")
+        await run.result("20s")
     (pair,) = compare(side(ledger, "a"), side(ledger, "a")).pairs
     assert pair.either.outcome == "step_completed"

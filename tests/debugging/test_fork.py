@@ -50,11 +50,11 @@ async def names(run: Any) -> list[tuple[str, str]]:
 async def test_a_fork_keeps_what_came_before_and_runs_the_rest_anew(open_runtime):
     async with open_runtime(order) as runtime:
         run = await runtime.start("order", "o1", run_id="r1")
-        first = await run.result("10s")
+        first = await run.result("20s")
         before = await run.history()
         CALLS.clear()
         fork = await run.fork("charge#2", run_id="f1")
-        again = await fork.result("10s")
+        again = await fork.result("20s")
         assert CALLS == ["charge two", "keyed o1"]
         assert again[0] == first[0]
         assert again[1] != first[1]
@@ -67,9 +67,9 @@ async def test_a_fork_keeps_what_came_before_and_runs_the_rest_anew(open_runtime
 async def test_random_numbers_of_the_body_stay_the_same_and_keys_of_steps_are_the_forks_own(open_runtime):
     async with open_runtime(order) as runtime:
         run = await runtime.start("order", "o1", run_id="r1")
-        first = await run.result("10s")
+        first = await run.result("20s")
         fork = await run.fork("charge")
-        again = await fork.result("10s")
+        again = await fork.result("20s")
         assert again[2] == first[2]
         assert again[4] == first[4]
         assert (first[3], again[3]) == ("r1:0/2", f"{fork.run_id}:0/2")
@@ -78,9 +78,9 @@ async def test_random_numbers_of_the_body_stay_the_same_and_keys_of_steps_are_th
 async def test_a_fork_survives_a_restart_and_replays_clean(open_runtime):
     async with open_runtime(order) as runtime:
         run = await runtime.start("order", "o1", run_id="r1")
-        await run.result("10s")
-        await (await run.fork("who", run_id="f1")).result("10s")
-        await (await runtime.handle("f1").fork("charge#2", run_id="f2")).result("10s")
+        await run.result("20s")
+        await (await run.fork("who", run_id="f1")).result("20s")
+        await (await runtime.handle("f1").fork("charge#2", run_id="f2")).result("20s")
     async with open_runtime(order) as runtime:
         for run_id in ("r1", "f1", "f2"):
             assert (await runtime.handle(run_id).replay()).ok
@@ -91,7 +91,7 @@ async def test_a_fork_survives_a_restart_and_replays_clean(open_runtime):
 async def test_a_place_that_is_not_there_is_refused_with_those_that_are(open_runtime, at):
     async with open_runtime(order) as runtime:
         run = await runtime.start("order", "o1")
-        await run.result("10s")
+        await run.result("20s")
         with pytest.raises(DefinitionError) as caught:
             await run.fork(at)
         assert "charge, charge#2, who" in str(caught.value) or "0 to 7" in str(caught.value)
@@ -103,10 +103,10 @@ async def test_a_place_that_is_not_there_is_refused_with_those_that_are(open_run
 async def test_the_same_id_and_place_give_the_same_fork_and_another_place_is_refused(open_runtime):
     async with open_runtime(order) as runtime:
         run = await runtime.start("order", "o1", run_id="r1")
-        await run.result("10s")
+        await run.result("20s")
         forks = await asyncio.gather(*(run.fork("who", run_id="f1") for _ in range(5)))
         assert {fork.run_id for fork in forks} == {"f1"}
-        await forks[0].result("10s")
+        await forks[0].result("20s")
         assert (await run.fork("who", run_id="f1")).run_id == "f1"
         with pytest.raises(DefinitionError, match="belongs to another run"):
             await run.fork("charge", run_id="f1")
@@ -125,13 +125,13 @@ async def telling(input: str, step, ctx) -> list:
 async def test_a_body_that_tells_its_run_id_to_steps_can_be_forked_and_forked_again(open_runtime):
     async with open_runtime(telling) as runtime:
         run = await runtime.start("telling", "x", run_id="r1", tags={"tenant": "1"})
-        await run.result("10s")
+        await run.result("20s")
         fork = await run.fork("late", run_id="f1", tags={"tenant": "2"})
-        assert await fork.result("10s") == ["r1:0/0", "f1"]
+        assert await fork.result("20s") == ["r1:0/0", "f1"]
         again = await fork.fork("late", run_id="f2")
-        assert await again.result("10s") == ["r1:0/0", "f2"]
+        assert await again.result("20s") == ["r1:0/0", "f2"]
         earlier = await again.fork("early", run_id="f3")
-        assert await earlier.result("10s") == ["f3:0/0", "f3"]
+        assert await earlier.result("20s") == ["f3:0/0", "f3"]
         assert CALLS == [
             "keyed r1 1", "keyed r1 1", "keyed f1 2", "keyed f2 2", "keyed f3 2", "keyed f3 2",
         ]  # fmt: skip
@@ -165,11 +165,11 @@ async def test_a_failed_run_lives_on_in_a_fork_in_the_attempt_that_asked_last(op
         monkeypatch.setitem(FAILING, "on", False)
         CALLS.clear()
         fork = await run.fork("flaky")
-        assert await fork.result("10s") == "x"
+        assert await fork.result("20s") == "x"
         assert CALLS == ["flaky x"]
         assert (await fork.status()).attempt == 2
         from_first_attempt = await run.fork("charge")
-        assert await from_first_attempt.result("10s") == "x"
+        assert await from_first_attempt.result("20s") == "x"
         assert (await from_first_attempt.status()).attempt == 1
     async with open_runtime(fails) as runtime:
         for forked in (fork, from_first_attempt):
@@ -205,12 +205,12 @@ async def test_what_other_branches_had_asked_for_is_done_by_the_fork_itself(open
         GATE["right"].set()
         while "charge after right" not in CALLS:
             await asyncio.sleep(0.001)
-        await run.wait("running", timeout="5s")
+        await run.wait("running", timeout="20s")
         GATE["left"].set()
-        await run.result("10s")
+        await run.result("20s")
         CALLS.clear()
         fork = await run.fork("charge")
-        assert (await fork.result("10s"))[0] == "left"
+        assert (await fork.result("20s"))[0] == "left"
         assert sorted(CALLS) == ["charge after right", "gated left"]
         assert (await fork.replay()).ok
 
@@ -256,11 +256,11 @@ async def test_what_waits_for_the_clock_in_other_branches_keeps_its_time_and_cut
     async with open_runtime(waiting_branches) as runtime:
         run = await runtime.start("waiting-branches", "x", run_id="r1")
         GATE["once"].set()
-        assert await run.result("10s") == ["slept", "lucky", "once", "went on"]
+        assert await run.result("20s") == ["slept", "lucky", "once", "went on"]
         first = {entry.name: entry for entry in await run.history() if entry.kind == "sleep"}
         CALLS.clear()
         fork = await run.fork("charge#2")
-        assert await fork.result("10s") == ["slept", "lucky", "once", "went on"]
+        assert await fork.result("20s") == ["slept", "lucky", "once", "went on"]
         assert CALLS.count("charge cut") == 1
         assert CALLS.count("charge before") == 0
         again = {entry.name: entry for entry in await fork.history() if entry.kind == "sleep"}
@@ -280,16 +280,16 @@ async def waits(input: str, step) -> list:
 async def test_an_open_run_is_forked_and_keeps_the_event_that_only_the_first_one_received(open_runtime):
     async with open_runtime(waits) as runtime:
         run = await runtime.start("waits", "x")
-        await run.wait("waiting_event", timeout="5s")
+        await run.wait("waiting_event", timeout="20s")
         await runtime.send_event("paid", "cash")
-        await run.wait("sleeping", timeout="5s")
+        await run.wait("sleeping", timeout="20s")
         fork = await run.fork("charge")
-        await fork.wait("sleeping", timeout="5s")
+        await fork.wait("sleeping", timeout="20s")
         assert CALLS == ["charge cash", "charge cash"]
         waiting = await run.fork("paid")
-        await waiting.wait("waiting_event", timeout="5s")
+        await waiting.wait("waiting_event", timeout="20s")
         await runtime.send_event("paid", "card")
-        await waiting.wait("sleeping", timeout="5s")
+        await waiting.wait("sleeping", timeout="20s")
         assert CALLS[2:] == ["charge card"]
     async with open_runtime(waits) as runtime:
         for each in (run, fork, waiting):
@@ -304,7 +304,7 @@ async def test_a_body_that_changed_before_the_place_is_refused_and_nothing_start
         return [await charge("two")]
 
     async with open_runtime(order) as runtime:
-        await (await runtime.start("order", "o1", run_id="r1")).result("10s")
+        await (await runtime.start("order", "o1", run_id="r1")).result("20s")
     CALLS.clear()
     async with open_runtime(other) as runtime:
         with pytest.raises(Divergence) as caught:
@@ -312,7 +312,7 @@ async def test_a_body_that_changed_before_the_place_is_refused_and_nothing_start
         assert "run r1" in str(caught.value)
         assert [run.run_id for run in await runtime.runs()] == ["r1"]
         fork = await runtime.handle("r1").fork("charge")  # what changed comes after
-        assert (await fork.result("10s"))[0].startswith("two")
+        assert (await fork.result("20s"))[0].startswith("two")
         assert CALLS == ["charge zero", "charge two"]
 
 
@@ -332,15 +332,15 @@ async def test_a_diverged_run_is_forked_before_the_place_that_diverged(open_runt
 
     async with open_runtime(diverging) as runtime:
         run = await runtime.start("diverging", "x", run_id="r1")
-        await run.wait("waiting_event", timeout="5s")
+        await run.wait("waiting_event", timeout="20s")
     async with open_runtime(changed, code="today") as runtime:
         run = runtime.handle("r1")
         await runtime.send_event("go")
-        await run.wait("diverged", timeout="5s")
+        await run.wait("diverged", timeout="20s")
         fork = await run.fork("go", run_id="f1")
-        await fork.wait("waiting_event", timeout="5s")
+        await fork.wait("waiting_event", timeout="20s")
         await runtime.send_event("go")
-        assert (await fork.result("10s")).startswith("two")
+        assert (await fork.result("20s")).startswith("two")
         assert await run.status() == "diverged"
 
 
@@ -351,15 +351,15 @@ async def test_a_place_that_was_reached_when_a_diverged_run_recovered_can_be_for
 
     async with open_runtime(diverging) as runtime:
         run = await runtime.start("diverging", "x", run_id="r1")
-        await run.wait("waiting_event", timeout="5s")
+        await run.wait("waiting_event", timeout="20s")
     async with open_runtime(changed, code="today") as runtime:
         await runtime.send_event("go")
-        await runtime.handle("r1").wait("diverged", timeout="5s")
+        await runtime.handle("r1").wait("diverged", timeout="20s")
     async with open_runtime(diverging) as runtime:
-        first = await runtime.handle("r1").result("10s")
+        first = await runtime.handle("r1").result("20s")
         CALLS.clear()
         fork = await runtime.handle("r1").fork("charge#2", run_id="f1")
-        assert (await fork.result("10s"), CALLS) == ("two 1", ["charge two"])
+        assert (await fork.result("20s"), CALLS) == ("two 1", ["charge two"])
         assert first.startswith("two")
         assert "diverged" not in [kind for kind, _ in await names(fork)]
         assert (await fork.replay()).ok
@@ -376,17 +376,17 @@ async def test_a_run_that_ran_out_of_time_has_its_whole_time_again_in_a_fork(ope
     async with open_runtime(limited) as runtime:
         run = await runtime.start("limited", "x")
         with pytest.raises(RunTimeout):
-            await run.result("10s")
+            await run.result("20s")
         fork = await run.fork("go")
-        await fork.wait("waiting_event", timeout="5s")
+        await fork.wait("waiting_event", timeout="20s")
         await runtime.send_event("go")
-        assert (await fork.result("10s")).startswith("two")
+        assert (await fork.result("20s")).startswith("two")
         late = await run.fork("go")
         with pytest.raises(RunTimeout, match="the run passed its timeout"):
-            await late.result("10s")
+            await late.result("20s")
         cancelled = await run.fork((await run.status()).entries - 1)  # the timeout itself is what was fed last
         with pytest.raises(RunTimeout):
-            await cancelled.result("10s")
+            await cancelled.result("20s")
 
 
 @workflow(id="delayed")
@@ -399,14 +399,14 @@ async def test_a_run_that_never_began_can_only_be_forked_from_its_beginning(open
         run = await runtime.start("delayed", "x", delay="1h")
         await run.cancel()
         with pytest.raises(RunCancelled):
-            await run.result("5s")
+            await run.result("20s")
         with pytest.raises(DefinitionError, match="no body was running"):
             await run.fork(1)
         fork = await run.fork(0)
-        assert (await fork.result("5s")).startswith("x")
+        assert (await fork.result("20s")).startswith("x")
         begun = await runtime.start("delayed", "y", delay="1ms")
-        await begun.result("5s")
-        assert (await (await begun.fork("charge")).result("5s")).startswith("y")
+        await begun.result("20s")
+        assert (await (await begun.fork("charge")).result("20s")).startswith("y")
 
 
 @workflow(id="child")
@@ -430,12 +430,12 @@ async def parent(input: str, step) -> list:
 async def test_children_that_had_answered_stay_and_others_are_the_forks_own(open_runtime):
     async with open_runtime(parent, child) as runtime:
         run = await runtime.start("parent", "x", run_id="r1")
-        first = await run.result("10s")
+        first = await run.result("20s")
         CALLS.clear()
         late = await run.fork("spawned.result", run_id="f1")
-        assert (await late.result("10s"))[1] == first[1]
+        assert (await late.result("20s"))[1] == first[1]
         early = await run.fork("charge", run_id="f2")
-        again = await early.result("10s")
+        again = await early.result("20s")
         assert again[1] == first[1]  # the spawned child has completed, so it is shared
         assert "charge spawned" not in CALLS
         assert CALLS.count("charge invoked") == 1  # it had not answered when the fork begins
@@ -461,10 +461,10 @@ async def test_a_spawned_child_that_failed_is_started_anew_by_a_fork_that_has_no
 ):
     async with open_runtime(spawner, child) as runtime:
         run = await runtime.start("spawner", "x", run_id="r1")
-        assert await run.result("10s") == ["r1-0-0"]
+        assert await run.result("20s") == ["r1-0-0"]
         monkeypatch.setitem(FAILING, "on", False)
         fork = await run.fork("charge", run_id="f1")
-        assert await fork.result("10s") == ["f1-0-0", "fails"]
+        assert await fork.result("20s") == ["f1-0-0", "fails"]
         child_run = await runtime.handle("f1-0-0").status()
         assert (child_run.parent_run_id, child_run) == ("f1", "completed")
     async with open_runtime(spawner, child) as runtime:
@@ -482,12 +482,12 @@ async def test_a_spawned_child_keeps_its_id_in_the_next_attempt_of_its_run(open_
     monkeypatch.setitem(FAILING, "on", True)
     async with open_runtime(tries_again, child) as runtime:
         run = await runtime.start("tries-again", "x", run_id="r1")
-        await run.wait("awaiting_retry", timeout="10s")
+        await run.wait("awaiting_retry", timeout="20s")
         FAILING["on"] = False
         found = await run.result("20s")
         assert (found[0], found[1][:7]) == ("r1-0-0", "spawned")
         fork = await run.fork("flaky")
-        assert await fork.result("10s") == found  # it has completed, so it is shared
+        assert await fork.result("20s") == found  # it has completed, so it is shared
 
 
 def test_blocking_runs_can_be_forked(tmp_path):
@@ -495,9 +495,9 @@ def test_blocking_runs_can_be_forked(tmp_path):
 
     with Runtime(tmp_path / "l.duckdb", workflows=[order]) as runtime:
         run = runtime.start("order", "o1")
-        first = run.result("10s")
+        first = run.result("20s")
         fork = run.fork("who", run_id="f1", tags={"tenant": "1"})
-        assert fork.result("10s")[:3] == first[:3]
+        assert fork.result("20s")[:3] == first[:3]
         assert [status.run_id for status in runtime.runs(tags={"tenant": "1"})] == ["f1"]
         found = runtime.sql("SELECT run_id, forked_from FROM runs ORDER BY run").rows
         assert found == ((run.run_id, None), ("f1", run.run_id))
@@ -510,7 +510,7 @@ def test_a_ledger_with_forks_is_sound(tmp_path):
     path = tmp_path / "l.duckdb"
     with Runtime(path, workflows=[order]) as runtime:
         run = runtime.start("order", "o1")
-        run.result("10s")
-        run.fork("who").result("10s")
+        run.result("20s")
+        run.fork("who").result("20s")
     verdict = verify(path)
     assert (verdict.ok, verdict.runs) == (True, 2)

@@ -34,7 +34,7 @@ def no_calls():
 
 async def done(runtime, run_id: str = "r"):
     run = await runtime.start("three", 1, run_id=run_id)
-    await run.result(timeout="10s")
+    await run.result(timeout="20s")
     calls.clear()
     return run
 
@@ -43,7 +43,7 @@ async def test_a_given_result_stands_for_the_step_which_does_not_run(open_runtim
     async with open_runtime(three) as runtime:
         run = await done(runtime)
         fork = await run.fork("first", results={"first": "given"})
-        assert await fork.result(timeout="10s") == [1, "given", "second", "third"]
+        assert await fork.result(timeout="20s") == [1, "given", "second", "third"]
         assert sorted(calls) == ["second", "third"]
         (completed,) = [entry for entry in await fork.history() if entry.detail.get("given")]
         assert (completed.kind, completed.name, completed.value) == ("step_completed", "first", "given")
@@ -54,7 +54,7 @@ async def test_several_steps_of_the_place_may_be_given(open_runtime):
     async with open_runtime(three) as runtime:
         run = await done(runtime)
         fork = await run.fork("second", results={"third": "3", "second": "2"})
-        assert await fork.result(timeout="10s") == [1, "first", "2", "3"]
+        assert await fork.result(timeout="20s") == [1, "first", "2", "3"]
         assert calls == []
         assert (await fork.replay()).ok
 
@@ -74,7 +74,7 @@ async def test_a_whole_run_begins_anew_with_another_input(open_runtime, at):
     async with open_runtime(three) as runtime:
         run = await done(runtime)
         fork = await run.fork(at, input=5)
-        assert await fork.result(timeout="10s") == [5, "first", "second", "third"]
+        assert await fork.result(timeout="20s") == [5, "first", "second", "third"]
         assert (await fork.replay()).ok
 
 
@@ -91,9 +91,9 @@ async def test_another_input_after_the_body_acted_on_it_is_refused_and_so_is_one
 def test_blocking_fork_with_changes():
     with Runtime(MemoryLedger(), workflows=[three]) as runtime:
         run = runtime.start("three", 1)
-        run.result("10s")
+        run.result("20s")
         fork = run.fork("created", input=2, results={"first": "given"})
-        assert fork.result("10s") == [2, "given", "second", "third"]
+        assert fork.result("20s") == [2, "given", "second", "third"]
 
 
 # ── the prefix ──
@@ -133,12 +133,12 @@ def test_a_fork_shares_exactly_the_prefix_and_ends_alike(words, data):
         ledger = MemoryLedger()
         async with Runtime(ledger, workflows=[drawn]) as runtime:
             run = await runtime.start("drawn", words, run_id="r")
-            result = await run.result(timeout="10s")
+            result = await run.result(timeout="20s")
             entries = ledger.entries(ledger.run("r").run)
             causes = [entry for entry in entries if entry.kind.endswith(("completed", "fired")) and entry.command]
             at = data.draw(st.sampled_from(causes)).position
             fork = await run.fork(at, run_id="f")
-            assert await fork.result(timeout="10s") == result
+            assert await fork.result(timeout="20s") == result
             forked = ledger.entries(ledger.run("f").run)
             assert comparable(forked[:at], "f") == comparable(entries[:at], "r")
             live = forked[at]

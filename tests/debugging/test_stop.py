@@ -49,7 +49,7 @@ async def history(definition: Any, value: str, status: str) -> tuple[Any, list[A
     ledger = MemoryLedger()
     async with Runtime(ledger, workflows=[definition]) as runtime:
         run = await runtime.start(definition, value, run_id="r1")
-        await run.wait(status, timeout="10s")
+        await run.wait(status, timeout="20s")
     row = ledger.run("r1")
     assert row is not None
     return row, ledger.entries(row.run)

@@ -91,20 +91,20 @@ class Deploys:
         """Start the run `r` on a release, and stop when it has a status."""
         async with self.live(self.release(body, head=head)) as runtime:
             run = await runtime.start("checkout", ORDER, run_id="r")
-            await run.wait(status, timeout="10s")
+            await run.wait(status, timeout="20s")
 
     async def finish(self, *workflows: object, **options: Any) -> Any:
         """Go on with the run `r` on the release that is imported now, and send what it waits for; its output."""
         async with self.live(*workflows, **options) as runtime:
             await runtime.send_event("go")
-            return await runtime.handle("r").result(timeout="10s")
+            return await runtime.handle("r").result(timeout="20s")
 
     async def stopped(self, *workflows: object, **options: Any) -> str:
         """The same, for a run that stops as diverged: its report."""
         async with self.live(*workflows, **options) as runtime:
             await runtime.send_event("go")
             run = runtime.handle("r")
-            await run.wait("diverged", timeout="10s")
+            await run.wait("diverged", timeout="20s")
             return await report(run)
 
 

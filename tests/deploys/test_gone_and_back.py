@@ -70,7 +70,7 @@ async def test_a_step_that_no_longer_takes_the_old_arguments_stops_the_run_and_b
     deploys.release("", head=HEAD.replace("charge(cents: int)", 'charge(cents: int, currency: str = "EUR")'))
     async with deploys.live() as runtime:
         run = runtime.handle("r")
-        assert await run.result(timeout="10s") == OUTCOME
+        assert await run.result(timeout="20s") == OUTCOME
         (completed,) = [each for each in await run.history() if each.kind == "step_completed" and each.name == "charge"]
         assert completed.attempt == 1
 
@@ -81,9 +81,9 @@ async def test_a_step_between_two_attempts_that_is_gone_waits_for_its_return(dep
     )
     async with deploys.live(deploys.release(head=refusing)) as runtime:
         run = await runtime.start("checkout", ORDER, run_id="r")
-        await run.wait("waiting_event", timeout="10s")
+        await run.wait("waiting_event", timeout="20s")
         await runtime.send_event("go")
-        await run.wait("awaiting_retry", timeout="10s")
+        await run.wait("awaiting_retry", timeout="20s")
     deploys.release("", head=NO_CHARGE)
     assert "has no charge any more" in await deploys.stopped()
     deploys.release("")
@@ -94,7 +94,7 @@ async def test_a_step_that_a_crash_cut_off_and_that_is_gone_waits_for_its_return
     slow = HEAD.replace('return f"charge-', 'import asyncio; await asyncio.sleep(60)\n    return f"charge-')
     async with deploys.live(deploys.release(head=slow), drain="1ms") as runtime:
         run = await runtime.start("checkout", ORDER, run_id="r")
-        await run.wait("waiting_event", timeout="10s")
+        await run.wait("waiting_event", timeout="20s")
         await runtime.send_event("go")
         await runtime.ask(lambda engine, batch: None)
     deploys.release("", head=NO_CHARGE)
@@ -172,7 +172,7 @@ async def test_an_error_of_the_body_s_own_fails_the_run_as_ever(deploys: Deploys
     await deploys.begin(body)
     async with deploys.live(deploys.release("")) as runtime:
         await runtime.send_event("go")
-        status = await runtime.handle("r").wait(timeout="10s")
+        status = await runtime.handle("r").wait(timeout="20s")
         assert (status, status.error) == ("failed", "AttributeError: 'NoneType' object has no attribute 'upper'")
 
 
@@ -242,18 +242,18 @@ async def test_a_run_that_waits_for_its_begin_or_its_next_attempt_stops_and_come
     """
     async with deploys.live(deploys.release(flaky)) as runtime:
         await runtime.start("checkout", {"sku": "B2", "cents": 1}, run_id="later", delay="300ms")
-        await (await runtime.start("checkout", ORDER, run_id="r")).wait("awaiting_retry", timeout="10s")
+        await (await runtime.start("checkout", ORDER, run_id="r")).wait("awaiting_retry", timeout="20s")
     deploys.remove()
     async with deploys.live() as runtime:
         for run_id in ("r", "later"):
             run = runtime.handle(run_id)
-            await run.wait("diverged", timeout="10s")
+            await run.wait("diverged", timeout="20s")
             assert "orders" in await report(run)
         assert await runtime.handle("later").cancel()
     deploys.release("", head=NO_CHARGE)
     assert "has no charge any more" in await deploys.stopped()
     async with deploys.live() as runtime:
-        assert await runtime.handle("later").wait(timeout="10s") == "cancelled"
+        assert await runtime.handle("later").wait(timeout="20s") == "cancelled"
     deploys.release("")
     assert await deploys.finish() == "charge-1250"
 
@@ -266,5 +266,5 @@ async def test_result_of_a_stopped_run_says_what_is_missing_and_what_to_do(deplo
     async with deploys.live() as runtime:
         await runtime.send_event("go")
         with pytest.raises(Divergence, match="module orders has no charge any more") as caught:
-            await runtime.handle("r").result(timeout="10s")
+            await runtime.handle("r").result(timeout="20s")
     assert "bring charge back to orders" in caught.value.fix

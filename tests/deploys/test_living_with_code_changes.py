@@ -124,21 +124,21 @@ async def test_the_life_of_a_change_behind_patched(deploys: Deploys) -> None:
         (upgrade,) = await runtime.upgrade(dry_run=False)
         assert upgrade.moved
         new = await runtime.start("checkout", ORDER, run_id="new")
-        await new.wait("waiting_event", timeout="10s")
+        await new.wait("waiting_event", timeout="20s")
         query = re.search(r"`(SELECT r\.run_id.*?)`", PAGE, re.DOTALL)
         assert query is not None
         # 2. wait: the query of the page knows who is left
         assert runtime.sql(" ".join(query[1].split())).rows == (("r",),)
         assert [each.name for each in await new.history() if each.kind == "patched"] == ["audit-first"]
         await runtime.handle("r").cancel()
-        await runtime.handle("r").wait(timeout="10s")
+        await runtime.handle("r").wait(timeout="20s")
         assert runtime.sql(" ".join(query[1].split())).rows == ()
     # 3. remove: what took the new way replays without the question
     removed = introduced.replace('    if ctx.patched("audit-first"):\n        await', "    await")
     async with deploys.live(patched(deploys, removed)) as runtime:
         assert [each.moved for each in await runtime.upgrade(dry_run=False)] == [True]
         await runtime.send_event("go")
-        assert await runtime.handle("new").result(timeout="10s") == OUTCOME
+        assert await runtime.handle("new").result(timeout="20s") == OUTCOME
         assert (await runtime.handle("new").replay()).ok
 
 
@@ -155,9 +155,9 @@ async def test_versions_stand_side_by_side_and_the_last_registered_is_the_newest
         assert (await first.status()).version == "1"
         assert (await second.status()).version == "2"
         parent = await runtime.start("parent", ORDER)
-        assert await parent.result(timeout="10s") == await second.result(timeout="10s") == OUTCOME
+        assert await parent.result(timeout="20s") == await second.result(timeout="20s") == OUTCOME
         (run,) = await parent.children()
         assert (await run.status()).version == "2"
-        await first.wait("waiting_event", timeout="10s")
+        await first.wait("waiting_event", timeout="20s")
         await runtime.send_event("go")
-        assert await first.result(timeout="10s") == OUTCOME
+        assert await first.result(timeout="20s") == OUTCOME

@@ -39,10 +39,10 @@ async def test_new_runs_begin_with_today_s_body_while_old_ones_go_on(deploys: De
     today = deploys.release(BODY.replace("charge(input.cents)", "charge(input.cents + 1)"))
     async with deploys.live(today) as runtime:
         new = await runtime.start("checkout", ORDER)
-        await new.wait("waiting_event", timeout="10s")
+        await new.wait("waiting_event", timeout="20s")
         assert await runtime.send_event("go") == 2
-        assert await runtime.handle("r").result(timeout="10s") == OUTCOME
-        assert await new.result(timeout="10s") == "stock-A1 charge-1251"
+        assert await runtime.handle("r").result(timeout="20s") == OUTCOME
+        assert await new.result(timeout="20s") == "stock-A1 charge-1251"
 
 
 async def test_on_today_s_code_a_run_whose_body_changed_stops_as_diverged(deploys: Deploys) -> None:
@@ -107,14 +107,14 @@ async def test_an_ended_run_that_is_retried_goes_on_with_its_own_code(deploys: D
     fails = HEAD.replace('return f"charge-', 'raise ValueError("no")\n    return f"charge-')
     async with deploys.live(deploys.release(head=fails)) as runtime:
         run = await runtime.start("checkout", ORDER, run_id="r")
-        await run.wait("waiting_event", timeout="10s")
+        await run.wait("waiting_event", timeout="20s")
         await runtime.send_event("go")
-        await run.wait("failed", timeout="10s")
+        await run.wait("failed", timeout="20s")
     today = deploys.release(CHANGES["a step is renamed"])
     async with deploys.live(today) as runtime:
         run = runtime.handle("r")
         await run.retry()
-        assert await run.result(timeout="10s") == OUTCOME
+        assert await run.result(timeout="20s") == OUTCOME
 
 
 async def test_a_fork_goes_on_with_today_s_code(deploys: Deploys) -> None:
@@ -123,7 +123,7 @@ async def test_a_fork_goes_on_with_today_s_code(deploys: Deploys) -> None:
     today = deploys.release(BODY.replace("charge(input.cents)", "charge(input.cents + 1)"))
     async with deploys.live(today) as runtime:
         fork = await runtime.handle("r").fork("charge")
-        assert await fork.result(timeout="10s") == "stock-A1 charge-1251"
+        assert await fork.result(timeout="20s") == "stock-A1 charge-1251"
 
 
 async def test_what_a_deleted_body_returns_is_held_by_the_model_that_its_annotation_names(deploys: Deploys) -> None:
@@ -149,7 +149,7 @@ async def test_recorded_code_is_loaded_once_however_many_runs_are_brought_back(
     async with deploys.live(deploys.release(body)) as runtime:
         for number in range(5):
             run = await runtime.start("checkout", ORDER, run_id=f"r{number}")
-            await run.wait("waiting_event", timeout="10s")
+            await run.wait("waiting_event", timeout="20s")
     loads = []
     restrict = pinned.restrict_pinned
 
@@ -162,5 +162,5 @@ async def test_recorded_code_is_loaded_once_however_many_runs_are_brought_back(
     async with deploys.live(today, residents_max=1) as runtime:
         assert await runtime.send_event("go") == 5
         for number in range(5):
-            assert await runtime.handle(f"r{number}").result(timeout="10s") == OUTCOME
+            assert await runtime.handle(f"r{number}").result(timeout="20s") == OUTCOME
     assert len(loads) == 1

@@ -52,7 +52,7 @@ async def test_a_run_that_moved_ends_as_today_s_code_has_it(deploys: Deploys) ->
         assert note["definition"] == upgrade.after.digest == (await runtime.handle("r").status()).definition
         assert await runtime.upgrade() == []
         await runtime.send_event("go")
-        assert await runtime.handle("r").result(timeout="10s") == SENT
+        assert await runtime.handle("r").result(timeout="20s") == SENT
         assert (await runtime.handle("r").replay()).ok
 
 
@@ -67,7 +67,7 @@ async def test_a_run_that_stays_ends_as_its_own_code_has_it(deploys: Deploys) ->
         assert upgrade.divergence.cause == "step added"
         assert await notes(runtime) == []
         await runtime.send_event("go")
-        assert await runtime.handle("r").result(timeout="10s") == OUTCOME
+        assert await runtime.handle("r").result(timeout="20s") == OUTCOME
 
 
 async def test_what_moved_stays_moved_after_a_restart_and_after_the_next_deploy(deploys: Deploys) -> None:
@@ -82,7 +82,7 @@ async def test_a_run_that_had_diverged_goes_on_once_it_moved(deploys: Deploys) -
     await deploys.begin()
     async with deploys.live(deploys.release(EARLIER), code="today") as runtime:
         await runtime.send_event("go")
-        await runtime.handle("r").wait("diverged", timeout="10s")
+        await runtime.handle("r").wait("diverged", timeout="20s")
     # A mended body replays what is there; the event that came meanwhile is not lost. The version is another one, so
     # that opening the runtime alone does not bring the run back.
     async with deploys.live(deploys.release(SECOND), code="today") as runtime:
@@ -90,7 +90,7 @@ async def test_a_run_that_had_diverged_goes_on_once_it_moved(deploys: Deploys) -
         (upgrade,) = await runtime.upgrade(dry_run=False)
         assert upgrade.moved
         assert upgrade.after.version == "2"
-        assert await runtime.handle("r").result(timeout="10s") == SENT
+        assert await runtime.handle("r").result(timeout="20s") == SENT
 
 
 async def test_a_run_between_two_attempts_moves_when_its_failed_attempt_replays(deploys: Deploys) -> None:
@@ -135,7 +135,7 @@ async def test_a_step_at_work_stays_at_work_and_its_outcome_reaches_the_new_body
         new.checkout.link()
         assert [each.moved for each in await runtime.upgrade(dry_run=False)] == [True]
         old.go.set()
-        assert await run.result(timeout="10s") == "went on"
+        assert await run.result(timeout="20s") == "went on"
         assert [each.kind for each in await run.history()].count(kinds.STEP) == 1
 
 
@@ -148,7 +148,7 @@ async def test_a_run_whose_version_is_gone_moves_to_the_newest(version: str | No
         status = await runtime.handle("r").status()
         assert status.version == "2"
         await runtime.send_event("go")
-        assert await runtime.handle("r").result(timeout="10s") == SENT
+        assert await runtime.handle("r").result(timeout="20s") == SENT
         assert (await runtime.handle("r").replay()).ok
 
 
@@ -175,7 +175,7 @@ async def test_a_run_that_is_not_there_or_has_ended_is_refused(deploys: Deploys)
             await runtime.upgrade(run_id="r")
         run = await runtime.start("checkout", ORDER, run_id="r")
         await run.cancel()
-        await run.wait(timeout="10s")
+        await run.wait(timeout="20s")
         with pytest.raises(DefinitionError, match="has ended"):
             await runtime.upgrade(run_id="r")
         with pytest.raises(DefinitionError, match="the runs of all"):
@@ -187,11 +187,11 @@ async def test_a_fork_of_a_run_that_moved_is_on_today_s_code(deploys: Deploys) -
     async with deploys.live(deploys.release(LATER)) as runtime:
         await runtime.upgrade(dry_run=False)
         await runtime.send_event("go")
-        await runtime.handle("r").result(timeout="10s")
+        await runtime.handle("r").result(timeout="20s")
     third = LATER.replace("sent", "sent twice")
     async with deploys.live(deploys.release(third)) as runtime:
         fork = await runtime.handle("r").fork("charge")
-        assert await fork.result(timeout="10s") == f"{OUTCOME} sent twice"
+        assert await fork.result(timeout="20s") == f"{OUTCOME} sent twice"
         assert (await fork.status()).definition == runtime.registry.newest("checkout").digest
         assert (await fork.replay()).ok
 
@@ -203,7 +203,7 @@ async def test_a_history_that_moved_is_kept_as_text_and_replays(deploys: Deploys
     async with deploys.live(deploys.release(LATER)) as runtime:
         await runtime.upgrade(dry_run=False)
         await runtime.send_event("go")
-        await runtime.handle("r").result(timeout="10s")
+        await runtime.handle("r").result(timeout="20s")
         file = tmp_path / "r.history.jsonl"
         with file.open("w", encoding="utf-8") as text:
             write_history(runtime.handle("r").recorded(), text)

@@ -55,7 +55,7 @@ async def test_cancel_runs_stops_what_the_filter_finds_and_nothing_else(open_run
         number = await runtime.cancel_runs(tags={"tenant": "mine"}, progress=lambda *now: told.append(now))
         assert number == 120
         assert told == [(50, 120), (100, 120), (120, 120)]
-        assert {await run.wait(timeout="10s") for run in mine} == {"cancelled"}
+        assert {await run.wait(timeout="20s") for run in mine} == {"cancelled"}
         assert await other.status() == "waiting_event"
         assert await runtime.cancel_runs(tags={"tenant": "mine"}) == 0
         assert await runtime.cancel_runs(status="completed") == 0
@@ -69,7 +69,7 @@ async def test_retry_runs_retries_the_failed_ones_and_cancelled_ones_only_when_a
         mended.add("work")
         assert await runtime.retry_runs() == 60
         for run in failed:
-            assert await run.result(timeout="10s") == "work"
+            assert await run.result(timeout="20s") == "work"
         assert await runtime.retry_runs() == 0
         assert await runtime.retry_runs(workflow="waits", status="cancelled") == 3
         assert len(await runtime.runs(workflow="waits", status="waiting_event")) == 3
@@ -79,10 +79,10 @@ async def test_parents_and_their_children_are_cancelled_by_one_filter(open_runti
     async with open_runtime(waits, parent) as runtime:
         parents = [await runtime.start("parent", None, run_id=f"p{number}") for number in range(5)]
         for run in parents:
-            await runtime.handle(f"{run.run_id}-0-0").wait("waiting_event", timeout="10s")
+            await runtime.handle(f"{run.run_id}-0-0").wait("waiting_event", timeout="20s")
         assert await runtime.cancel_runs() == 10
         for run in await runtime.runs(limit=None):
-            assert await runtime.handle(run.run_id).wait(timeout="10s") == "cancelled"
+            assert await runtime.handle(run.run_id).wait(timeout="20s") == "cancelled"
 
 
 async def test_runs_of_a_version_that_nobody_registered_are_left_as_they_are(open_runtime):
@@ -109,10 +109,10 @@ async def test_runs_that_are_cancelled_after_a_restart_are_read_by_the_batch_and
 def test_blocking_bulk():
     with Runtime(MemoryLedger(), workflows=[flaky]) as runtime:
         run = runtime.start("flaky")
-        run.wait(timeout="10s")
+        run.wait(timeout="20s")
         mended.add("work")
         told: list[tuple[int, int]] = []
         assert runtime.retry_runs(workflow="flaky", progress=lambda *now: told.append(now)) == 1
-        assert run.result("10s") == "work"
+        assert run.result("20s") == "work"
         assert told == [(1, 1)]
         assert runtime.cancel_runs() == 0

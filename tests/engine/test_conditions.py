@@ -31,7 +31,7 @@ async def test_a_condition_that_holds_at_once_records_nothing(open_runtime):
 
     async with open_runtime(at_once) as runtime:
         run = await runtime.start("at-once", 1)
-        assert await run.result(timeout="5s") is True
+        assert await run.result(timeout="20s") is True
         assert [entry.kind for entry in await run.history()] == ["created", "completed"]
 
 
@@ -44,7 +44,7 @@ async def test_a_parked_run_goes_on_when_its_condition_holds_and_shows_its_line_
         assert await run.status() == "waiting_event"
         for number in range(3):
             await run.signal("vote", number)
-        assert await run.result(timeout="5s") == [0, 1, 2]
+        assert await run.result(timeout="20s") == [0, 1, 2]
         assert (await run.replay()).ok
 
 
@@ -55,7 +55,7 @@ async def test_a_condition_that_never_holds_times_out_and_gives_false(open_runti
 
     async with open_runtime(never) as runtime:
         run = await runtime.start("never", None)
-        assert await run.result(timeout="5s") is False
+        assert await run.result(timeout="20s") is False
         assert (await run.replay()).ok
 
 
@@ -78,7 +78,7 @@ async def test_one_condition_that_holds_makes_others_hold_at_once(open_runtime):
 
     async with open_runtime(chain) as runtime:
         run = await runtime.start("chain", 6)
-        assert await run.result(timeout="5s") == list(range(6))
+        assert await run.result(timeout="20s") == list(range(6))
         assert (await run.replay()).ok
 
 
@@ -105,7 +105,7 @@ async def test_a_step_that_completes_has_conditions_looked_at_also_on_replay(ope
 
     async with open_runtime(worker) as runtime:
         run = await runtime.start("worker", 5)
-        assert await run.result(timeout="5s") == [[0, 1]]
+        assert await run.result(timeout="20s") == [[0, 1]]
         assert (await run.replay()).ok
 
 
@@ -129,7 +129,7 @@ async def test_what_the_condition_raises_is_raised_in_the_body(open_runtime):
 
     async with open_runtime(raising) as runtime:
         run = await runtime.start("raising", None)
-        assert await run.result(timeout="5s") == "raised"
+        assert await run.result(timeout="20s") == "raised"
         assert (await run.replay()).ok
 
 
@@ -155,7 +155,7 @@ async def test_what_is_no_condition_is_refused_with_the_fix(open_runtime):
         ]:
             run = await runtime.start("wrong", what)
             with pytest.raises(RunFailed, match=message):
-                await run.result(timeout="5s")
+                await run.result(timeout="20s")
 
 
 async def test_a_condition_given_up_by_a_timeout_of_the_body_is_dropped(open_runtime):
@@ -171,7 +171,7 @@ async def test_a_condition_given_up_by_a_timeout_of_the_body_is_dropped(open_run
 
     async with open_runtime(outer) as runtime:
         run = await runtime.start("outer", None)
-        assert await run.result(timeout="5s") == "given up"
+        assert await run.result(timeout="20s") == "given up"
         kinds = [entry.kind for entry in await run.history()]
         assert kinds.count("dropped") == 1
         assert (await run.replay()).ok
@@ -181,5 +181,5 @@ async def test_a_cancelled_run_leaves_its_condition(open_runtime):
     async with open_runtime(votes) as runtime:
         run = await runtime.start("votes", 3)
         assert await run.cancel()
-        assert await run.wait(timeout="5s") == "cancelled"
+        assert await run.wait(timeout="20s") == "cancelled"
         assert (await run.replay()).ok

@@ -104,14 +104,14 @@ async def test_an_outcome_that_found_the_disk_full_is_recorded_when_there_is_roo
         while not disk.refused:
             await asyncio.sleep(0.005)
         disk.full = False
-        assert await run.result(timeout="10s") == "through"
+        assert await run.result(timeout="20s") == "through"
 
 
 async def test_who_waits_for_a_run_outlives_a_full_disk() -> None:
     disk = Disk()
     async with Runtime(disk, workflows=[waiter], drain="1s") as runtime:
         run = await runtime.start(waiter, "go")
-        await run.wait("waiting_event", timeout="5s")
+        await run.wait("waiting_event", timeout="20s")
         disk.full = True
         with one_batch(runtime):
             waiting = asyncio.create_task(run.result())
@@ -143,10 +143,10 @@ async def test_an_event_and_the_end_of_its_run_in_one_batch(open_runtime) -> Non
                 await asyncio.sleep(0.005)
             sending = asyncio.create_task(runtime.send_event("go"))
             await soon(sending)
-        assert await run.result(timeout="10s") == "over False"
+        assert await run.result(timeout="20s") == "over False"
         assert await sending == 0
         assert (await run.replay()).ok
-        assert await (await runtime.start(waiter, "x")).wait("waiting_event", timeout="5s")  # the engine lives
+        assert await (await runtime.start(waiter, "x")).wait("waiting_event", timeout="20s")  # the engine lives
 
 
 @step(retries=0)
@@ -171,7 +171,7 @@ async def test_a_cancellation_in_the_batch_of_a_failed_attempt_is_not_lost(open_
             await soon(cancelling)
         assert await cancelling
         with pytest.raises(RunCancelled):
-            await run.result(timeout="5s")
+            await run.result(timeout="20s")
 
 
 # ── parents and children ─────────────────────────────────────────────────────────────────────────
@@ -186,9 +186,9 @@ async def spawner(input: None, step) -> None:
 async def test_cancelling_a_parent_between_two_attempts_cancels_its_children(open_runtime) -> None:
     async with open_runtime(spawner, waiter) as runtime:
         run = await runtime.start(spawner, run_id="p")
-        await run.wait("awaiting_retry", timeout="5s")
+        await run.wait("awaiting_retry", timeout="20s")
         assert await run.cancel()
-        assert await runtime.handle("p-0-0").wait(timeout="5s") == "cancelled"
+        assert await runtime.handle("p-0-0").wait(timeout="20s") == "cancelled"
 
 
 @workflow(id="late-spawner")
@@ -208,8 +208,8 @@ async def test_a_child_that_is_spawned_in_the_batch_of_the_cancellation_is_cance
             cancelling = asyncio.create_task(run.cancel())
             await soon(cancelling)
         assert await cancelling
-        assert await run.wait(timeout="5s") == "cancelled"
-        assert await runtime.handle("p-0-1").wait(timeout="5s") == "cancelled"
+        assert await run.wait(timeout="20s") == "cancelled"
+        assert await runtime.handle("p-0-1").wait(timeout="20s") == "cancelled"
 
 
 # ── steps and bodies that go astray ──────────────────────────────────────────────────────────────
@@ -235,7 +235,7 @@ async def self_cancelling(input: None, step) -> str:
 async def test_a_step_that_cancels_itself_fails_however_it_is_called(open_runtime) -> None:
     async with open_runtime(self_cancelling) as runtime:
         run = await runtime.start(self_cancelling)
-        assert await run.result(timeout="5s") == "RuntimeError RuntimeError"
+        assert await run.result(timeout="20s") == "RuntimeError RuntimeError"
 
 
 @workflow(id="leaving")
@@ -247,8 +247,8 @@ async def test_a_body_that_wants_to_exit_takes_no_other_run_along(open_runtime) 
     async with open_runtime(leaving, waiter) as runtime:
         run = await runtime.start(leaving)
         with pytest.raises(RunFailed):
-            await run.result(timeout="5s")
-        assert await (await runtime.start(waiter, "x")).wait("waiting_event", timeout="5s")
+            await run.result(timeout="20s")
+        assert await (await runtime.start(waiter, "x")).wait("waiting_event", timeout="20s")
 
 
 @pytest.mark.parametrize("given", ["run_id", "idempotency_key", "tags", "event", "payload", "input"])
@@ -269,8 +269,8 @@ async def test_a_text_that_no_ledger_can_keep_is_its_caller_s_error_alone(open_r
         else:
             with pytest.raises(DefinitionError, match="lone surrogate"):
                 await calls[given]()
-        assert await (await runtime.start(waiter, "y")).wait("waiting_event", timeout="5s")
-        assert await run.wait(timeout="5s") == "completed" if given == "payload" else await run.cancel()
+        assert await (await runtime.start(waiter, "y")).wait("waiting_event", timeout="20s")
+        assert await run.wait(timeout="20s") == "completed" if given == "payload" else await run.cancel()
 
 
 @workflow(id="oddly-named")
@@ -282,8 +282,8 @@ async def oddly_named(input: str, step) -> str:
 async def test_a_name_that_no_ledger_can_keep_fails_its_run_alone(open_runtime, body) -> None:
     async with open_runtime(body, waiter) as runtime:
         with pytest.raises(RunFailed, match="lone surrogate"):
-            await (await runtime.start(body, "odd \ud800")).result(timeout="5s")
-        assert await (await runtime.start(waiter, "y")).wait("waiting_event", timeout="5s")
+            await (await runtime.start(body, "odd \ud800")).result(timeout="20s")
+        assert await (await runtime.start(waiter, "y")).wait("waiting_event", timeout="20s")
 
 
 # ── closing ──────────────────────────────────────────────────────────────────────────────────────
@@ -368,8 +368,8 @@ async def test_a_closed_pipe_does_not_stop_the_engine(open_runtime, monkeypatch)
     async with open_runtime(printing) as runtime:
         with monkeypatch.context() as closed:
             closed.setattr(sys, "stdout", Pipe())
-            assert await (await runtime.start(printing)).result(timeout="5s") == "done"
-        assert await (await runtime.start(printing)).result(timeout="5s") == "done"
+            assert await (await runtime.start(printing)).result(timeout="20s") == "done"
+        assert await (await runtime.start(printing)).result(timeout="20s") == "done"
 
 
 # ── the same place twice ─────────────────────────────────────────────────────────────────────────
@@ -427,7 +427,7 @@ async def test_a_step_that_is_slow_to_stop_does_not_shield_the_next_attempt_s(op
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         assert await run.cancel()
-        assert await run.wait(timeout="5s") == "cancelled"
+        assert await run.wait(timeout="20s") == "cancelled"
         async with asyncio.timeout(5):
             while slow.cancelled < 2:
                 await asyncio.sleep(0.002)
@@ -444,7 +444,7 @@ async def test_a_step_that_starts_a_step_is_told_what_to_do(open_runtime):
     async with open_runtime(body) as runtime:
         run = await runtime.start("nested", None)
         with pytest.raises(RunFailed, match="outside of the body"):
-            await run.result(timeout="10s")
+            await run.result(timeout="20s")
 
 
 def test_a_ledger_that_is_none_is_refused_with_the_fix():
@@ -474,7 +474,7 @@ async def test_what_the_audit_hook_stops_fails_the_run_also_on_replay(open_runti
     async with open_runtime(body) as runtime:
         run = await runtime.start("peeking", [str(tmp_path / "there"), swallow])
         with pytest.raises(RunFailed) as caught:
-            await run.result(timeout="10s")
+            await run.result(timeout="20s")
         assert isinstance(caught.value.__cause__, SandboxViolation)
         assert await run.status() == "failed"
         assert (await run.replay()).ok

@@ -50,7 +50,7 @@ async def test_the_status_shows_the_newest_heartbeat(open_runtime: Callable[...,
         assert waits.heartbeat == {"done": 3, "of": 10}
         assert waits.heartbeat_at is not None
         release.set()
-        await run.result(timeout="10s")
+        await run.result(timeout="20s")
         assert (await run.replay()).ok
 
 
@@ -108,7 +108,7 @@ async def test_a_silent_attempt_fails_and_is_tried_again(is_async: bool) -> None
     stopped.clear()
     async with Runtime(MemoryLedger(), workflows=[silent_run], drain="1s") as runtime:
         run = await runtime.start("silent", is_async)
-        assert await run.result(timeout="10s") == "the second attempt is quick"
+        assert await run.result(timeout="20s") == "the second attempt is quick"
         stopped.set()
         retried = [entry for entry in await run.history() if entry.kind == kinds.STEP_RETRYING]
         assert len(retried) == 1
@@ -124,7 +124,7 @@ async def test_silence_is_a_step_timeout_and_its_limit_is_recorded() -> None:
     async with Runtime(MemoryLedger(), workflows=[dies]) as runtime:
         run = await runtime.start("dies")
         with pytest.raises(RunFailed) as failed:
-            await run.result(timeout="10s")
+            await run.result(timeout="20s")
         assert isinstance(failed.value.__cause__, StepTimeout)
         (asked,) = [entry for entry in await run.history() if entry.kind == kinds.STEP]
         assert asked.detail["heartbeat_timeout_us"] == 50_000
@@ -208,7 +208,7 @@ async def test_details_without_an_encoding_are_refused_where_they_are_given() ->
     async with Runtime(MemoryLedger(), workflows=[unserializable_run]) as runtime:
         run = await runtime.start("unserializable")
         with pytest.raises(RunFailed) as failed:
-            await run.result(timeout="10s")
+            await run.result(timeout="20s")
         assert isinstance(failed.value.__cause__, NotSerializable)
 
 

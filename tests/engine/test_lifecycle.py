@@ -69,9 +69,9 @@ async def test_the_same_run_id_is_the_same_run_also_under_races(open_runtime):
     async with open_runtime(simple) as runtime:
         handles = await asyncio.gather(*[runtime.start("simple", {"order_id": "a"}, run_id="r") for _ in range(10)])
         assert {handle.run_id for handle in handles} == {"r"}
-        await handles[0].result(timeout="10s")
+        await handles[0].result(timeout="20s")
         again = await runtime.start("simple", {"order_id": "a"}, run_id="r")
-        assert await again.result(timeout="10s") == "a"
+        assert await again.result(timeout="20s") == "a"
     assert calls == ["a"]
 
 
@@ -81,7 +81,7 @@ async def test_the_same_idempotency_key_is_the_same_run_also_after_a_restart(ope
             *[runtime.start("simple", {"order_id": "a"}, idempotency_key="k") for _ in range(10)]
         )
         assert len({handle.run_id for handle in handles}) == 1
-        await handles[0].result(timeout="10s")
+        await handles[0].result(timeout="20s")
     async with open_runtime(simple) as runtime:
         again = await runtime.start("simple", {"order_id": "b"}, idempotency_key="k")
         assert again.run_id == handles[0].run_id
@@ -148,7 +148,7 @@ async def test_a_run_is_retried_and_keeps_the_steps_that_completed(open_runtime)
 
     async with open_runtime(body) as runtime:
         run = await runtime.start("retried", None)
-        assert await run.result(timeout="10s") == ["first", "second", 3]
+        assert await run.result(timeout="20s") == ["first", "second", 3]
         kinds = [entry.kind for entry in await run.history()]
         assert kinds.count("restarted") == 2
         assert (await run.replay()).ok
@@ -163,7 +163,7 @@ async def test_a_run_out_of_attempts_fails_with_the_bodys_own_exception(open_run
     async with open_runtime(body) as runtime:
         run = await runtime.start("hopeless", None)
         with pytest.raises(RunFailed, match="x failed") as caught:
-            await run.result(timeout="10s")
+            await run.result(timeout="20s")
         assert isinstance(caught.value.__cause__, RuntimeError)
         assert (await run.status()).attempt == 2
 
@@ -177,7 +177,7 @@ async def test_a_fatal_error_is_not_retried(open_runtime):
     async with open_runtime(body) as runtime:
         run = await runtime.start("fatal", None)
         with pytest.raises(RunFailed, match="stop"):
-            await run.result(timeout="10s")
+            await run.result(timeout="20s")
         assert (await run.status()).attempt == 1
 
 
@@ -188,19 +188,19 @@ async def test_waiting_for_the_next_attempt_shows_and_survives_a_restart(open_ru
 
     async with open_runtime(body) as runtime:
         run = await runtime.start("patient", None, run_id="r")
-        status = await run.wait("awaiting_retry", timeout="5s")
+        status = await run.wait("awaiting_retry", timeout="20s")
         assert "y failed" in status.error
     async with open_runtime(body) as runtime:
-        assert await runtime.handle("r").result(timeout="10s") == "y"
+        assert await runtime.handle("r").result(timeout="20s") == "y"
 
 
 async def test_cancelling_runs_the_compensation(open_runtime):
     async with open_runtime(long) as runtime:
         run = await runtime.start("long", None)
-        await run.wait("sleeping", timeout="5s")
+        await run.wait("sleeping", timeout="20s")
         assert await run.cancel() is True
         with pytest.raises(RunCancelled):
-            await run.result(timeout="10s")
+            await run.result(timeout="20s")
         assert await run.status() == "cancelled"
         assert await run.cancel() is False
         assert (await run.replay()).ok
@@ -233,14 +233,14 @@ async def test_compensation_that_was_cut_off_goes_on_after_a_restart(open_runtim
 
     async with open_runtime(body, drain="10ms") as runtime:
         run = await runtime.start("cut-off", None, run_id="r")
-        await run.wait("sleeping", timeout="5s")
+        await run.wait("sleeping", timeout="20s")
         await run.cancel()
         while "compensating" not in calls:
             await asyncio.sleep(0.001)
     gate.set()
     async with open_runtime(body) as runtime:
         with pytest.raises(RunCancelled):
-            await runtime.handle("r").result(timeout="10s")
+            await runtime.handle("r").result(timeout="20s")
     assert calls == ["compensating", "compensating"]
 
 
@@ -256,9 +256,9 @@ async def test_a_body_may_catch_its_cancellation(open_runtime):
 
     async with open_runtime(body) as runtime:
         run = await runtime.start("stubborn", None)
-        await run.wait("sleeping", timeout="5s")
+        await run.wait("sleeping", timeout="20s")
         await run.cancel()
-        assert await run.result(timeout="10s") == "kept going"
+        assert await run.result(timeout="20s") == "kept going"
 
 
 async def test_a_step_at_work_when_the_runtime_closes_runs_again_at_the_next_start(open_runtime):
@@ -280,7 +280,7 @@ async def test_a_step_at_work_when_the_runtime_closes_runs_again_at_the_next_sta
             await asyncio.sleep(0.001)
     gate.set()
     async with open_runtime(body) as runtime:
-        assert await runtime.handle("r").result(timeout="10s") == ["first", "done"]
+        assert await runtime.handle("r").result(timeout="20s") == ["first", "done"]
     assert calls == ["first", "slow", "slow"]
 
 
@@ -306,16 +306,16 @@ async def test_an_at_most_once_step_that_was_cut_off_is_not_run_again(open_runti
         while "slow" not in calls:
             await asyncio.sleep(0.001)
     async with open_runtime(body) as runtime:
-        assert await runtime.handle("r").result(timeout="10s") == "slow"
+        assert await runtime.handle("r").result(timeout="20s") == "slow"
     assert calls == ["slow"]
 
 
 async def test_runs_are_listed_newest_first_and_filtered(open_runtime):
     async with open_runtime(simple, long) as runtime:
         done = await runtime.start("simple", {"order_id": "a"}, tags={"tenant": "1"})
-        await done.result(timeout="10s")
+        await done.result(timeout="20s")
         waiting = await runtime.start("long", None, tags={"tenant": "2"})
-        await waiting.wait("sleeping", timeout="5s")
+        await waiting.wait("sleeping", timeout="20s")
         assert [status.run_id for status in await runtime.runs()] == [waiting.run_id, done.run_id]
         assert [status.run_id for status in await runtime.runs(status="completed")] == [done.run_id]
         assert [status.run_id for status in await runtime.runs(workflow="long", tags={"tenant": "2"})] == [
@@ -340,9 +340,9 @@ async def test_log_and_print_do_not_repeat_on_replay(open_runtime, capsys, caplo
     with caplog.at_level("INFO", logger="perdure.run"):
         async with open_runtime(body) as runtime:
             run = await runtime.start("talking", None, run_id="r")
-            await run.wait("sleeping", timeout="5s")
+            await run.wait("sleeping", timeout="20s")
         async with open_runtime(body) as runtime:
-            await runtime.handle("r").result(timeout="10s")
+            await runtime.handle("r").result(timeout="20s")
             await runtime.handle("r").replay()
     assert capsys.readouterr().out == "hello r\nbye\n"
     messages = [
@@ -365,7 +365,7 @@ async def test_a_changed_body_stops_as_diverged_loses_nothing_and_goes_on_once_m
 
     async with open_runtime(make("one")) as runtime:
         run = await runtime.start("changed", None, run_id="r")
-        await run.wait("waiting_event", timeout="5s")
+        await run.wait("waiting_event", timeout="20s")
     async with open_runtime(make("two")) as runtime:
         run = runtime.handle("r")
         assert await runtime.send_event("go", 7) == 1
@@ -373,9 +373,9 @@ async def test_a_changed_body_stops_as_diverged_loses_nothing_and_goes_on_once_m
         assert status == "diverged"
         assert "two" in status.error
         with pytest.raises(Divergence):
-            await run.result(timeout="5s")
+            await run.result(timeout="20s")
     async with open_runtime(make("one")) as runtime:
-        assert await runtime.handle("r").result(timeout="10s") == ["first", 7]
+        assert await runtime.handle("r").result(timeout="20s") == ["first", 7]
         assert (await runtime.handle("r").replay()).ok
 
 
@@ -384,12 +384,12 @@ def test_blocking_use_has_the_same_methods(open_runtime, tmp_path):
 
     with Runtime(tmp_path / "blocking.duckdb", workflows=[simple, long]) as runtime:
         run = runtime.start("simple", {"order_id": "z"})
-        assert run.result(timeout="10s") == "z"
+        assert run.result(timeout="20s") == "z"
         assert run.status() == "completed"
         assert run.replay().ok
         assert next(entry.kind for entry in run.history()) == "created"
         other = runtime.start("long", None)
-        other.wait("sleeping", timeout="5s")
+        other.wait("sleeping", timeout="20s")
         assert other.cancel() is True
         assert {status.run_id for status in runtime.runs()} == {run.run_id, other.run_id}
         rows = runtime.sql("SELECT name, result FROM steps WHERE run_id = ?", [run.run_id]).rows

@@ -103,7 +103,7 @@ async def test_no_more_runs_begin_than_a_queue_lets_and_an_end_lets_the_next_one
         (status,) = await runtime.queues()
         assert (status.limits, status.queued, status.running, status.steps_at_work) == (queue, 3, 2, 2)
         gauge.gate.set()
-        assert [await run.result("10s") for run in runs] == ["0", "1", "2", "3", "4"]
+        assert [await run.result("20s") for run in runs] == ["0", "1", "2", "3", "4"]
         assert gauge.most == 2
         for run in runs:
             assert (await run.replay()).ok
@@ -113,11 +113,11 @@ async def test_no_more_runs_begin_than_a_queue_lets_and_an_end_lets_the_next_one
 
 async def test_one_key_does_not_hold_back_another(gauge: Gauge) -> None:
     queue = Queue("emails", max_concurrent_runs_per_key=1)
-    async with Runtime(MemoryLedger(), workflows=[mail], queues=[queue]) as runtime:
+    async with Runtime(MemoryLedger(), workflows=[mail], queues=[queue], drain="10ms") as runtime:
         runs = [await runtime.start("mail", {"to": to}) for to in ("ann", "ann", "bob")]
         assert [str(await run.status()) for run in runs] == ["running", "queued", "running"]
         await runs[0].cancel()
-        await runs[1].wait("running", "5s")
+        await runs[1].wait("running", "20s")
 
 
 async def test_a_step_beyond_the_limit_waits_and_its_timeout_counts_from_its_start(gauge: Gauge) -> None:
@@ -131,7 +131,7 @@ async def test_a_step_beyond_the_limit_waits_and_its_timeout_counts_from_its_sta
         (status,) = await runtime.queues()
         assert (status.running, status.steps_at_work) == (3, 1)
         gauge.gate.set()
-        assert [await run.result("10s") for run in runs] == ["0", "1", "2"]
+        assert [await run.result("20s") for run in runs] == ["0", "1", "2"]
         assert (gauge.most, gauge.seen) == (1, ["0", "1", "2"])
 
 
@@ -422,10 +422,10 @@ def test_an_ended_run_that_is_forked_leaves_its_queue_alone() -> None:
         async with Runtime(MemoryLedger(), workflows=[quick], queues=[queue]) as runtime:
             await runtime.start("quick", "old", queue="q")
             run = await runtime.start("quick", "new", queue="q")
-            assert await run.result("5s") == "new"
+            assert await run.result("20s") == "new"
             for at in ("created", 2):
                 fork = await run.fork(at)
-                assert await fork.result("5s") == "new"
+                assert await fork.result("20s") == "new"
                 assert (await fork.replay()).ok
             (status,) = await runtime.queues()
             assert (status.queued, status.running) == (0, 0)
@@ -553,7 +553,7 @@ async def test_a_first_limit_of_steps_counts_those_that_are_at_work(gauge: Gauge
         runs.append(await runtime.start("mail", {"to": "1"}))
         assert (await runtime.queues())[0].steps_at_work == 1
         gauge.gate.set()
-        assert [await run.result("10s") for run in runs] == ["0", "1"]
+        assert [await run.result("20s") for run in runs] == ["0", "1"]
 
 
 async def test_limits_change_at_run_time_and_at_once(gauge: Gauge) -> None:
@@ -572,7 +572,7 @@ async def test_limits_change_at_run_time_and_at_once(gauge: Gauge) -> None:
         with pytest.raises(DefinitionError, match="no queue is named 'other'"):
             await runtime.set_queue("other", max_concurrent_runs=3)
         gauge.gate.set()
-        assert [await run.result("10s") for run in runs] == ["0", "1", "2"]
+        assert [await run.result("20s") for run in runs] == ["0", "1", "2"]
 
 
 async def test_runs_on_a_queue_that_a_runtime_does_not_have_wait_and_are_not_lost(
@@ -587,19 +587,19 @@ async def test_runs_on_a_queue_that_a_runtime_does_not_have_wait_and_are_not_los
         assert "2 runs wait on queue 'old', which this runtime does not have" in caplog.text
         assert await runtime.handle(runs[0].run_id).status() == "queued"
     async with Runtime(path, workflows=[nap], queues=[Queue("old")]) as runtime:
-        assert [await runtime.handle(run.run_id).result("10s") for run in runs] == [0.01, 0.01]
+        assert [await runtime.handle(run.run_id).result("20s") for run in runs] == [0.01, 0.01]
 
 
 def test_blocking_callers_have_queues_too() -> None:
     with Runtime(MemoryLedger(), workflows=[quick], queues=[Queue("q", rate=Rate(1, per="1h"))]) as runtime:
         first = runtime.start("quick", "a", queue="q", key="k", priority=3)
         second = runtime.start("quick", "b", queue="q")
-        assert (first.result("5s"), str(second.status())) == ("a", "queued")
+        assert (first.result("20s"), str(second.status())) == ("a", "queued")
         with pytest.raises(RunTimeout):
             second.result("10ms")
         assert runtime.queues()[0].queued == 1
         runtime.set_queue("q", rate=None)
-        assert second.result("5s") == "b"
+        assert second.result("20s") == "b"
 
 
 async def test_closing_starts_no_step_that_waits_for_its_turn_but_those_that_may_run_only_once(gauge: Gauge) -> None:
@@ -618,6 +618,6 @@ async def test_closing_starts_no_step_that_waits_for_its_turn_but_those_that_may
         asyncio.get_running_loop().call_later(0.05, gauge.gate.set)
     assert gauge.seen == ["first", "must"]
     async with Runtime(ledger, workflows=[once, often]) as runtime:
-        assert [await runtime.handle(name).result("5s") for name in ("first", "waits", "must")] == [
+        assert [await runtime.handle(name).result("20s") for name in ("first", "waits", "must")] == [
             "first", "waits", "must",
         ]  # fmt: skip

@@ -35,7 +35,7 @@ async def two_steps(input: object, step) -> list:
 async def fail(runtime, name: str = "two-steps", run_id: str | None = None):
     run = await runtime.start(name, None, run_id=run_id)
     with pytest.raises(RunFailed):
-        await run.result(timeout="10s")
+        await run.result(timeout="20s")
     return run
 
 
@@ -45,7 +45,7 @@ async def test_completed_steps_are_kept_and_the_failed_one_runs_again(open_runti
         run = await fail(runtime)
         broken.clear()
         await run.retry()
-        assert await run.result(timeout="10s") == ["first", "second"]
+        assert await run.result(timeout="20s") == ["first", "second"]
         status = await run.status()
         assert (status.attempt, status.error) == (2, None)
         assert calls == ["first", "second", "second"]
@@ -62,13 +62,13 @@ async def test_a_cancelled_run_is_retried_and_can_be_cancelled_again(open_runtim
     async with open_runtime(waits) as runtime:
         run = await runtime.start("waits", None)
         for _ in range(2):
-            await run.wait("waiting_event", timeout="10s")
+            await run.wait("waiting_event", timeout="20s")
             assert await run.cancel()
-            assert await run.wait(timeout="10s") == "cancelled"
+            assert await run.wait(timeout="20s") == "cancelled"
             await run.retry()
-        await run.wait("waiting_event", timeout="10s")
+        await run.wait("waiting_event", timeout="20s")
         await runtime.send_event("go")
-        assert await run.result(timeout="10s") == "went"
+        assert await run.result(timeout="20s") == "went"
         assert calls == ["before"]
         assert (await run.replay()).ok
 
@@ -78,7 +78,7 @@ async def test_a_run_that_was_cancelled_before_it_began_begins(open_runtime):
         run = await runtime.start("two-steps", None, delay="1h")
         await run.cancel()
         await run.retry()
-        assert await run.result(timeout="10s") == ["first", "second"]
+        assert await run.result(timeout="20s") == ["first", "second"]
         assert (await run.replay()).ok
 
 
@@ -90,10 +90,10 @@ async def test_a_timeout_counts_anew(open_runtime):
 
     async with open_runtime(hurried) as runtime:
         run = await runtime.start("hurried", None)
-        assert await run.wait(timeout="10s") == "failed"
+        assert await run.wait(timeout="20s") == "failed"
         await run.retry()
-        await run.wait("waiting_event", timeout="10s")
-        assert await run.wait(timeout="10s") == "failed"
+        await run.wait("waiting_event", timeout="20s")
+        assert await run.wait(timeout="20s") == "failed"
         assert (await run.status()).error.startswith("RunTimeout")
         assert (await run.status()).attempt == 2
 
@@ -105,11 +105,11 @@ async def test_an_open_run_and_a_completed_one_are_refused_with_what_to_do(open_
 
     async with open_runtime(waits, two_steps) as runtime:
         run = await runtime.start("waits", None)
-        await run.wait("waiting_event", timeout="10s")
+        await run.wait("waiting_event", timeout="20s")
         with pytest.raises(DefinitionError, match="is waiting_event, so it can't be retried"):
             await run.retry()
         done = await runtime.start("two-steps", None)
-        await done.result(timeout="10s")
+        await done.result(timeout="20s")
         with pytest.raises(DefinitionError, match="fork it"):
             await done.retry()
         with pytest.raises(UnknownRun):
@@ -140,7 +140,7 @@ async def test_a_child_that_ends_in_the_batch_of_its_parents_retry_is_heard_of(o
     async with open_runtime(quick, parent) as runtime:
         run = await fail(runtime, "parent")
         await run.retry()
-        assert await run.result(timeout="10s") == "quick"
+        assert await run.result(timeout="20s") == "quick"
 
 
 async def test_spawned_children_that_were_stopped_with_their_parent_go_on_with_it(open_runtime):
@@ -159,12 +159,12 @@ async def test_spawned_children_that_were_stopped_with_their_parent_go_on_with_i
     async with open_runtime(waits, parent) as runtime:
         run = await fail(runtime, "parent", run_id="p")
         child = runtime.handle("p-0-0")
-        assert await child.wait(timeout="10s") == "cancelled"
+        assert await child.wait(timeout="20s") == "cancelled"
         broken.clear()
         await run.retry()
-        await child.wait("waiting_event", timeout="10s")
+        await child.wait("waiting_event", timeout="20s")
         await runtime.send_event("go")
-        assert await run.result(timeout="10s") == ["own", "went"]
+        assert await run.result(timeout="20s") == ["own", "went"]
         assert (await child.status()).attempt == 2
         assert (await child.replay()).ok
 
@@ -180,12 +180,12 @@ async def test_a_parent_that_was_told_of_the_failure_is_not_changed(open_runtime
     broken.add("second")
     async with open_runtime(two_steps, parent) as runtime:
         run = await runtime.start("parent", None, run_id="p")
-        assert await run.result(timeout="10s") == "told"
+        assert await run.result(timeout="20s") == "told"
         broken.clear()
         child = runtime.handle("p-0-0")
         await child.retry()
-        assert await child.result(timeout="10s") == ["first", "second"]
-        assert await run.result(timeout="10s") == "told"
+        assert await child.result(timeout="20s") == ["first", "second"]
+        assert await run.result(timeout="20s") == "told"
 
 
 def test_blocking_retry_children_and_parent():
@@ -197,10 +197,10 @@ def test_blocking_retry_children_and_parent():
     with Runtime(MemoryLedger(), workflows=[two_steps, parent]) as runtime:
         run = runtime.start("parent", None, run_id="p")
         with pytest.raises(RunFailed):
-            run.result("10s")
+            run.result("20s")
         (child,) = run.children()
         assert child.parent().run_id == "p"
         assert run.parent() is None
         broken.clear()
         run.retry()
-        assert run.result("10s") == ["first", "second"]
+        assert run.result("20s") == ["first", "second"]

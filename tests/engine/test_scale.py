@@ -80,7 +80,7 @@ async def test_an_event_brings_back_the_run_that_it_wakes_and_no_other() -> None
         await runtime.idle()
         ledger.read.clear()
         assert await runtime.send_event("paid", {"order": 123, "cents": 5}) == 1
-        assert await runs[123].result(timeout="10s") == 5
+        assert await runs[123].result(timeout="20s") == 5
         woken = ledger.run(runs[123].run_id)
         assert woken is not None
         assert set(ledger.read) == {woken.run}
@@ -92,7 +92,7 @@ async def test_an_event_for_many_has_their_histories_read_by_the_page() -> None:
         runs = await asyncio.gather(*[runtime.start("parked", 7) for _ in range(450)])
         await runtime.idle()
         assert await runtime.send_event("paid", {"order": 7, "cents": 5}) == 450
-        assert {await run.result(timeout="10s") for run in runs} == {5}
+        assert {await run.result(timeout="20s") for run in runs} == {5}
         assert sum(ledger.pages) == 450
         assert len(ledger.pages) == 3
 

@@ -46,10 +46,10 @@ async def test_a_run_that_fails_to_recover_stays_diverged_until_it_can(
         for _ in range(3):
             async with open_runtime(unlucky, lucky) as runtime:
                 run = await runtime.start(unlucky, 41, run_id="u-1")
-                assert await run.wait("diverged", timeout="10s") == "diverged"
-                assert await (await runtime.start(lucky, 0)).result(timeout="10s") == 1
+                assert await run.wait("diverged", timeout="20s") == "diverged"
+                assert await (await runtime.start(lucky, 0)).result(timeout="20s") == 1
     async with open_runtime(unlucky, lucky) as runtime:
-        assert await runtime.handle("u-1").result(timeout="10s") == 42
+        assert await runtime.handle("u-1").result(timeout="20s") == 42
         assert (await runtime.handle("u-1").replay()).ok
 
 

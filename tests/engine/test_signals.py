@@ -55,7 +55,7 @@ async def test_signals_are_taken_in_the_order_in_which_they_were_sent(open_runti
         run = await runtime.start("collector", 5)
         for number in range(5):
             await run.signal("item", {"number": number})
-        assert await run.result(timeout="10s") == [{"number": number} for number in range(5)]
+        assert await run.result(timeout="20s") == [{"number": number} for number in range(5)]
         assert (await run.replay()).ok
 
 
@@ -71,7 +71,7 @@ async def test_signals_that_came_before_anybody_waited_are_kept_and_only_those_o
             await run.signal(name, payload)
         assert await run.status() == "waiting_event"
         await run.signal("go")
-        assert await run.result(timeout="10s") == [2, 1, 3]
+        assert await run.result(timeout="20s") == [2, 1, 3]
         assert (await run.replay()).ok
 
 
@@ -81,7 +81,7 @@ async def test_a_parked_run_is_brought_back_by_a_signal_also_after_a_restart(ope
         await run.signal("item", "before")
     async with open_runtime(collector, residents_max=0) as runtime:
         await runtime.handle("r").signal("item", "after")
-        assert await runtime.handle("r").result(timeout="10s") == ["before", "after"]
+        assert await runtime.handle("r").result(timeout="20s") == ["before", "after"]
         assert (await runtime.handle("r").replay()).ok
 
 
@@ -91,7 +91,7 @@ async def test_a_queued_run_keeps_signals_until_it_begins(open_runtime):
         for number in range(3):
             await run.signal("item", number)
         assert await run.status() == "queued"
-        assert await run.result(timeout="10s") == [0, 1, 2]
+        assert await run.result(timeout="20s") == [0, 1, 2]
         assert (await run.replay()).ok
 
 
@@ -102,7 +102,7 @@ async def test_a_run_that_is_started_and_signalled_at_once_gets_the_signal(open_
                 runtime.start("collector", 1, run_id=f"run {delay}", delay=delay),
                 _signal_as_soon_as_there_is_one(runtime, f"run {delay}"),
             )
-            assert await run.result(timeout="10s") == ["early"]
+            assert await run.result(timeout="20s") == ["early"]
 
 
 async def _signal_as_soon_as_there_is_one(runtime: Runtime, run_id: str) -> None:
@@ -120,7 +120,7 @@ async def test_a_retried_run_takes_its_signals_again_from_the_first_and_those_th
     async with open_runtime(stubborn) as runtime:
         run = await runtime.start("stubborn", str(tmp_path / "mark"))
         await run.signal("item", 1)
-        await run.wait("awaiting_retry", timeout="5s")
+        await run.wait("awaiting_retry", timeout="20s")
         await run.signal("item", 2)
         assert await run.result(timeout="20s") == [1, 2]
         kinds = [entry.kind for entry in await run.history()]
@@ -134,7 +134,7 @@ async def test_a_wait_that_times_out_gives_none_and_shows_its_name_and_time(open
         (waits,) = (await run.status()).waits_for
         assert (waits.kind, waits.name) == ("wait_signal", "never")
         assert waits.until is not None
-        assert await run.result(timeout="10s") is None
+        assert await run.result(timeout="20s") is None
         assert (await run.replay()).ok
 
 
@@ -148,7 +148,7 @@ async def test_a_payload_that_does_not_fit_an_open_wait_is_refused_and_nothing_i
         assert (await run.status()).entries == entries
         assert await run.status() == "waiting_event"
         await run.signal("approved", {"by": "ann", "level": "2"})
-        assert await run.result(timeout="10s") == "Approval ann 2"
+        assert await run.result(timeout="20s") == "Approval ann 2"
         assert (await run.replay()).ok
 
 
@@ -166,14 +166,14 @@ async def test_a_kept_payload_that_does_not_fit_is_raised_in_the_body_and_is_tak
         await run.signal("approved", "nonsense")
         await run.signal("approved", {"by": "bob"})
         await run.signal("go")
-        assert await run.result(timeout="10s") == ["RUN102", "bob"]
+        assert await run.result(timeout="20s") == ["RUN102", "bob"]
         assert (await run.replay()).ok
 
 
 async def test_a_run_that_has_ended_refuses_signals_and_an_unknown_one_is_unknown(open_runtime):
     async with open_runtime(collector) as runtime:
         run = await runtime.start("collector", 0)
-        await run.result(timeout="5s")
+        await run.result(timeout="20s")
         entries = (await run.status()).entries
         with pytest.raises(SignalRefused, match="it is completed"):
             await run.signal("item", 1)
@@ -201,13 +201,13 @@ async def test_bad_names_payloads_and_schemas_say_so_and_change_nothing(open_run
         assert (await run.status()).entries == 2
         failing = await runtime.start("wrong", "name")
         with pytest.raises(RunFailed, match="'' is no name"):
-            await failing.result(timeout="5s")
+            await failing.result(timeout="20s")
         failing = await runtime.start("wrong", "schema")
         with pytest.raises(RunFailed, match="schema=5 can't be validated against"):
-            await failing.result(timeout="5s")
+            await failing.result(timeout="20s")
         failing = await runtime.start("wrong", "text")
         with pytest.raises(RunFailed, match="schema='Approval' is a text, not a type"):
-            await failing.result(timeout="5s")
+            await failing.result(timeout="20s")
 
 
 async def test_waits_of_several_branches_are_answered_in_the_order_in_which_they_were_asked(open_runtime):
@@ -220,7 +220,7 @@ async def test_waits_of_several_branches_are_answered_in_the_order_in_which_they
     async with open_runtime(branches) as runtime:
         run = await runtime.start("branches", 3)
         await asyncio.gather(*[run.signal("turn", number) for number in range(3)])
-        assert await run.result(timeout="10s") == [0, 1, 2]
+        assert await run.result(timeout="20s") == [0, 1, 2]
         assert (await run.replay()).ok
 
 
@@ -239,7 +239,7 @@ async def test_a_wait_that_is_given_up_leaves_the_next_signal_to_whoever_waits_t
         while (await run.status()).entries < 6:
             await asyncio.sleep(0.005)
         await run.signal("item", 1)
-        assert await run.result(timeout="10s") == ["gave up", 1]
+        assert await run.result(timeout="20s") == ["gave up", 1]
         assert (await run.replay()).ok
 
 
@@ -255,7 +255,7 @@ async def test_a_signal_reaches_the_newest_run_of_a_chain(open_runtime):
         run = await runtime.start("loop", [])
         for number in range(3):
             await run.signal("item", number)
-        assert await run.result(timeout="10s") == [0, 1, 2]
+        assert await run.result(timeout="20s") == [0, 1, 2]
 
 
 async def test_unread_signals_go_over_to_the_run_that_goes_on(open_runtime):
@@ -273,14 +273,14 @@ async def test_unread_signals_go_over_to_the_run_that_goes_on(open_runtime):
         for number in range(3):
             await run.signal("item", number)
         await run.signal("go")
-        assert await run.result(timeout="10s") == [0, 1, 2]
+        assert await run.result(timeout="20s") == [0, 1, 2]
 
 
 def test_a_blocking_runtime_signals_too(tmp_path):
     with Runtime(tmp_path / "l.duckdb", workflows=[collector]) as runtime:
         run = runtime.start("collector", 1)
         run.signal("item", "blocking")
-        assert run.result(timeout="5s") == ["blocking"]
+        assert run.result(timeout="20s") == ["blocking"]
 
 
 async def test_a_diverged_run_keeps_signals_and_takes_them_when_it_goes_on(tmp_path):
@@ -296,14 +296,14 @@ async def test_a_diverged_run_keeps_signals_and_takes_them_when_it_goes_on(tmp_p
 
     async with Runtime(ledger, workflows=[made("nap")], code="today") as runtime:
         run = await runtime.start("changing", None, run_id="r")
-        await run.wait("waiting_event", timeout="5s")
+        await run.wait("waiting_event", timeout="20s")
         await run.signal("item", 1)
     async with Runtime(ledger, workflows=[made("sleep")], code="today") as runtime:
         run = runtime.handle("r")
         await run.signal("item", 2)  # brings it back, and finds out that it diverged
         assert await run.status() == "diverged"
     async with Runtime(ledger, workflows=[made("nap")], code="today") as runtime:
-        assert await runtime.handle("r").result(timeout="5s") == [1, 2]
+        assert await runtime.handle("r").result(timeout="20s") == [1, 2]
     opened = DuckDBLedger(ledger)
     try:
         row = opened.run("r")

@@ -79,7 +79,7 @@ async def test_step_results_come_back_and_are_recorded(open_runtime):
 
     async with open_runtime(body) as runtime:
         run = await runtime.start("sum", 1)
-        assert await run.result(timeout="10s") == [2, 6, 18, 54]
+        assert await run.result(timeout="20s") == [2, 6, 18, 54]
         kinds = [(entry.kind, entry.name) for entry in await run.history()]
     assert kinds == [
         ("created", "sum"),
@@ -99,7 +99,7 @@ async def test_a_sync_step_runs_in_a_worker_thread(open_runtime):
 
     async with open_runtime(body) as runtime:
         run = await runtime.start("threaded", 4)
-        assert await run.result(timeout="10s") == (8, False)
+        assert await run.result(timeout="20s") == (8, False)
 
 
 async def test_a_second_call_of_a_decorated_step_is_numbered(open_runtime):
@@ -112,7 +112,7 @@ async def test_a_second_call_of_a_decorated_step_is_numbered(open_runtime):
 
     async with open_runtime(body) as runtime:
         run = await runtime.start("numbered", 0)
-        await run.result(timeout="10s")
+        await run.result(timeout="20s")
         names = [entry.name for entry in await run.history() if entry.kind == "step"]
     assert names == ["double", "double#2", "again"]
 
@@ -124,7 +124,7 @@ async def test_a_step_is_retried_and_its_attempts_are_recorded(open_runtime):
 
     async with open_runtime(body) as runtime:
         run = await runtime.start("retried", "x")
-        assert await run.result(timeout="10s") == 3
+        assert await run.result(timeout="20s") == 3
         entries = [(entry.kind, entry.attempt) for entry in await run.history() if entry.name == "flaky"]
     assert entries == [
         ("step", 0), ("step_retrying", 1), ("step_started", 2), ("step_retrying", 2), ("step_started", 3),
@@ -146,7 +146,7 @@ async def test_the_original_exception_class_is_raised_in_the_body_after_the_last
 
     async with open_runtime(body) as runtime:
         run = await runtime.start("declined", "visa")
-        assert await run.result(timeout="10s") == ["visa", 42, "charge", 3, True]
+        assert await run.result(timeout="20s") == ["visa", 42, "charge", 3, True]
     assert len(calls) == 3
 
 
@@ -166,7 +166,7 @@ async def test_an_exception_class_that_cannot_be_rebuilt_becomes_step_failed(ope
 
     async with open_runtime(body) as runtime:
         run = await runtime.start("local", None)
-        name, attempts, error_type = await run.result(timeout="10s")
+        name, attempts, error_type = await run.result(timeout="20s")
     assert (name, attempts) == ("local", 1)
     assert error_type.endswith("Local")
 
@@ -183,7 +183,7 @@ async def test_a_fatal_error_ends_a_step_at_once(open_runtime):
     async with open_runtime(body) as runtime:
         run = await runtime.start("fatal", None)
         with pytest.raises(RunFailed, match="no use"):
-            await run.result(timeout="10s")
+            await run.result(timeout="20s")
     assert calls == ["fail"]
 
 
@@ -200,7 +200,7 @@ async def test_a_retryable_error_sets_its_own_delay(open_runtime):
 
     async with open_runtime(body) as runtime:
         run = await runtime.start("retryable", None)
-        assert await run.result(timeout="10s") == "ok"
+        assert await run.result(timeout="20s") == "ok"
     assert calls[1] - calls[0] >= 0.08
 
 
@@ -225,7 +225,7 @@ async def test_a_step_that_takes_too_long_raises_step_timeout(open_runtime, kind
 
     async with open_runtime(body) as runtime:
         run = await runtime.start("slow", None)
-        assert "longer than its timeout of 50ms" in await run.result(timeout="10s")
+        assert "longer than its timeout of 50ms" in await run.result(timeout="20s")
     stop.set()
 
 
@@ -242,7 +242,7 @@ async def test_a_result_without_an_encoding_fails_the_step_with_its_path(open_ru
 
     async with open_runtime(body) as runtime:
         run = await runtime.start("unencodable", None)
-        assert await run.result(timeout="10s") == "$.items[1].callback"
+        assert await run.result(timeout="20s") == "$.items[1].callback"
 
 
 async def test_an_argument_without_an_encoding_is_refused_before_the_step_is_recorded(open_runtime):
@@ -253,7 +253,7 @@ async def test_an_argument_without_an_encoding_is_refused_before_the_step_is_rec
     async with open_runtime(body) as runtime:
         run = await runtime.start("bad-argument", None)
         with pytest.raises(RunFailed, match=r"\$\[0\]"):
-            await run.result(timeout="10s")
+            await run.result(timeout="20s")
         assert [entry.kind for entry in await run.history()] == ["created", "failed"]
 
 
@@ -267,7 +267,7 @@ async def test_on_error_is_called_once_after_the_last_attempt(open_runtime):
 
     async with open_runtime(body) as runtime:
         run = await runtime.start("on-error", None)
-        assert await run.result(timeout="10s") == "handled"
+        assert await run.result(timeout="20s") == "handled"
     assert calls == ["f", "f", "f", "attempt 3"]
 
 
@@ -290,7 +290,7 @@ async def test_a_body_gets_the_decoded_value_not_the_steps_own_object(open_runti
 
     async with open_runtime(body) as runtime:
         run = await runtime.start("by-value", None)
-        assert await run.result(timeout="10s") == ["a", (1, 2)]
+        assert await run.result(timeout="20s") == ["a", (1, 2)]
 
 
 async def test_a_closure_gets_copies_of_what_it_captured(open_runtime):
@@ -302,7 +302,7 @@ async def test_a_closure_gets_copies_of_what_it_captured(open_runtime):
 
     async with open_runtime(body) as runtime:
         run = await runtime.start("captured", None)
-        assert await run.result(timeout="10s") == [1, 2]
+        assert await run.result(timeout="20s") == [1, 2]
 
 
 async def test_current_step_tells_its_name_attempt_and_a_stable_key(open_runtime):
@@ -318,7 +318,7 @@ async def test_current_step_tells_its_name_attempt_and_a_stable_key(open_runtime
 
     async with open_runtime(body) as runtime:
         run = await runtime.start("looking", None, run_id="r1")
-        await run.result(timeout="10s")
+        await run.result(timeout="20s")
     assert calls == [("r1", "look", 1, "r1:0/0", True), ("r1", "look", 2, "r1:0/0", True)]
 
 
@@ -331,7 +331,7 @@ async def test_a_name_used_twice_names_both_lines_and_a_way_out(open_runtime):
     async with open_runtime(body) as runtime:
         run = await runtime.start("twice", None)
         with pytest.raises(RunFailed) as caught:
-            await run.result(timeout="10s")
+            await run.result(timeout="20s")
     cause = caught.value.__cause__
     assert type(cause).__name__ == "DuplicateStepName"
     assert str(cause).count("test_steps.py:") == 2
@@ -346,7 +346,7 @@ async def test_handing_over_a_call_instead_of_a_function_says_so(open_runtime):
     async with open_runtime(body) as runtime:
         run = await runtime.start("called", None)
         with pytest.raises(RunFailed) as caught:
-            await run.result(timeout="10s")
+            await run.result(timeout="20s")
     assert isinstance(caught.value.__cause__, SandboxViolation)
     assert "pass the function and its arguments" in str(caught.value.__cause__)
 
@@ -368,7 +368,7 @@ async def test_map_keeps_order_and_its_limit(open_runtime):
 
     async with open_runtime(body) as runtime:
         run = await runtime.start("map", None)
-        assert await run.result(timeout="10s") == [0, 1, 4, 9, 16]
+        assert await run.result(timeout="20s") == [0, 1, 4, 9, 16]
     assert most[0] == 2
 
 
@@ -391,7 +391,7 @@ async def test_parallel_cancels_the_others_when_one_fails(open_runtime):
 
     async with open_runtime(body) as runtime:
         run = await runtime.start("parallel", None)
-        assert await run.result(timeout="10s") == "attempt 1"
+        assert await run.result(timeout="20s") == "attempt 1"
         await asyncio.wait_for(cancelled.wait(), 5)
 
 
@@ -405,7 +405,7 @@ async def test_an_at_most_once_step_is_not_retried_unless_asked(open_runtime):
 
     async with open_runtime(body) as runtime:
         run = await runtime.start("at-most-once", None)
-        assert await run.result(timeout="10s") == 2
+        assert await run.result(timeout="20s") == 2
     assert calls == ["once", "again", "again"]
 
 
@@ -438,5 +438,5 @@ async def test_a_decorated_step_keeps_its_options_where_a_call_says_nothing_of_t
 
     async with open_runtime(posts) as runtime:
         run = await runtime.start(posts)
-        assert await run.result(timeout="10s") == ["ConnectionError"] * 3 + ["StepTimeout"]
+        assert await run.result(timeout="20s") == ["ConnectionError"] * 3 + ["StepTimeout"]
         assert calls == ["run", "map", "asked", "asked", "asked"]

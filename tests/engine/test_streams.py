@@ -65,7 +65,7 @@ async def talks_in_a_thread(input: int, step, ctx) -> int:
 async def test_chunks_are_read_in_order_with_their_step_and_offset(open_runtime: Callable[..., Any]) -> None:
     async with open_runtime(talks) as runtime:
         run = await runtime.start("talks", 5)
-        assert await run.result(timeout="10s") == 5
+        assert await run.result(timeout="20s") == 5
         assert [value async for value in run.stream()] == [0, 1, 2, 3, 4]
         assert await run.stream(start=3) == [3, 4]
         assert await run.stream("nobody wrote this") == []
@@ -113,7 +113,7 @@ async def test_a_reader_gets_each_chunk_while_the_step_works(open_runtime: Calla
                 assert await run.status() == "running"
                 go_on[word].set()
         assert got == ["one", "two", "three"]
-        assert await run.result(timeout="10s") == "done"
+        assert await run.result(timeout="20s") == "done"
 
 
 @workflow(id="closes")
@@ -134,7 +134,7 @@ async def test_a_closed_stream_ends_its_readers_while_the_run_goes_on(open_runti
             assert [word async for word in run.stream("logs")] == ["last"]
         assert await run.status() == "waiting_event"
         await runtime.send_event("go")
-        await run.result(timeout="10s")
+        await run.result(timeout="20s")
         assert [word async for word in run.stream("logs", start=1)] == []
 
 
@@ -162,7 +162,7 @@ async def test_a_write_to_a_closed_stream_fails_the_step_awaited_or_not(
 ) -> None:
     async with open_runtime(writes_after_closing) as runtime:
         run = await runtime.start("writes-after-closing", awaited)
-        assert await run.result(timeout="10s") == "stream 'logs' takes no more chunks."
+        assert await run.result(timeout="20s") == "stream 'logs' takes no more chunks."
         assert await run.stream("logs") == ["last"]
 
 
@@ -184,7 +184,7 @@ async def test_an_attempt_that_fails_has_closed_nothing_and_the_next_one_writes_
 ) -> None:
     async with open_runtime(closes_and_fails) as runtime:
         run = await runtime.start("closes-and-fails")
-        await run.result(timeout="10s")
+        await run.result(timeout="20s")
         chunks = [chunk async for chunk in run.stream().chunks()]
         assert [(chunk.value, chunk.attempt) for chunk in chunks] == [("attempt 1", 1), ("attempt 2", 2)]
         history = [entry.kind for entry in await run.history()]
@@ -220,7 +220,7 @@ async def refused(input: None, step, ctx) -> list:
 async def test_what_nobody_can_have_is_refused_at_once() -> None:
     async with Runtime(MemoryLedger(), workflows=[refused]) as runtime:
         run = await runtime.start("refused")
-        assert await run.result(timeout="10s") == [
+        assert await run.result(timeout="20s") == [
             "$",
             "$.deep[0]",
             "the ledger has no run 'no-such-run', to whose stream 'logs' a step wrote.",
@@ -245,7 +245,7 @@ async def leaves_a_thread(input: None, step, ctx) -> None:
 async def test_a_write_after_the_attempt_is_refused() -> None:
     async with Runtime(MemoryLedger(), workflows=[leaves_a_thread]) as runtime:
         run = await runtime.start("leaves-a-thread")
-        await run.wait("waiting_event", timeout="10s")
+        await run.wait("waiting_event", timeout="20s")
         with pytest.raises(WorkflowError, match="after its attempt was over"):
             kept["context"].run(kept["write"].write, "too late")
         assert await run.stream() == ["in time"]
@@ -276,7 +276,7 @@ async def test_a_body_neither_writes_nor_reads_streams(how: str) -> None:
     async with Runtime(MemoryLedger(), workflows=[misuses]) as runtime:
         run = await runtime.start("misuses", how)
         with pytest.raises(RunFailed) as failed:
-            await run.result(timeout="10s")
+            await run.result(timeout="20s")
         assert isinstance(failed.value.__cause__, SandboxViolation)
         assert f"stream.{how} was called in a body" in str(failed.value.__cause__)
         assert "await step.run" in failed.value.__cause__.fix
@@ -300,7 +300,7 @@ async def parent_listens(input: None, step, ctx) -> list:
 async def test_a_childs_step_writes_to_its_parents_stream(open_runtime: Callable[..., Any], residents_max: int) -> None:
     async with open_runtime(child_talks, parent_listens, residents_max=residents_max) as runtime:
         run = await runtime.start("parent-listens")
-        below, stream = await run.result(timeout="10s")
+        below, stream = await run.result(timeout="20s")
         assert stream == Stream(run.run_id, "family")
         assert await run.stream("family") == [10, 11, 12, 20, 21]
         written = [entry for entry in await run.history() if entry.kind == "stream_written"]
@@ -321,7 +321,7 @@ async def lossless(input: None, step, ctx) -> None:
 async def test_a_chunk_comes_back_as_the_value_that_was_written(open_runtime: Callable[..., Any]) -> None:
     async with open_runtime(lossless) as runtime:
         run = await runtime.start("lossless")
-        await run.result(timeout="10s")
+        await run.result(timeout="20s")
         assert await run.stream() == [Line("a", (1, 2))]
 
 
@@ -356,9 +356,9 @@ async def fork_talks(input: None, step, ctx) -> None:
 async def test_a_fork_takes_over_the_chunks_before_the_cut_and_writes_its_own(open_runtime: Callable[..., Any]) -> None:
     async with open_runtime(fork_talks) as runtime:
         run = await runtime.start("fork-talks")
-        await run.result(timeout="10s")
+        await run.result(timeout="20s")
         fork = await run.fork(at="second")
-        await fork.result(timeout="10s")
+        await fork.result(timeout="20s")
         assert await fork.stream() == [0, 1, 2, 3]
         assert await run.stream() == [0, 1, 2, 3], "the fork wrote to the run that it comes from"
         assert (await fork.replay()).ok
@@ -373,5 +373,5 @@ async def test_chunks_count_as_entries_of_the_run() -> None:
     async with Runtime(MemoryLedger(), workflows=[too_much]) as runtime:
         run = await runtime.start("too-much")
         with pytest.raises(RunFailed, match="max_entries"):
-            await run.result(timeout="10s")
+            await run.result(timeout="20s")
         assert len(await run.stream()) == 18

@@ -92,14 +92,14 @@ async def test_an_event_without_a_type_is_refused(open_runtime):
     async with open_runtime(untyped) as runtime:
         run = await runtime.start("untyped", None)
         with pytest.raises(RunFailed, match="is no event type"):
-            await run.result(timeout="5s")
+            await run.result(timeout="20s")
 
 
 async def test_a_body_sees_its_own_state_and_a_replay_sees_the_same(open_runtime):
     async with open_runtime(knower, residents_max=0) as runtime:
         run = await runtime.start("knower", "wait", tags={"tenant": "42"})
         await run.signal("go")
-        state = await run.result(timeout="5s")
+        state = await run.result(timeout="20s")
         assert isinstance(state, RunState)
         status = await run.status()
         assert (state.run_id, state.workflow, state.version, state.attempt) == (run.run_id, "knower", "1", 1)

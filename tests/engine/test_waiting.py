@@ -29,13 +29,13 @@ async def waiter(input: str, step) -> object:
 async def test_a_sleep_ends_when_it_is_due(open_runtime):
     async with open_runtime(sleeper) as runtime:
         run = await runtime.start("sleeper", "30ms")
-        assert await run.result(timeout="10s") == "awake"
+        assert await run.result(timeout="20s") == "awake"
 
 
 async def test_a_sleeping_run_says_until_when(open_runtime):
     async with open_runtime(sleeper) as runtime:
         run = await runtime.start("sleeper", "7d")
-        status = await run.wait("sleeping", timeout="5s")
+        status = await run.wait("sleeping", timeout="20s")
         assert status == "sleeping"
         (waits,) = status.waits_for
         assert waits.name == "nap"
@@ -47,19 +47,19 @@ async def test_a_sleep_that_fell_due_while_nothing_ran_ends_at_the_next_start(op
         await runtime.start("sleeper", "50ms", run_id="r")
     await asyncio.sleep(0.06)
     async with open_runtime(sleeper) as runtime:
-        assert await runtime.handle("r").result(timeout="10s") == "awake"
+        assert await runtime.handle("r").result(timeout="20s") == "awake"
 
 
 async def test_an_event_wakes_the_run_that_matches_and_no_other(open_runtime):
     async with open_runtime(waiter) as runtime:
         one = await runtime.start("waiter", "o1")
         two = await runtime.start("waiter", "o2")
-        await one.wait("waiting_event", timeout="5s")
-        await two.wait("waiting_event", timeout="5s")
+        await one.wait("waiting_event", timeout="20s")
+        await two.wait("waiting_event", timeout="20s")
         assert await runtime.send_event("payment", {"order_id": "o3"}) == 0
         assert await runtime.send_event("refund", {"order_id": "o1"}) == 0
         assert await runtime.send_event("payment", {"order_id": "o1", "cents": 5}) == 1
-        assert await one.result(timeout="10s") == {"order_id": "o1", "cents": 5}
+        assert await one.result(timeout="20s") == {"order_id": "o1", "cents": 5}
         assert await two.status() == "waiting_event"
 
 
@@ -70,7 +70,7 @@ async def test_a_wait_that_times_out_gives_none(open_runtime):
 
     async with open_runtime(body) as runtime:
         run = await runtime.start("brief", None)
-        assert await run.result(timeout="10s") is None
+        assert await run.result(timeout="20s") is None
 
 
 async def test_a_run_waiting_for_an_event_survives_a_restart(open_runtime):
@@ -79,7 +79,7 @@ async def test_a_run_waiting_for_an_event_survives_a_restart(open_runtime):
     async with open_runtime(waiter) as runtime:
         assert await runtime.handle("r").status() == "waiting_event"
         assert await runtime.send_event("payment", {"order_id": "o1"}) == 1
-        assert await runtime.handle("r").result(timeout="10s") == {"order_id": "o1"}
+        assert await runtime.handle("r").result(timeout="20s") == {"order_id": "o1"}
 
 
 async def test_asyncio_sleep_and_timeouts_are_durable(open_runtime):
@@ -100,7 +100,7 @@ async def test_asyncio_sleep_and_timeouts_are_durable(open_runtime):
 
     async with open_runtime(body) as runtime:
         run = await runtime.start("asyncio", None)
-        assert await run.result(timeout="10s") == "both"
+        assert await run.result(timeout="20s") == "both"
         assert (await run.replay()).ok
 
 
@@ -108,7 +108,7 @@ async def test_a_delayed_run_is_queued_until_it_begins(open_runtime):
     async with open_runtime(sleeper) as runtime:
         run = await runtime.start("sleeper", "1ms", delay="60ms")
         assert await run.status() == "queued"
-        assert await run.result(timeout="10s") == "awake"
+        assert await run.result(timeout="20s") == "awake"
         assert [entry.kind for entry in await run.history()][:2] == ["created", "began"]
 
 
@@ -120,7 +120,7 @@ async def test_a_naive_time_fails_the_run_with_the_fix(open_runtime):
     async with open_runtime(body) as runtime:
         run = await runtime.start("naive", None)
         with pytest.raises(RunFailed, match="no time zone"):
-            await run.result(timeout="10s")
+            await run.result(timeout="20s")
 
 
 async def test_sleep_until_a_moment_of_the_past_goes_on_at_once(open_runtime):
@@ -131,7 +131,7 @@ async def test_sleep_until_a_moment_of_the_past_goes_on_at_once(open_runtime):
 
     async with open_runtime(body) as runtime:
         run = await runtime.start("past", None)
-        assert await run.result(timeout="10s") == "late"
+        assert await run.result(timeout="20s") == "late"
 
 
 async def test_a_run_that_passes_its_timeout_is_cancelled_and_compensates(open_runtime):
@@ -147,7 +147,7 @@ async def test_a_run_that_passes_its_timeout_is_cancelled_and_compensates(open_r
     async with open_runtime(body) as runtime:
         run = await runtime.start("limited", None)
         with pytest.raises(RunTimeout):
-            await run.result(timeout="10s")
+            await run.result(timeout="20s")
         assert await run.status() == "failed"
 
 
@@ -164,4 +164,4 @@ async def test_parked_runs_have_no_body_in_memory(open_runtime):
         runs = [await runtime.start("sleeper", "120ms") for _ in range(20)]
         in_memory = await runtime.ask(lambda engine, batch: len(engine.residents))
         assert in_memory <= 3
-        assert [await run.result(timeout="10s") for run in runs] == ["awake"] * 20
+        assert [await run.result(timeout="20s") for run in runs] == ["awake"] * 20

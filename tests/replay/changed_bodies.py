@@ -30,12 +30,12 @@ class Change(NamedTuple):
 
 
 async def cancel(runtime: Any, handle: Any) -> None:
-    await handle.wait("sleeping", timeout="10s")
+    await handle.wait("sleeping", timeout="20s")
     await handle.cancel()
 
 
 async def pay(runtime: Any, handle: Any) -> None:
-    await handle.wait("waiting_event", timeout="10s")
+    await handle.wait("waiting_event", timeout="20s")
     await runtime.send_event("paid", {"sku": "A1", "cents": 5})
 
 

@@ -95,7 +95,7 @@ class Recorder:
             handle = await runtime.start(find_workflows(module)[0].id, input, run_id=run_id)
             if act is not None:
                 await act(runtime, handle)
-            await handle.wait(until, timeout="10s")
+            await handle.wait(until, timeout="20s")
         return self.entries(run_id)
 
     def entries(self, run_id: str = "run-1") -> list[Entry]:

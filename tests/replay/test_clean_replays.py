@@ -176,7 +176,7 @@ async def test_a_finished_run_replays_clean(recorder: Any, feature: str) -> None
 
 async def test_a_cancelled_run_with_compensation_replays_clean(recorder: Any) -> None:
     async def cancel(runtime: Any, handle: Any) -> None:
-        await handle.wait("waiting_event", timeout="5s")
+        await handle.wait("waiting_event", timeout="20s")
         assert await handle.cancel()
 
     entries = await recorder.record(COMPENSATION, act=cancel)

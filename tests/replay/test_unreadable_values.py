@@ -28,14 +28,14 @@ async def test_a_class_that_is_gone_stops_only_the_runs_that_need_it(recorder: A
     async with Runtime(recorder.ledger, workflows=recorder.module(BODY)) as runtime:
         for workflow, value in (("waits", {"sku": "A1"}), ("plain", "A1")):
             handle = await runtime.start(workflow, value, run_id=workflow)
-            await handle.wait("waiting_event", timeout="10s")
+            await handle.wait("waiting_event", timeout="20s")
 
     async with Runtime(recorder.ledger, workflows=recorder.module(BODY.replace("Order", "Purchase"))) as runtime:
         await runtime.send_event("paid", {})
-        assert await runtime.handle("plain").result(timeout="10s") == "A1"
-        status = await runtime.handle("waits").wait("diverged", timeout="10s")
+        assert await runtime.handle("plain").result(timeout="20s") == "A1"
+        status = await runtime.handle("waits").wait("diverged", timeout="20s")
         assert "Order" in (status.error or "")
 
     # With the class back, the run takes the event that came meanwhile, and ends.
     async with Runtime(recorder.ledger, workflows=recorder.module(BODY)) as runtime:
-        assert await runtime.handle("waits").wait("completed", timeout="10s") == "completed"
+        assert await runtime.handle("waits").wait("completed", timeout="20s") == "completed"

@@ -11,7 +11,7 @@ import pytest
 
 from perdure import DuplicateDocument, MemoryLedger, RunFailed, Runtime
 from perdure.errors import NotSerializable, PolicyViolation, ValueTooLarge, WorkflowError
-from perdure.strict import FatalError, current_step, step, workflow
+from perdure.strict import FatalError, RetryPolicy, current_step, step, workflow
 from perdure.testing import crash_everywhere
 
 tries: list[int] = []
@@ -49,7 +49,7 @@ async def order_in_a_thread(input: str, step: Any) -> Any:
     return await take_order_in_a_thread(input)
 
 
-@step(retries=1)
+@step(retries=RetryPolicy(max_attempts=2, base_delay="1ms"))
 async def fails_first() -> int:
     totals = current_step().database["totals"]
     await totals.update_one({"_id": "all"}, {"$inc": {"n": 1}}, upsert=True)
@@ -74,7 +74,7 @@ async def counted(input: None, step: Any) -> None:
     await count_one_more()
 
 
-@step(retries=2)
+@step(retries=RetryPolicy(max_attempts=3, base_delay="1ms"))
 async def reads_then_writes() -> int:
     totals = current_step().database["totals"]
     tries.append(current_step().attempt)

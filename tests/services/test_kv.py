@@ -12,7 +12,7 @@ import pytest
 
 from perdure import DefinitionError, MemoryLedger, NotSerializable, RunFailed, Runtime, ValueTooLarge, WorkflowError
 from perdure.services.kv import VALUE_BYTES_MAX
-from perdure.strict import current_step, step, workflow
+from perdure.strict import RetryPolicy, current_step, step, workflow
 from perdure.testing import SimulatedClock
 
 Open = Callable[..., AbstractAsyncContextManager[Runtime]]
@@ -25,7 +25,7 @@ def forget_acts() -> Iterator[None]:
     ACTS.clear()
 
 
-@step(retries=2, delivery="at_least_once")
+@step(retries=RetryPolicy(max_attempts=3, base_delay="1ms"), delivery="at_least_once")
 async def act(which: int) -> Any:
     return await ACTS[which](current_step())
 

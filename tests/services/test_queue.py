@@ -20,7 +20,7 @@ from perdure import (
     Runtime,
     ValueTooLarge,
 )
-from perdure.strict import current_step, step, workflow
+from perdure.strict import RetryPolicy, current_step, step, workflow
 from perdure.testing import SimulatedClock
 
 Open = Callable[..., AbstractAsyncContextManager[Runtime]]
@@ -47,7 +47,7 @@ def clocked(open_place: Open) -> Clocked:
     return opened
 
 
-@step(retries=1)
+@step(retries=RetryPolicy(max_attempts=2, base_delay="1ms"))
 async def act() -> Any:
     return await ACTS[0](current_step())
 
@@ -379,7 +379,7 @@ async def tell(attempt: int) -> Any:
     return await current_step().queue.send("told", attempt), await current_step().workflows.start("acts", None)
 
 
-@workflow(id="tells", retries=2)
+@workflow(id="tells", retries=RetryPolicy(max_attempts=3, base_delay="1ms"))
 async def tells(input: None, step: Any, ctx: Any) -> Any:
     told = await tell(ctx.attempt)
     if ctx.attempt < 3:

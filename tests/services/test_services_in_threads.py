@@ -29,7 +29,7 @@ async def lists(input: None) -> list[int]:
 def test_operations_that_read_go_on_while_all_threads_of_the_loop_wait_for_one() -> None:
     async def main() -> tuple[list[int], list[int]]:
         async with asyncio.timeout(20), Runtime(MemoryLedger(), workflows=[lists], drain="1s") as runtime:
-            in_step = await (await runtime.start("lists")).result(timeout="10s")
+            in_step = await (await runtime.start("lists")).result(timeout="20s")
 
             def from_outside(number: int) -> int:
                 return len(runtime.kv.list(f"{number}", limit=1))  # type: ignore[arg-type]  # in a thread it is done

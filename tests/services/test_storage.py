@@ -20,7 +20,7 @@ from perdure.services.blobs import CHUNK_BYTES
 from perdure.services.fsspec_storage import FsspecStorage
 from perdure.storage.cells import Cell
 from perdure.storage.duckdb_ledger import DuckDBLedger
-from perdure.strict import current_step, step, workflow
+from perdure.strict import RetryPolicy, current_step, step, workflow
 
 BIG = os.urandom(CHUNK_BYTES * 2 + 77)
 Act = Callable[[Any], Awaitable[Any]]
@@ -451,6 +451,7 @@ def test_an_upload_that_its_process_left_is_swept_at_the_next_start(tmp_path: Pa
 
     assert place.outside(read) == [BIG]
     assert place.leftovers() == []
+    place.ledger.close()
 
 
 def test_a_file_system_that_is_gone_is_named_and_the_step_is_tried_again(tmp_path: Path) -> None:
@@ -458,7 +459,7 @@ def test_a_file_system_that_is_gone_is_named_and_the_step_is_tried_again(tmp_pat
     place.folder.write_bytes(b"a file where the folder should be")
     attempts = []
 
-    @step(retries=2)
+    @step(retries=RetryPolicy(max_attempts=3, base_delay="1ms"))
     async def write() -> int:
         attempts.append(1)
         if len(attempts) == 2:
@@ -574,7 +575,7 @@ def test_an_attempt_that_is_cut_off_while_it_writes_leaves_no_chunks(blocks: boo
             run = await runtime.start("puts", blocks)
             await is_there.wait()
             await run.cancel()
-            assert (await run.wait(timeout="10s")).status == "cancelled"
+            assert (await run.wait(timeout="20s")).status == "cancelled"
             await given_up.wait()
             may_commit.set()
             await backing.close()

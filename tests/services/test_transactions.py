@@ -19,7 +19,7 @@ from perdure.engine.thread import EngineThread
 from perdure.errors import PerdureError
 from perdure.services.effects import Effects
 from perdure.storage.encoding import encode
-from perdure.strict import current_step, step, workflow
+from perdure.strict import RetryPolicy, current_step, step, workflow
 
 DOES: dict[str, Any] = {}  # what the steps of a test do
 
@@ -39,7 +39,7 @@ def does_blocking_in_time(what: str) -> Any:
     return DOES[what]()
 
 
-@step(retries=3)
+@step(retries=RetryPolicy(max_attempts=4, base_delay="1ms"))
 async def does_again(what: str) -> Any:
     return await DOES[what]()
 
@@ -82,7 +82,7 @@ def live(test: Any, ledger: Any = None) -> Any:
 
 
 async def outcome(runtime: Runtime, what: str, workflow: str = "one") -> Any:
-    return await (await runtime.start(workflow, what)).result(timeout="15s")
+    return await (await runtime.start(workflow, what)).result(timeout="20s")
 
 
 def test_nobody_sees_what_a_step_wrote_before_its_result_is_recorded() -> None:
@@ -384,7 +384,7 @@ def test_what_on_error_would_write_is_refused(caplog: pytest.LogCaptureFixture) 
 
     async def run() -> Any:
         async with Runtime(MemoryLedger(), workflows=[failing]) as runtime:
-            await (await runtime.start("fails")).wait(timeout="10s")
+            await (await runtime.start("fails")).wait(timeout="20s")
             return await runtime.kv.list()
 
     assert asyncio.run(run()) == {}
@@ -434,7 +434,7 @@ def test_what_a_full_disk_refused_is_written_once_when_there_is_room() -> None:
         DOES.update(write=write, other=other)
         ledger.full = 2
         started = await outcome(runtime, "write")
-        await runtime.handle(started).result(timeout="10s")
+        await runtime.handle(started).result(timeout="20s")
         return await runtime.kv.get("n"), len(await runtime.runs())
 
     assert live(test, ledger) == (11, 2)

@@ -26,7 +26,7 @@ HERE = Path(__file__).parent
 def result(definition: Any, input: Any = None) -> Any:
     async def run() -> Any:
         async with Runtime(MemoryLedger(), workflows=[definition, other]) as runtime:
-            return await (await runtime.start(definition, input)).result(timeout="10s")
+            return await (await runtime.start(definition, input)).result(timeout="20s")
 
     return asyncio.run(run())
 

@@ -20,7 +20,7 @@ from perdure import (
     UnknownRun,
     UnknownWorkflow,
 )
-from perdure.strict import current_step, step, workflow
+from perdure.strict import RetryPolicy, current_step, step, workflow
 from perdure.testing import Simulation, crash_everywhere
 
 DOES: dict[str, Any] = {}
@@ -38,7 +38,7 @@ def does_blocking(what: str) -> Any:
     return DOES[what](current_step().blocking.workflows)
 
 
-@step(retries=3)
+@step(retries=RetryPolicy(max_attempts=4, base_delay="1ms"))
 async def does_again(what: str) -> Any:
     return await DOES[what](current_step().workflows)
 
@@ -120,7 +120,7 @@ def live(test: Any, **does: Any) -> Any:
 
 
 async def outcome(runtime: Runtime, what: str, workflow: str = "one") -> Any:
-    return await (await runtime.start(workflow, what)).result(timeout="15s")
+    return await (await runtime.start(workflow, what)).result(timeout="20s")
 
 
 async def count(runtime: Runtime, workflow: str) -> int:
@@ -327,8 +327,8 @@ def test_a_step_stops_a_run_and_a_run_that_it_started_and_itself() -> None:
         await runtime.start("waits", "signal", run_id="waiting")
         own = await runtime.start("listens", "cancel")
         handles = [runtime.handle("waiting"), own]
-        ended = [(await handle.wait(timeout="10s")).status for handle in handles]
-        return [*ended, (await runtime.handle("fresh").wait(timeout="10s")).status]
+        ended = [(await handle.wait(timeout="20s")).status for handle in handles]
+        return [*ended, (await runtime.handle("fresh").wait(timeout="20s")).status]
 
     assert live(test, cancel=cancel) == ["cancelled"] * 3
 
