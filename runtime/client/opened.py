@@ -27,7 +27,7 @@ from perdure.services.outside import BackEnd, close_all
 from perdure.services.scope import OutsideScope
 from perdure.services.services import Services
 from perdure.storage.duckdb_ledger import DuckDBLedger
-from perdure.storage.ledger import Ledger
+from perdure.storage.ledger import Ledger, RunFilter
 
 #: A path, or a ledger that whoever made it closes.
 Source: TypeAlias = str | os.PathLike[str] | Ledger
@@ -66,6 +66,7 @@ class Opened:
         self._back_ends = back_ends
         self.is_drained = False
         loop = asyncio.get_running_loop()
+        clock.open_on(lambda: sum(ledger.count(RunFilter(limit=None)).values()))
 
         def make(thread: EngineThread) -> Engine:
             backing = backing_of(ledger, loop, clock, registry, thread, back_ends)

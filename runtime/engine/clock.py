@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -28,6 +29,10 @@ class Clock(Protocol):
         """A token of a hook, which nobody can guess."""
         ...
 
+    def open_on(self, count_runs: Callable[[], int]) -> None:
+        """Give ids from now on that no run of a ledger has, which a runtime opens; it counts its runs if asked to."""
+        ...
+
 
 class SystemClock:
     """This machine's clock, and ids that sort by time of creation."""
@@ -44,6 +49,9 @@ class SystemClock:
     def new_token(self) -> str:
         """A text of 22 characters for addresses, from 128 random bits."""
         return base64.urlsafe_b64encode(os.urandom(16)).rstrip(b"=").decode("ascii")
+
+    def open_on(self, count_runs: Callable[[], int]) -> None:
+        """Entropy has no need to know the ledger."""
 
 
 #: Drawn and not given out yet. One list for the process, so that a fork can forget it: both sides would give the same.

@@ -1,6 +1,6 @@
 """A clock that stands still until it is told to move: for simulations, fixtures, and tests of your own.
 
-Knows time as numbers. Must not know who looks at it: whoever wants to hear of a change asks for it.
+Knows time as numbers. Must not know who looks at it.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ START: Final = "2030-01-01T00:00:00Z"
 class SimulatedClock:
     """Time and fresh ids for an engine, both of the test's making: the same seed gives the same ids.
 
+    A runtime that opens a ledger which has runs gets others, the same ones for as many runs: another clock of this seed
+    may have given out those that are there.
+
     Args:
         start: where time begins, an aware `datetime` or an ISO-8601 text.
         seed: makes the run ids of two clocks differ.
@@ -33,10 +36,9 @@ class SimulatedClock:
 
     def __init__(self, start: datetime | str = START, *, seed: int = 0) -> None:
         self._now_us = moment_us(start)
-        self._seed = seed
+        self._seed = str(seed)
         self._numbers = itertools.count(1)
         self._tokens = itertools.count(1)
-        self._listeners: list[Callable[[], None]] = []
 
     def __repr__(self) -> str:
         return f"<clock at {self.now.isoformat()}>"
@@ -58,13 +60,19 @@ class SimulatedClock:
         value = (self._now_us // 1000) << 80 | (number & 0xFF_FFFF_FFFF) << 40 | int.from_bytes(tail)
         return "".join(_CROCKFORD[value >> shift & 31] for shift in range(125, -1, -5))
 
+    def open_on(self, count_runs: Callable[[], int]) -> None:
+        """Give ids from now on that no run of a ledger has, which a runtime opens."""
+        runs = count_runs()
+        if runs:
+            self._seed = f"{self._seed.partition('+')[0]}+{runs}"
+
     def new_token(self) -> str:
         """A token in the form of real ones, from the seed and a count."""
         return blake2b(f"{self._seed}/token/{next(self._tokens)}".encode(), digest_size=11).hexdigest()
 
     def advance(self, duration: Duration) -> None:
         """Let time pass."""
-        self._move(self._now_us + duration_us(duration))
+        self._now_us += duration_us(duration)
 
     def jump(self, duration: timedelta | float) -> None:
         """Set the clock forward or, with a negative duration, back, as somebody who corrects a machine's clock does.
@@ -74,18 +82,8 @@ class SimulatedClock:
         """
         if not isinstance(duration, timedelta):
             duration = timedelta(seconds=duration)
-        self._move(self._now_us + duration // timedelta(microseconds=1))
+        self._now_us += duration // timedelta(microseconds=1)
 
     def set(self, when: datetime | str) -> None:
         """Make it a moment, earlier or later: an aware `datetime` or an ISO-8601 text."""
-        self._move(moment_us(when))
-
-    def on_change(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Have `listener` called after every change, on the thread that made it; call what this gives to stop that."""
-        self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener)
-
-    def _move(self, now_us: int) -> None:
-        self._now_us = now_us
-        for listener in list(self._listeners):
-            listener()
+        self._now_us = moment_us(when)

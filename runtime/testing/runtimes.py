@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Coroutine, Generator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -71,6 +71,10 @@ class RuntimeClock:
     def new_token(self) -> str:
         """A token of a hook, the same ones in every run of the test."""
         return self._clock.new_token()
+
+    def open_on(self, count_runs: Callable[[], int]) -> None:
+        """Give ids from now on that no run of a ledger has, which a runtime opens."""
+        self._clock.open_on(count_runs)
 
     def advance(self, duration: Duration) -> Awaitable[None]:
         """Let time pass, stopping wherever something is due: a week of daily reminders sends seven.

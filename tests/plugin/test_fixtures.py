@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from perdure import DefinitionError, PerdureError, RunTimeout
+from perdure import DefinitionError, MemoryLedger, PerdureError, Runtime, RunTimeout
 from perdure.strict import RetryPolicy, Schedule, ScheduledInput, current_step, step, workflow
 from perdure.testing import RuntimeClock, RuntimeFactory, SimulatedClock
 from perdure.testing import runtimes as runtimes_module
@@ -256,17 +256,18 @@ def test_a_simulated_clock_moves_only_when_told() -> None:
         clock.set(datetime(2030, 1, 1))
 
 
-def test_listeners_hear_of_every_change_until_they_stop() -> None:
-    clock = SimulatedClock()
-    heard = []
-    stop = clock.on_change(lambda: heard.append(clock.now_us()))
-    clock.advance(1)
-    clock.jump(-1)
-    clock.set("2030-01-01T00:00:05Z")
-    stop()
-    clock.advance(1)
-    begin = SimulatedClock().now_us()
-    assert heard == [begin + 1_000_000, begin, begin + 5_000_000]
+async def test_two_clocks_of_one_seed_give_the_runs_of_one_ledger_ids_of_their_own() -> None:
+    @workflow(id="ping")
+    async def ping() -> None:
+        pass
+
+    ledger = MemoryLedger()
+    for _ in range(3):
+        async with Runtime(ledger, workflows=[ping], clock=SimulatedClock()) as runtime:
+            for _ in range(2):
+                await runtime.start("ping", None)
+            ids = [run.run_id for run in await runtime.runs()]
+    assert len({*ids}) == 6
 
 
 def test_ids_of_a_simulated_clock_sort_and_depend_on_its_seed_alone() -> None:

@@ -34,7 +34,7 @@ ANSWERS = {
     "step_failed": {"step"},
     "timer_fired": {"sleep"},
     "event_received": {"wait_event"},
-    "wait_timed_out": {"wait_event", "wait_signal", "wait_until", "child", "child_result"},
+    "wait_timed_out": {"wait_event", "wait_signal", "wait_hook", "wait_until", "child", "child_result"},
     "child_started": {"child"},
     "child_completed": {"child", "child_result"},
     "child_failed": {"child", "child_result"},

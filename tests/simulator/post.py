@@ -141,7 +141,7 @@ def tallies_are_what_came(history: list[Entry]) -> None:
 
 
 def an_answered_hook_takes_no_more(history: list[Entry]) -> None:
-    """A hook that is awaited takes one payload in each attempt of its run."""
+    """A hook that is awaited takes one payload in each attempt of its run, and none once its timeout has passed."""
     wanted: set[str] = set()  # hooks that wait for their one payload
     answered: set[str] = set()
     once: dict[str, str] = {}  # by wait: its hook
@@ -160,6 +160,8 @@ def an_answered_hook_takes_no_more(history: list[Entry]) -> None:
             kept[entry.command] += 1
             if entry.command in wanted:
                 answered.add(entry.command)
+        elif entry.kind == "wait_timed_out" and entry.command in once:
+            answered.add(once[entry.command])
         elif entry.kind == "dropped" and not entry.detail and entry.command in once:
             wanted.discard(once[entry.command])  # given up before a payload came
         elif entry.kind == "dropped" and entry.detail and (facts := json.loads(entry.detail))["once"]:
