@@ -13,18 +13,18 @@ Knows files. Must not know steps. fsspec is imported only here.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from hashlib import blake2b, sha256
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from perdure.errors import DefinitionError, ServiceFailed
+from perdure.services.blob_files import OURS, info_of, is_cut_off, listed, move, parent, path_of, remove, remove_file
 from perdure.services.blobs import CHUNK_BYTES, BlobInfo, Head, check_size, damaged
 from perdure.services.effects import Change
 from perdure.services.transaction import Transaction
@@ -33,8 +33,6 @@ from perdure.storage.encoding import Encoded, encode
 
 T = TypeVar("T")
 logger = logging.getLogger("perdure")
-
-_OURS: Final = ".perdure"
 
 
 class FsspecStorage:
@@ -90,16 +88,18 @@ class FsspecStorage:
         if (bucket, name) in draft.written:
             written = draft.written[bucket, name]
             return None if written is None else written.info
-        return await self.call(transaction, lambda files, root: _info(files, root, bucket, name))
+        return await self.call(transaction, lambda files, root: info_of(files, root, bucket, name))
 
     async def chunks(self, transaction: Transaction, info: BlobInfo) -> AsyncGenerator[bytes]:
         """Read a blob, a piece at a time."""
         written = _draft(self, transaction).written.get((info.bucket, info.name))
 
         def begin(files: Any, root: str) -> Any:
-            path = _path(root, info.bucket, info.name) if written is None else f"{root}/{_OURS}/{written.upload}"
+            path = path_of(root, info.bucket, info.name) if written is None else f"{root}/{OURS}/{written.upload}"
             return files.open(path, "rb")
 
+        if written is None and info.sha256 is None and await self.call(transaction, partial(is_cut_off, info=info)):
+            raise damaged(info, "it is being moved to its place, or whoever did so ended in the middle of it")
         file = await self.call(transaction, begin)
         hashed, size = sha256(), 0
         try:
@@ -120,9 +120,9 @@ class FsspecStorage:
         """List the buckets that have blobs."""
 
         def folders(files: Any, root: str) -> list[str]:
-            return [str(path).rstrip("/").rpartition("/")[2] for path in _listed(files, root)]
+            return [str(path).rstrip("/").rpartition("/")[2] for path in listed(files, root)]
 
-        names = {name for name in await self.call(transaction, folders) if name != _OURS}
+        names = {name for name in await self.call(transaction, folders) if name != OURS}
         names |= {bucket for bucket, _ in _draft(self, transaction).written}
         return [name for name in sorted(names) if await self.list(transaction, name, "", None, 1)]
 
@@ -133,7 +133,7 @@ class FsspecStorage:
         written = {name: each for (of, name), each in _draft(self, transaction).written.items() if of == bucket}
 
         def find(files: Any, root: str) -> list[str]:
-            folder = _path(root, bucket, "")
+            folder = path_of(root, bucket, "")
             return [str(path)[len(folder) :] for path in files.find(folder)] if files.exists(folder) else []
 
         names = {name for name in await self.call(transaction, find) if name not in written}
@@ -203,13 +203,14 @@ class FileUpload:
         """Take the next bytes."""
         if self._file is None:
             self._file = await self._store.call(self._transaction, self._begin)
+            self._draft.open_files.append(self._file)
         await self._store.call(self._transaction, lambda files, root: self._file.write(data))
         self._hashed.update(data)
         self._size += len(data)
 
     def _begin(self, files: Any, root: str) -> Any:
-        path = f"{root}/{_OURS}/{self._upload}"
-        files.makedirs(_parent(path), exist_ok=True)
+        path = f"{root}/{OURS}/{self._upload}"
+        files.makedirs(parent(path), exist_ok=True)
         self._draft.remove_older(files, root)
         return files.open(path, "wb")
 
@@ -247,6 +248,7 @@ class _Draft:
 
     def __init__(self, store: FsspecStorage, transaction: Transaction) -> None:
         self.written: dict[tuple[str, str], _Written | None] = {}  # None: deleted
+        self.open_files: list[Any] = []  # that may have to be closed
         self._store = store
         self._transaction = transaction
         key = transaction.idempotency_key
@@ -264,10 +266,10 @@ class _Draft:
     def remove_older(self, files: Any, root: str) -> None:
         """Remove what earlier attempts of the step have left, whose process ended."""
         mine = {upload.removeprefix("uploads/") for upload in self._uploads}
-        for path in _listed(files, f"{root}/{_OURS}/uploads") if self.step else ():
+        for path in listed(files, f"{root}/{OURS}/uploads") if self.step else ():
             name = str(path).rpartition("/")[2]
             if name.startswith(f"{self.step}-") and name not in mine:
-                _remove_file(files, path)
+                remove_file(files, path)
 
     def write(self, bucket: str, name: str, written: _Written | None) -> None:
         """Note what is to be done at the end."""
@@ -279,15 +281,22 @@ class _Draft:
     async def _flush(self) -> None:
         """Put everything in its place. Doing it again does it no other way."""
         for (bucket, name), written in self.written.items():
-            work = partial(_remove, bucket=bucket, name=name) if written is None else partial(_move, written=written)
+            work = (
+                partial(remove, bucket=bucket, name=name)
+                if written is None
+                else partial(move, info=written.info, upload=written.upload)
+            )
             await self._store.call(self._transaction, work)
 
     async def _clear(self) -> None:
         """Remove what did not become a blob."""
 
         def clear(files: Any, root: str) -> None:
+            for file in self.open_files:  # else the garbage collector ends the upload later, after it was removed
+                with suppress(Exception):  # what could not be written can't be closed either, and is removed now
+                    file.close()
             for upload in self._uploads:
-                _remove_file(files, f"{root}/{_OURS}/{upload}")
+                remove_file(files, f"{root}/{OURS}/{upload}")
 
         try:
             await self._store.call(self._transaction, clear)
@@ -297,67 +306,6 @@ class _Draft:
 
 def _draft(store: FsspecStorage, transaction: Transaction) -> _Draft:
     return transaction.part("storage", lambda: _Draft(store, transaction))
-
-
-def _path(root: str, bucket: str, name: str) -> str:
-    return f"{root}/{bucket}/{name}"
-
-
-def _info_path(root: str, bucket: str, name: str) -> str:
-    return f"{root}/{_OURS}/info/{bucket}/{name}.json"
-
-
-def _parent(path: str) -> str:
-    return path.rpartition("/")[0]
-
-
-def _listed(files: Any, folder: str) -> list[str]:
-    try:
-        return [str(path) for path in files.ls(folder, detail=False)]
-    except FileNotFoundError:
-        return []
-
-
-def _info(files: Any, root: str, bucket: str, name: str) -> BlobInfo | None:
-    try:
-        found = files.info(_path(root, bucket, name))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    if found["type"] != "file":
-        return None
-    size = int(found["size"])
-    try:
-        kept = json.loads(files.cat_file(_info_path(root, bucket, name)))
-    except FileNotFoundError:
-        kept = None
-    if kept is None or kept["size"] != size:  # another program wrote it
-        at = found.get("mtime") or found.get("LastModified") or found.get("created") or 0
-        moment = at if isinstance(at, datetime) else datetime.fromtimestamp(at, UTC)
-        return BlobInfo(bucket, name, size, None, None, {}, moment, moment)
-    created_at, updated_at = (datetime.fromisoformat(kept.pop(key)) for key in ("created_at", "updated_at"))
-    return BlobInfo(**kept, created_at=created_at, updated_at=updated_at)
-
-
-def _move(files: Any, root: str, written: _Written) -> None:
-    info = written.info
-    path, said = _path(root, info.bucket, info.name), _info_path(root, info.bucket, info.name)
-    files.makedirs(_parent(path), exist_ok=True)
-    files.makedirs(_parent(said), exist_ok=True)
-    _remove_file(files, said)  # first: between the two steps it says nothing rather than something wrong
-    files.mv(f"{root}/{_OURS}/{written.upload}", path)
-    kept = asdict(replace(info, metadata=dict(info.metadata)))
-    times = {key: kept[key].isoformat() for key in ("created_at", "updated_at")}
-    files.pipe_file(said, json.dumps({**kept, **times}).encode())
-
-
-def _remove(files: Any, root: str, bucket: str, name: str) -> None:
-    _remove_file(files, _info_path(root, bucket, name))
-    _remove_file(files, _path(root, bucket, name))
-
-
-def _remove_file(files: Any, path: str) -> None:
-    with suppress(FileNotFoundError):
-        files.rm_file(path)
 
 
 def told(info: BlobInfo) -> Encoded:
