@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from perdure import DefinitionError, Divergence, RetryPolicy, UnknownRun, step, workflow
+from perdure.engine.clock import SystemClock
 from perdure.errors import ChildFailed, RunCancelled, RunFailed, RunTimeout
 
 CALLS: list[str] = []
@@ -365,7 +366,16 @@ async def test_a_place_that_was_reached_when_a_diverged_run_recovered_can_be_for
         assert (await fork.replay()).ok
 
 
-@workflow(id="limited", timeout="300ms")
+class Leaping(SystemClock):
+    """Time that leaps when it is told to."""
+
+    ahead_us = 0
+
+    def now_us(self) -> int:
+        return super().now_us() + self.ahead_us
+
+
+@workflow(id="limited", timeout="1h")
 async def limited(input: str, step) -> str:
     await charge("one")
     await step.wait_for_event("go", type="go")
@@ -373,17 +383,23 @@ async def limited(input: str, step) -> str:
 
 
 async def test_a_run_that_ran_out_of_time_has_its_whole_time_again_in_a_fork(open_runtime):
-    async with open_runtime(limited) as runtime:
+    clock = Leaping()
+    async with open_runtime(limited, clock=clock) as runtime:
+
+        async def run_out_of_time(run) -> None:
+            await run.wait("waiting_event", timeout="20s")
+            clock.ahead_us += 7_200_000_000
+            await runtime.send_event("look at the clock")
+            with pytest.raises(RunTimeout, match="the run passed its timeout"):
+                await run.result("20s")
+
         run = await runtime.start("limited", "x")
-        with pytest.raises(RunTimeout):
-            await run.result("20s")
+        await run_out_of_time(run)
         fork = await run.fork("go")
         await fork.wait("waiting_event", timeout="20s")
         await runtime.send_event("go")
         assert (await fork.result("20s")).startswith("two")
-        late = await run.fork("go")
-        with pytest.raises(RunTimeout, match="the run passed its timeout"):
-            await late.result("20s")
+        await run_out_of_time(await run.fork("go"))
         cancelled = await run.fork((await run.status()).entries - 1)  # the timeout itself is what was fed last
         with pytest.raises(RunTimeout):
             await cancelled.result("20s")

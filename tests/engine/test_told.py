@@ -51,7 +51,7 @@ async def test_events_are_listed_so_far_and_come_one_by_one_until_the_run_ends(o
         assert [(event.type, event.payload, event.position, event.index) for event in first] == [
             ("begun", {"input": ""}, 1, 0)
         ]
-        assert abs(first[0].at - datetime.now(UTC)) < timedelta(seconds=10)
+        assert abs(first[0].at - datetime.now(UTC)) < timedelta(minutes=1)
         heard: list = []
 
         async def listen(start: int) -> None:

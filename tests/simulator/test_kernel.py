@@ -249,7 +249,7 @@ def test_time_jumps_over_whatever_nobody_waits_for() -> None:
     with Simulation(nap) as simulation:
         assert simulation.start("nap", 90 * 86_400.0).result() == 90 * 86_400.0
         assert simulation.clock.now == datetime(2030, 4, 1, tzinfo=UTC)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60
 
 
 def test_advance_lets_exactly_so_much_time_pass() -> None:
