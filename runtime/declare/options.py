@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from perdure.declare.queues import Queue, check_priority, check_queue_name
 from perdure.declare.templates import check_template
@@ -82,6 +82,9 @@ _GROWTH_MAX = 200
 Retries: TypeAlias = int | RetryPolicy
 
 STEP_RETRIES = 2
+#: What one run may write, and what its body may do between two waits, unless its workflow says otherwise.
+MAX_ENTRIES: Final = 1_000_000
+MAX_OPS: Final = 10_000_000
 
 
 def retry_policy(retries: Retries) -> RetryPolicy:
@@ -152,8 +155,8 @@ class WorkflowOptions:
 
     policy: RetryPolicy = field(default_factory=lambda: retry_policy(0))
     timeout_us: int | None = None
-    max_entries: int = 1_000_000
-    max_ops: int = 10_000_000
+    max_entries: int = MAX_ENTRIES
+    max_ops: int = MAX_OPS
     idempotency_key: str | None = None
     queue: str | Queue | None = None
     key: str | None = None
@@ -168,11 +171,11 @@ class WorkflowOptions:
 
 def workflow_options(
     *,
-    retries: Retries,
-    timeout: Duration | None,
-    max_entries: int,
-    max_ops: int,
-    idempotency_key: str | None,
+    retries: Retries = 0,
+    timeout: Duration | None = None,
+    max_entries: int = MAX_ENTRIES,
+    max_ops: int = MAX_OPS,
+    idempotency_key: str | None = None,
     queue: str | Queue | None = None,
     key: str | None = None,
     priority: int = 0,

@@ -68,20 +68,11 @@ class Reaction(WorkflowDefinition[Any], Generic[P, R]):
         self._payload: TypeAdapter[Any] | None = None
         name = function.__name__
         self.as_step: StepDefinition[P, R, R] = StepDefinition(function, step_options, name)
-        options = workflow_options(
-            retries=0,
-            timeout=None,
-            max_entries=1_000_000,
-            max_ops=10_000_000,
-            idempotency_key=None,
-            queue=queue,
-            key=key,
-        )
         super().__init__(
             _body(self, function, ("input.payload", "input")[:taken] if isinstance(reacts_to, Event) else ("input",)),
             id=id if id is not None else name.replace("_", "-"),
             version="1",
-            options=options,
+            options=workflow_options(queue=queue, key=key),
             strict=True,
             input_type=self._given,
         )

@@ -16,7 +16,7 @@ from pydantic.errors import PydanticUndefinedAnnotation
 
 from perdure.declare.libraries import library_versions
 from perdure.declare.offered import offers
-from perdure.declare.options import Retries, WorkflowOptions, workflow_options
+from perdure.declare.options import MAX_ENTRIES, MAX_OPS, Retries, WorkflowOptions, workflow_options
 from perdure.declare.problems import Unfit, validated
 from perdure.declare.queues import Queue
 from perdure.declare.templates import check_fields, filled
@@ -274,8 +274,8 @@ def workflow(
     version: str = "1",
     retries: Retries = 0,
     timeout: Duration | None = None,
-    max_entries: int = 1_000_000,
-    max_ops: int = 10_000_000,
+    max_entries: int = MAX_ENTRIES,
+    max_ops: int = MAX_OPS,
     input: Any = None,
     output: Any = None,
     idempotency_key: str | None = None,
@@ -318,8 +318,8 @@ def strict_workflow(
     version: str = "1",
     retries: Retries = 0,
     timeout: Duration | None = None,
-    max_entries: int = 1_000_000,
-    max_ops: int = 10_000_000,
+    max_entries: int = MAX_ENTRIES,
+    max_ops: int = MAX_OPS,
     input: Any = None,
     output: Any = None,
     idempotency_key: str | None = None,

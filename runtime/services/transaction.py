@@ -246,8 +246,3 @@ class Transaction:
 def encoded(cell: Cell) -> Encoded:
     """The value of a cell."""
     return Encoded(cell.body or "null", cell.shape)
-
-
-def changed_cells(changes: Sequence[Change]) -> list[Cell]:
-    """The cells of some changes, in order."""
-    return [change.cell for change in changes if change.cell is not None]
