@@ -31,6 +31,6 @@ def _prepared(path: Path, registry: Registry, *, is_for_one_run: bool) -> Runtim
         engine.schedules.held = True
         engine.administers = not is_for_one_run
 
-    runtime = Runtime(path, workflows=registry.all())
+    runtime = Runtime(path, workflows=registry.all(), services=registry.back_ends.by_service)
     runtime.prepare(prepare)
     return runtime

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from perdure.cli.arguments import AsJson, LedgerPath, Workflows
 from perdure.cli.feed import Feed, Form
-from perdure.cli.opening import need_workflows, workflows_at
+from perdure.cli.opening import need_workflows, usual_workflows, workflows_at
 from perdure.cli.output import console, print_json
 from perdure.cli.reloading import Reloader
 from perdure.cli.worker import Worker
@@ -86,9 +86,14 @@ def run_worker(
         if not watch:
             raise
         _begin_anew_once_usable(workflows, feed, since, error)
-    runtime = Runtime(ledger, workflows=registry.all(), drain=drain, verify=_share(verify), code=checked_code(code))
+    runtime = Runtime(
+        ledger, workflows=registry.all(), services=registry.back_ends.by_service, drain=drain, verify=_share(verify),
+        code=checked_code(code),
+    )  # fmt: skip
     reloader = Reloader(workflows_at(workflows), registry, feed, since) if watch else None
-    worker = Worker(runtime, ledger, workflows_at(workflows), feed, drain, until_idle, reloader)
+    worker = Worker(
+        runtime, ledger, workflows_at(workflows), feed, drain, until_idle, reloader, registry.back_ends.by_service
+    )
     exit_code = asyncio.run(worker.work())
     if reloader is not None and reloader.wanted and not worker.was_told_to_stop:
         reloader.begin_anew()
@@ -106,7 +111,8 @@ def _begin_anew_once_usable(workflows: str | None, feed: Feed, since: int, error
     typer.echo(f"{error}\n\nWaiting for a change.", err=True)
     try:
         with feed.opened():
-            reloader = Reloader(workflows_at(workflows), Registry(), feed, since, everything=True)
+            source = workflows if workflows is not None else usual_workflows()[0]
+            reloader = Reloader(source, Registry(), feed, since, everything=True)
             asyncio.run(reloader.changed())
     except KeyboardInterrupt:
         raise typer.Exit(128 + signal.SIGINT) from None

@@ -31,6 +31,7 @@ from perdure.durations import Duration, duration_us
 from perdure.engine.batch import Batch
 from perdure.engine.clock import SystemClock
 from perdure.engine.engine import Engine
+from perdure.services.outside import BackEnd
 from perdure.storage.ledger import ENDED, STATUSES, RunFilter
 from perdure.version import __version__
 
@@ -51,6 +52,7 @@ class Worker:
         runtime: not opened yet. path: of its ledger. source: where the workflows are, as one would type it.
         drain: how long steps at work may finish.
         reloader: watches the code, None when nobody does.
+        back_ends: which services are not kept in the ledger, and where they are.
     """
 
     runtime: Runtime
@@ -60,6 +62,7 @@ class Worker:
     drain: Duration
     until_idle: bool = False
     reloader: Reloader | None = None
+    back_ends: Mapping[str, BackEnd] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     was_told_to_stop: bool = False
     _clock: SystemClock = field(default_factory=SystemClock)
@@ -133,13 +136,15 @@ class Worker:
         for row in rows:
             shown.add_row(*cells([row[name] for name in columns]))
         self.feed.say_table(title, shown)
+        elsewhere = "".join(f" {name} is kept by {back_end!r}." for name, back_end in self.back_ends.items())
         self.feed.say(
-            Text("The ledger has ") + counted(self.counts) + Text("."),
+            Text("The ledger has ") + counted(self.counts) + Text(f".{elsewhere}"),
             "worker_started",
             self._clock.now_us(),
             ledger=str(self.path),
             pid=os.getpid(),
             counts=self.counts,
+            services={name: repr(back_end) for name, back_end in self.back_ends.items()},
             workflows=[{"id": each.id, "version": each.version, "digest": each.digest} for each in definitions],
         )
 

@@ -42,6 +42,7 @@ def imported(workflows: str) -> Imported:
         found.looked_at.append(module.shown)
         try:
             definitions += _definitions(module)
+            found.registry.back_ends.add(module.load(), module.shown)
         except PerdureError as error:
             if str(error) not in map(str, found.failures):  # else a module that imports a bad one tells it again
                 found.failures.append(error)

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 from typing_extensions import TypeVar  # with a default, before Python 3.13
 
+from perdure.declare.back_ends import BackEnds
 from perdure.declare.workflow import WorkflowDefinition
 from perdure.errors import DefinitionError, UnknownWorkflow
 
@@ -27,10 +28,15 @@ Startable: TypeAlias = str | WorkflowDefinition[Callable[..., Coroutine[Any, Any
 
 
 class Registry:
-    """Definitions by id, then version; the newest of an id is the one registered last."""
+    """Definitions by id, then version; the newest of an id is the one registered last.
+
+    Attributes:
+        back_ends: what the modules that they were found in say of services, for commands.
+    """
 
     def __init__(self, found: Iterable[Definition] = ()) -> None:
         self._by_id: dict[str, dict[str, Definition]] = {}
+        self.back_ends = BackEnds()
         for definition in found:
             self.add(definition)
 
