@@ -1,6 +1,6 @@
 """A clock that stands still until it is told to move: for simulations, fixtures, and tests of your own.
 
-Knows time as numbers. Must not know who looks at it.
+Knows time as numbers. Must not know who looks at it: whoever wants to hear of a change asks for it.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ class SimulatedClock:
         self._seed = str(seed)
         self._numbers = itertools.count(1)
         self._tokens = itertools.count(1)
+        self._listeners: list[Callable[[], None]] = []
 
     def __repr__(self) -> str:
         return f"<clock at {self.now.isoformat()}>"
@@ -72,7 +73,7 @@ class SimulatedClock:
 
     def advance(self, duration: Duration) -> None:
         """Let time pass."""
-        self._now_us += duration_us(duration)
+        self._move(self._now_us + duration_us(duration))
 
     def jump(self, duration: timedelta | float) -> None:
         """Set the clock forward or, with a negative duration, back, as somebody who corrects a machine's clock does.
@@ -82,8 +83,18 @@ class SimulatedClock:
         """
         if not isinstance(duration, timedelta):
             duration = timedelta(seconds=duration)
-        self._now_us += duration // timedelta(microseconds=1)
+        self._move(self._now_us + duration // timedelta(microseconds=1))
 
     def set(self, when: datetime | str) -> None:
         """Make it a moment, earlier or later: an aware `datetime` or an ISO-8601 text."""
-        self._now_us = moment_us(when)
+        self._move(moment_us(when))
+
+    def on_change(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Have `listener` called after every change, on the thread that made it; call what this gives to stop that."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def _move(self, now_us: int) -> None:
+        self._now_us = now_us
+        for listener in list(self._listeners):
+            listener()

@@ -270,6 +270,19 @@ async def test_two_clocks_of_one_seed_give_the_runs_of_one_ledger_ids_of_their_o
     assert len({*ids}) == 6
 
 
+def test_listeners_hear_of_every_change_until_they_stop() -> None:
+    clock = SimulatedClock()
+    heard = []
+    stop = clock.on_change(lambda: heard.append(clock.now_us()))
+    clock.advance(1)
+    clock.jump(-1)
+    clock.set("2030-01-01T00:00:05Z")
+    stop()
+    clock.advance(1)
+    begin = SimulatedClock().now_us()
+    assert heard == [begin + 1_000_000, begin, begin + 5_000_000]
+
+
 def test_ids_of_a_simulated_clock_sort_and_depend_on_its_seed_alone() -> None:
     one, same, other = SimulatedClock(seed=1), SimulatedClock(seed=1), SimulatedClock(seed=2)
     ids = [one.new_run_id() for _ in range(100)]
