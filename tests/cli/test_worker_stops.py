@@ -8,6 +8,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 from processes import Running
 
+from perdure.cli import stopping
 from perdure.cli.stopping import Stop, leave_after
 
 FLOWS = """
@@ -152,8 +154,9 @@ def test_a_second_signal_stops_at_once(shop: Any, start: Start, step: str, numbe
     assert history(shop)[-1] == "step"
 
 
-def test_a_signal_that_comes_with_its_echo_is_one() -> None:
+def test_a_signal_that_comes_with_its_echo_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """`timeout`, and wrappers that pass on what the whole group has got, send two at once."""
+    monkeypatch.setattr(stopping, "_NOTICED_WITHIN_S", 60.0)  # what is not "at once" would be the third, which kills
 
     async def main() -> None:
         stop = Stop(60, 3)
@@ -194,8 +197,12 @@ def test_machines_are_told_what_was_cut_off(shop: Any, start: Start) -> None:
 
 
 def test_leaving_can_be_taken_back_and_else_comes() -> None:
-    take_back = leave_after(0.01, 5)
-    take_back()  # else this test would end the run of all
+    before = set(threading.enumerate())
+    take_back = leave_after(3600, 5)  # no less: if it came first, it would end this process and all tests in it
+    (timer,) = set(threading.enumerate()) - before
+    take_back()
+    timer.join(30)
+    assert not timer.is_alive()
     script = (
         "from perdure.cli.stopping import leave_after\nleave_after(0, 5)\nimport threading\nthreading.Event().wait()"
     )

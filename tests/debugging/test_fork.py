@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+from leaping import Leaping
 
 from perdure import DefinitionError, Divergence, RetryPolicy, UnknownRun, step, workflow
-from perdure.engine.clock import SystemClock
 from perdure.errors import ChildFailed, RunCancelled, RunFailed, RunTimeout
 
 CALLS: list[str] = []
@@ -366,15 +366,6 @@ async def test_a_place_that_was_reached_when_a_diverged_run_recovered_can_be_for
         assert (await fork.replay()).ok
 
 
-class Leaping(SystemClock):
-    """Time that leaps when it is told to."""
-
-    ahead_us = 0
-
-    def now_us(self) -> int:
-        return super().now_us() + self.ahead_us
-
-
 @workflow(id="limited", timeout="1h")
 async def limited(input: str, step) -> str:
     await charge("one")
@@ -388,7 +379,7 @@ async def test_a_run_that_ran_out_of_time_has_its_whole_time_again_in_a_fork(ope
 
         async def run_out_of_time(run) -> None:
             await run.wait("waiting_event", timeout="20s")
-            clock.ahead_us += 7_200_000_000
+            clock.leap("2h")
             await runtime.send_event("look at the clock")
             with pytest.raises(RunTimeout, match="the run passed its timeout"):
                 await run.result("20s")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from leaping import Leaping
 
 from perdure import ChildFailed, DefinitionError, MemoryLedger, RunFailed, Runtime, UnknownRun, UnknownWorkflow
 from perdure.strict import workflow
@@ -83,17 +84,24 @@ async def test_a_run_that_was_cancelled_before_it_began_begins(open_runtime):
 
 
 async def test_a_timeout_counts_anew(open_runtime):
-    @workflow(id="hurried", timeout="50ms")
+    @workflow(id="hurried", timeout="1h")
     async def hurried(input: None, step) -> str:
         await step.wait_for_event("go", type="go")
         return "in time"
 
-    async with open_runtime(hurried) as runtime:
+    clock = Leaping()
+    async with open_runtime(hurried, clock=clock) as runtime:
         run = await runtime.start("hurried", None)
-        assert await run.wait(timeout="20s") == "failed"
-        await run.retry()
-        await run.wait("waiting_event", timeout="20s")
-        assert await run.wait(timeout="20s") == "failed"
+        for attempt in (1, 2):
+            await run.wait("waiting_event", timeout="20s")
+            clock.leap("50m")
+            await runtime.send_event("look at the clock")
+            assert await run.status() == "waiting_event", f"attempt {attempt} has ten minutes left"
+            clock.leap("20m")
+            await runtime.send_event("look at the clock")
+            assert await run.wait(timeout="20s") == "failed"
+            if attempt == 1:
+                await run.retry()
         assert (await run.status()).error.startswith("RunTimeout")
         assert (await run.status()).attempt == 2
 
