@@ -157,6 +157,7 @@ def test_a_second_signal_stops_at_once(shop: Any, start: Start, step: str, numbe
 def test_a_signal_that_comes_with_its_echo_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """`timeout`, and wrappers that pass on what the whole group has got, send two at once."""
     monkeypatch.setattr(stopping, "_NOTICED_WITHIN_S", 60.0)  # what is not "at once" would be the third, which kills
+    monkeypatch.setattr(stopping, "_AT_ONCE_WITHIN_S", 3600.0)
 
     async def main() -> None:
         stop = Stop(60, 3)
@@ -172,7 +173,9 @@ def test_a_signal_that_comes_with_its_echo_is_one(monkeypatch: pytest.MonkeyPatc
     asyncio.run(main())
 
 
-def test_a_second_signal_counts_while_a_step_blocks_the_loop() -> None:
+def test_a_second_signal_counts_while_a_step_blocks_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stopping, "_AT_ONCE_WITHIN_S", 3600.0)  # after which it ends this process
+
     async def main() -> None:
         stop = Stop(60, 3)
         with stop.by_signals():
