@@ -2,7 +2,7 @@
 
     [7,0,"created",…]<TAB>digest         an entry: its line as the chain covers it (chain.py), and its digest
     {"definition":[…]}                   a definition's fields
-    {"cell":{…}}                         a cell's fields, its data as base64
+    {"cell":[…]}                         a cell's fields, its data as base64
     {"reserved":4096}                    run numbers up to this one may have been given out
 
 This file knows text. It must not know how records are kept.
@@ -14,12 +14,15 @@ import base64
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from perdure.storage.batch import Batch
 from perdure.storage.cells import Cell
 from perdure.storage.chain import entry_of
 from perdure.storage.entries import DefinitionRow, Entry
+from perdure.storage.plain import compact_text
+
+_DATA: Final = Cell._fields.index("data")
 
 
 @dataclass(slots=True)
@@ -37,7 +40,7 @@ def write_batch(batch: Batch, definitions: Iterable[DefinitionRow], cells: Itera
     digests = (entry.digest for entries in batch.entries.values() for entry in entries)
     lines = [line + b"\t" + digest.hex().encode() for line, digest in zip(batch.lines, digests, strict=True)]
     lines += [json.dumps({"definition": definition}).encode() for definition in definitions]
-    lines += [json.dumps({"cell": _plain(cell)}).encode() for cell in cells]
+    lines += [b'{"cell":%b}' % compact_text(_plain(cell)).encode() for cell in cells]
     return b"\n".join(lines)
 
 
@@ -63,11 +66,13 @@ def read(payload: bytes) -> Payload:
     return found
 
 
-def _plain(cell: Cell) -> dict[str, object]:
-    data = None if cell.data is None else base64.b64encode(cell.data).decode()
-    return {**cell._asdict(), "data": data}
+def _plain(cell: Cell) -> list[object]:
+    fields: list[object] = [*cell]
+    if cell.data is not None:
+        fields[_DATA] = base64.b64encode(cell.data).decode()
+    return fields
 
 
-def _cell(fields: dict[str, Any]) -> Cell:
-    cell = Cell(**fields)
+def _cell(fields: list[Any]) -> Cell:
+    cell = Cell(*fields)
     return cell if cell.data is None else cell._replace(data=base64.b64decode(cell.data, validate=True))

@@ -37,6 +37,11 @@ class Attempt(NamedTuple):
         return f"{self.run_id}:{self.command}"
 
     @property
+    def label(self) -> str:
+        """Its name in errors."""
+        return f"step {self.call.name!r} of run {self.run_id}"
+
+    @property
     def written_under(self) -> str:
         """The key under which other back ends write once what it wrote, and from which ids of messages are made.
 

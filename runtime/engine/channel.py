@@ -116,6 +116,16 @@ class Channel:
         """Whether every write is durable, or was refused and heard of."""
         return not self._open and (self._scope is None or self._scope.is_concluded)
 
+    def settled_at_once(self) -> bool:
+        """Settle if nothing has to be waited for; give whether that was all. Raises as `settled`."""
+        if self._open:
+            return False
+        scope = self._scope
+        if scope is not None:
+            scope.conclude()
+            return not scope.transaction.writes_outside
+        return True
+
     async def settled(self) -> None:
         """Wait until every write is durable; raise what was refused and nobody heard of."""
         while self._open and (future := self._first()) is not None:
@@ -206,9 +216,7 @@ class Channel:
         """The services as this attempt uses them."""
         with self._lock:
             if self._services is None:
-                attempt = self._attempt
-                label = f"step {attempt.call.name!r} of run {attempt.run_id}"
-                self._scope = StepScope(self._backing, label, attempt.written_under)
+                self._scope = StepScope(self._backing, self._attempt)
                 self._services = Services(self._scope)
                 if self._over or self._services_over:  # an attempt that was abandoned, and goes on without knowing
                     self._scope.end()
@@ -233,7 +241,8 @@ class Channel:
         effects = None if self._scope is None else self._scope.effects()
         if effects is None and not self._closing:
             return outcome
-        return outcome._replace(closes=tuple(Stream(*each) for each in self._closing), effects=effects)
+        closes = tuple(Stream(*each) for each in self._closing) if self._closing else ()
+        return Outcome(*outcome[:-2], closes, effects)  # half the time of `_replace`
 
     def end(self) -> None:
         """Say the newest heartbeat if it is not said, and nothing more; nothing was written to the services."""

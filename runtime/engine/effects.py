@@ -90,14 +90,16 @@ def take_effects(engine: Engine, effects: Effects, batch: Batch, run: int | None
     Args:
         run: whose step had them; None when they came from outside.
     """
+    batch.cells.update(effects.cells)
+    batch.effects.append(effects)
+    wanted = [change for change in effects.changes if engine.reactions.wants(change)]
+    if not wanted and not effects.words:
+        return
     with engine.reactions.cascades.after(run):
-        for change in effects.changes:
-            if change.cell is not None:
-                batch.cells[change.cell.space, change.cell.key] = change.cell
+        for change in wanted:
             engine.reactions.changed(change, batch)
         for word in effects.words:
             try:
                 word.do(engine, batch)
             except WorkflowError as error:  # it could be done a moment ago, but the result itself has changed that
                 logger.warning("What a step asked for beside its result was overtaken by it: %s", error)
-    batch.effects.append(effects)

@@ -142,7 +142,7 @@ class ThreadedPerformers:
         """Await an attempt's result, and report its outcome."""
         try:
             outcome = attempt.completed(await result)
-            if not channel.is_settled:
+            if not channel.settled_at_once():
                 await channel.settled()
         except asyncio.CancelledError:
             if self._unwanted():
@@ -172,7 +172,7 @@ class ThreadedPerformers:
                 self._loop.call_soon_threadsafe(self._follow, attempt, self._finish(attempt, channel, result))
                 return
             outcome = attempt.completed(result)
-            if not channel.is_settled:
+            if not channel.settled_at_once():
                 channel.settle()
         except BaseException as error:  # noqa: BLE001  # recorded as the step's failure, and raised in the body
             if attempt.call.options.on_error is not None and attempt.delay_us(error) is None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from perdure.services.arrivals import Arrivals
 from perdure.services.claims import Claims
-from perdure.services.effects import Effects, Kept, Word
+from perdure.services.effects import Effects, Word
 from perdure.services.outside import BackEnd
 from perdure.storage.cells import Cell, Cells
 
@@ -96,7 +96,7 @@ class Backing:
 
         It is for what is too large to be held in memory. Who stages sees to it that what came to nothing goes away.
         """
-        await self.commit(Effects((), (Kept(tuple(cells)),), _nothing))
+        await self.commit(Effects((), {(cell.space, cell.key): cell for cell in cells}, (), _nothing))
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Have something done on the loop beside everything else; on the loop. It handles its own errors."""
@@ -119,10 +119,12 @@ class Backing:
         await self.finish()
         self.loop.close()
 
-    def new_version(self) -> int:
+    def new_version(self, now_us: int | None = None) -> int:
         """A number that no write had before; on the services' loop."""
-        self._last_version = max(self._last_version + 1, self.now_us())
-        return self._last_version
+        now = self.now_us() if now_us is None else now_us
+        last = self._last_version
+        self._last_version = version = now if now > last else last + 1
+        return version
 
 
 def _nothing() -> None:

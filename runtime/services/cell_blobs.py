@@ -21,6 +21,7 @@ from hashlib import sha256
 from typing import Any, Final, cast
 
 from perdure.errors import PerdureError, UnknownBlob
+from perdure.services.author import Caller
 from perdure.services.backing import Backing
 from perdure.services.blobs import CHUNK_BYTES, BlobInfo, Head, check_size, damaged, unknown
 from perdure.services.claims import over
@@ -202,7 +203,7 @@ async def _give_up(backing: Backing, bucket: str, upload: str) -> None:
     try:
         if await backing.loop.offload(lambda: backing.cells.cell(_UPLOAD + bucket, upload)) is not None:
             chunks = await backing.loop.offload(lambda: _count_chunks(backing, bucket, upload))
-            transaction = Transaction(backing, "the sweep of uploads", "")
+            transaction = Transaction(backing, Caller("the sweep of uploads"))
             for index in range(chunks):
                 transaction.keep(_CHUNK + bucket, _chunk_key(upload, index))
             transaction.keep(_UPLOAD + bucket, upload)

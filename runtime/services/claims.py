@@ -18,6 +18,7 @@ from contextlib import suppress
 from typing import Final, TypeAlias
 
 from perdure.errors import WorkflowError, WriteConflict
+from perdure.services.author import Author
 
 Name: TypeAlias = tuple[str, str]  # of a cell: its space and key
 
@@ -37,14 +38,19 @@ class Wait:
 class Owner:
     """An attempt, or a call from outside, as far as it holds cells."""
 
-    __slots__ = ("_claims", "is_over", "label", "names", "waits")
+    __slots__ = ("_author", "_claims", "is_over", "names", "waits")
 
-    def __init__(self, claims: Claims, label: str) -> None:
+    def __init__(self, claims: Claims, author: Author) -> None:
         self._claims = claims
-        self.label = label
+        self._author = author
         self.names: set[Name] = set()
         self.waits: dict[Name, Wait] = {}
         self.is_over = False
+
+    @property
+    def label(self) -> str:
+        """The author's name in errors."""
+        return self._author.label
 
     def end(self) -> None:
         """Give back everything. Any thread may call it, more than once."""
@@ -66,9 +72,9 @@ class Claims:
         self._waiting = 0
         self._sweep_at = _SWEEP_AT
 
-    def owner(self, label: str) -> Owner:
-        """Make one who may claim; `label` names it in errors."""
-        return Owner(self, label)
+    def owner(self, author: Author) -> Owner:
+        """Make one who may claim."""
+        return Owner(self, author)
 
     async def take(self, owner: Owner, name: Name) -> None:
         """Wait until the cell is this owner's.
@@ -95,10 +101,12 @@ class Claims:
         """Make the cell this owner's if nobody has it or waits for it; give whether it is."""
         if owner.is_over:
             raise over(owner.label)
-        if name not in owner.names:
-            if self._holder(name) is not None or name in self._lines:
-                return False
-            self._give(name, owner)
+        if name in owner.names:
+            return True
+        holder = self._holders.get(name)
+        if (holder is not None and not holder.is_over) or name in self._lines:
+            return False
+        self._give(name, owner)
         return True
 
     def ended(self, owner: Owner) -> None:

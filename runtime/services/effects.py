@@ -5,7 +5,7 @@ Knows changes. Must not know who asked for them or what follows.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from perdure.storage.cells import Cell
@@ -36,21 +36,6 @@ class Change(NamedTuple):
     op: str  # "put", "insert", "update" or "delete"
     value: Encoded | None = None  # None when it was deleted
     previous: Encoded | None = None  # None when there was nothing
-    cell: Cell | None = None  # what the ledger keeps of it; None when another back end keeps it
-
-
-class Kept(NamedTuple):
-    """A word: cells that belong to a change and of which nobody is told, such as the chunks of a blob."""
-
-    cells: tuple[Cell, ...]
-
-    def check(self, engine: Any, batch: Any) -> None:
-        """They can always be kept."""
-
-    def do(self, engine: Any, batch: Any) -> object:
-        """Put them into the batch."""
-        batch.cells.update({(cell.space, cell.key): cell for cell in self.cells})
-        return None
 
 
 class Effects(NamedTuple):
@@ -59,6 +44,7 @@ class Effects(NamedTuple):
     `over` is called once by the engine, from any thread, when it is appended or when nobody wants it any more.
     """
 
-    changes: tuple[Change, ...]
-    words: tuple[Word, ...]
+    changes: Sequence[Change]  # in order; also those that another back end keeps
+    cells: Mapping[tuple[str, str], Cell]  # what the ledger keeps, by space and key; of some of it nobody is told
+    words: Sequence[Word]
     over: Callable[[], None]

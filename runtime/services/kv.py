@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from decimal import Decimal
 from functools import partial
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from perdure.durations import Duration, duration_us
 from perdure.errors import DefinitionError, WorkflowError
@@ -29,13 +29,7 @@ _PAGE: Final = 500  # keys that are looked at in one go when not all of them are
 Cells: TypeAlias = list[Cell]  # `Kv.list` hides the builtin within the class
 Keys: TypeAlias = list[str]
 Number: TypeAlias = int | float | Decimal
-
-
-class _New(NamedTuple):
-    """What a key is to hold."""
-
-    value: Encoded
-    expires_at: int | None
+New: TypeAlias = tuple[Encoded, int | None]  # what a key is to hold: the value, and when it expires
 
 
 class Kv:
@@ -77,9 +71,9 @@ class Kv:
             NotSerializable, ValueTooLarge: the value can't be kept.
             WriteConflict: somebody else wrote what this step had read of the key.
         """
-        new = _New(self._encoded(key, value), self._expiry(ttl))
+        new = self._encoded(key, value), self._expiry(ttl)
 
-        def decide(before: Cell | None) -> _New | None:
+        def decide(before: Cell | None) -> New | None:
             return None if if_absent and before is not None else new
 
         return await self._write(key, decide, depends=if_absent) is not None
@@ -187,32 +181,32 @@ class Kv:
         value: Any = None
         expires_at = self._expiry(ttl)
 
-        def decide(before: Cell | None) -> _New:
+        def decide(before: Cell | None) -> New:
             nonlocal value
             value = change(default if before is None else _value(before))
             kept = before.expires_at if before is not None and ttl is None else expires_at
-            return _New(self._encoded(key, value), kept)
+            return self._encoded(key, value), kept
 
         await self._write(key, decide)
         return value
 
     async def _write(
-        self, key: str, decide: Callable[[Cell | None], _New | None], *, depends: bool = True
-    ) -> _New | None:
+        self, key: str, decide: Callable[[Cell | None], New | None], *, depends: bool = True
+    ) -> New | None:
         """Write what `decide` makes of what is there; None writes nothing. `depends`: what is there must stay so."""
         checked_name(key, "key")
         return await self._scope.write(partial(self._written, key, decide, depends))
 
     async def _written(
-        self, key: str, decide: Callable[[Cell | None], _New | None], depends: bool, transaction: Transaction
-    ) -> _New | None:
+        self, key: str, decide: Callable[[Cell | None], New | None], depends: bool, transaction: Transaction
+    ) -> New | None:
         draft = draft_of(transaction, "kv")
         before = await (draft.claim if depends else draft.overwrite)(self._space, key)
         new = decide(before)
         if new is not None:  # nothing may be awaited since the claim: the step's own operations interleave
-            old = None if before is None else encoded(before)
-            change = Change("kv", self._namespace, key, "put", new.value, old)
-            draft.put(change, new.value, expires_at=new.expires_at, space=self._space)
+            value, expires_at = new
+            change = Change("kv", self._namespace, key, "put", value, None if before is None else encoded(before))
+            draft.put(change, value, expires_at=expires_at, space=self._space)
         return new
 
     def _encoded(self, key: str, value: object) -> Encoded:

@@ -10,11 +10,13 @@ import inspect
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from itertools import islice
 from types import CodeType
-from typing import Any, Final, NamedTuple, Protocol, TypeVar
+from typing import Any, Final, NoReturn, Protocol, TypeAlias, TypeVar
 
 from perdure.errors import PerdureError, WorkflowError, WriteConflict
+from perdure.services.author import Author, Caller
 from perdure.services.backing import Backing
 from perdure.services.claims import over
 from perdure.services.effects import Effects
@@ -53,73 +55,77 @@ class Scope(Protocol):
         ...
 
 
-class Begun(NamedTuple):
-    """An operation that was asked for; `is_awaited_here` says that nothing happens before it is awaited."""
-
-    work: Coroutine[Any, Any, Any]
-    code: CodeType  # of who asked, and in which line
-    line: int
-    is_awaited_here: bool
+#: An operation that was asked for, the code that asked and where in it (an offset, of which a line is made when
+#: somebody wants to know), and whether nothing happens before it is awaited.
+Begun: TypeAlias = tuple[Coroutine[Any, Any, Any], CodeType, int, bool]
 
 
-class StepScope:
+def line_of(code: CodeType, offset: int) -> int:
+    """The line of an instruction."""
+    line, *_ = next(islice(code.co_positions(), offset // 2, None))
+    return line or code.co_firstlineno
+
+
+class StepScope(AbstractAsyncContextManager[Transaction]):
     """One attempt of a step: all that it does is one transaction, which ends with it.
 
     Operations run on the services' loop. Who asks for them, and who ends it, may be in any thread.
     """
 
-    def __init__(self, backing: Backing, label: str, idempotency_key: str) -> None:
+    __slots__ = ("_at_work", "_author", "_begun", "_is_over", "_sweep_at", "backing", "transaction")
+
+    def __init__(self, backing: Backing, author: Author) -> None:
         self.backing = backing
-        self.transaction = Transaction(backing, label, idempotency_key)
-        self._label = label
+        self.transaction = Transaction(backing, author)
+        self._author = author
         self._is_over = False
         self._at_work = 0  # operations that have begun and not ended
-        self._begun: dict[int, Begun] = {}  # that may not have begun yet, by the id of their coroutine
+        self._begun: list[Begun] = []  # that may not have begun yet
         self._sweep_at = _SWEEP_AT
 
     def run(self, work: Coroutine[Any, Any, T]) -> Any:
         """Give an awaitable that is known until it is awaited, or the result."""
-        self._refuse_if_over(work)
-        frame = sys._getframe(1)
-        while frame.f_back is not None and frame.f_code.co_filename.startswith(_OURS):
-            frame = frame.f_back
+        if self._is_over:
+            self._refuse(work)
         answer = self.backing.loop.run(work)
         if answer is work or inspect.isawaitable(answer):
-            self._begun[id(work)] = Begun(work, frame.f_code, frame.f_lineno, answer is work)
+            frame = sys._getframe(2)  # below the operation's own
+            while frame.f_code.co_filename.startswith(_OURS) and frame.f_back is not None:
+                frame = frame.f_back
+            self._begun.append((work, frame.f_code, frame.f_lasti, answer is work))
             if len(self._begun) > self._sweep_at:
-                self._begun = {id(each.work): each for each in self._forgotten()}
+                self._begun = self._forgotten()
                 self._sweep_at = 2 * len(self._begun) + _SWEEP_AT
         return answer
 
     def wait(self, work: Coroutine[Any, Any, T]) -> T:
         """Block until it is done."""
-        self._refuse_if_over(work)
+        if self._is_over:
+            self._refuse(work)
         return self.backing.loop.wait(work)
 
-    @asynccontextmanager
-    async def writing(self) -> AsyncIterator[Transaction]:
+    def writing(self) -> AbstractAsyncContextManager[Transaction]:
         """The attempt's own transaction."""
+        return self
+
+    async def __aenter__(self) -> Transaction:
         self._at_work += 1  # before looking: whoever ends it looks in the other order
-        try:
-            if self._is_over:
-                raise over(self._label)
-            yield self.transaction
-        finally:
+        if self._is_over:
             self._at_work -= 1
+            raise over(self._author.label)
+        return self.transaction
+
+    async def __aexit__(self, *_: object) -> None:
+        self._at_work -= 1
 
     async def write(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         """Write in the attempt's transaction. A conflict has the whole step tried again, for it read more than this."""
-        self._at_work += 1  # as `writing`, without a context manager: this is on the way of every write
-        try:
-            if self._is_over:
-                raise over(self._label)
-            return await work(self.transaction)
-        finally:
-            self._at_work -= 1
+        async with self as transaction:
+            return await work(transaction)
 
     def apart(self) -> AbstractAsyncContextManager[Transaction]:
         """A transaction that is committed now, whatever becomes of the step."""
-        return committed(self.backing, self._label)
+        return committed(self.backing, self._author.label)
 
     @property
     def is_concluded(self) -> bool:
@@ -134,20 +140,20 @@ class StepScope:
         """
         self._is_over = True
         forgotten = self._forgotten()
-        self._begun.clear()
-        for each in forgotten:
-            if each.is_awaited_here:
-                each.work.close()
+        self._begun = []
         if forgotten:
-            name = getattr(forgotten[0].work, "__qualname__", "an operation").replace("._", ".")
+            for work, _, _, is_awaited_here in forgotten:
+                if is_awaited_here:
+                    work.close()
+            name = getattr(forgotten[0][0], "__qualname__", "an operation").replace("._", ".")
             raise WorkflowError(
-                f"{self._label} called {name} and did not await it, so nothing was done.",
-                where="\n".join(f"{each.code.co_filename}:{each.line}" for each in forgotten),
+                f"{self._author.label} called {name} and did not await it, so nothing was done.",
+                where="\n".join(f"{code.co_filename}:{line_of(code, at)}" for _, code, at, _ in forgotten),
                 fix=f"write await before it. (In a plain def, {name} just does it.)",
             )
         if self._at_work:
             raise WorkflowError(
-                f"{self._label} returned while something of it still used a service.",
+                f"{self._author.label} returned while something of it still used a service.",
                 why="what it would write then could not be recorded with its result any more",
                 fix="wait for the tasks and threads that it starts before it returns",
             )
@@ -155,11 +161,7 @@ class StepScope:
     def effects(self) -> Effects | None:
         """All that the attempt did, for the batch that records its result; None when it did nothing."""
         self._is_over = True
-        if not self.transaction.is_empty:
-            with suppress(WorkflowError):  # it was given up in this moment, because its run was cancelled
-                return self.transaction.effects()
-        self.transaction.end()
-        return None
+        return self.transaction.effects_if_any()
 
     def end(self) -> None:
         """Give up: nothing was written, and nothing will be."""
@@ -168,12 +170,12 @@ class StepScope:
 
     def _forgotten(self) -> list[Begun]:
         created = inspect.CORO_CREATED
-        return [each for each in list(self._begun.values()) if inspect.getcoroutinestate(each.work) == created]
+        unfinished = [each for each in self._begun if getattr(each[0], "cr_frame", None) is not None]
+        return unfinished and [each for each in unfinished if inspect.getcoroutinestate(each[0]) == created]
 
-    def _refuse_if_over(self, work: Coroutine[Any, Any, Any]) -> None:
-        if self._is_over:
-            work.close()
-            raise over(self._label)
+    def _refuse(self, work: Coroutine[Any, Any, Any]) -> NoReturn:
+        work.close()
+        raise over(self._author.label)
 
 
 class OutsideScope:
@@ -234,7 +236,7 @@ async def committed(backing: Backing, label: str) -> AsyncIterator[Transaction]:
     Args:
         label: names the one who writes in errors.
     """
-    transaction = Transaction(backing, label, "")
+    transaction = Transaction(backing, Caller(label))
     try:
         yield transaction
         await transaction.settle()

@@ -15,9 +15,10 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from perdure.errors import WriteConflict
+from perdure.services.author import Author
 from perdure.services.backing import Backing
 from perdure.services.claims import Name, over
-from perdure.services.effects import Change, Effects, Kept, Word
+from perdure.services.effects import Change, Effects, Word
 from perdure.storage.cells import Cell, listed
 from perdure.storage.encoding import Encoded
 from perdure.storage.holding import Holding
@@ -26,23 +27,21 @@ T = TypeVar("T")
 
 
 class Transaction:
-    """The reads and writes of one owner.
+    """The reads and writes of one author."""
 
-    Args:
-        label: names the owner in errors.
-        idempotency_key: the same for every attempt of a step; other back ends write once under it.
-    """
+    __slots__ = (
+        "_author", "_changes", "_is_over", "_lock", "_outside", "_owner", "_parts", "_read", "_when_over", "_words",
+        "_written", "backing", "promised",
+    )  # fmt: skip
 
-    def __init__(self, backing: Backing, label: str, idempotency_key: str) -> None:
+    def __init__(self, backing: Backing, author: Author) -> None:
         self.backing = backing
-        self.label = label
-        self.idempotency_key = idempotency_key
         self.promised: dict[tuple[str, str], str] = {}  # run_ids of runs that it starts, by workflow and key
-        self._owner = backing.claims.owner(label)
+        self._author = author
+        self._owner = backing.claims.owner(author)
         self._read: dict[Name, int] = {}  # versions that were seen; 0 is "not there"
         self._written: dict[Name, Cell] = {}
         self._changes: list[Change] = []
-        self._kept: dict[Name, Cell] = {}
         self._words: list[Word] = []
         self._outside: list[Callable[[], Awaitable[object]]] = []
         self._parts: dict[str, Any] = {}
@@ -51,9 +50,19 @@ class Transaction:
         self._is_over = False
 
     @property
+    def label(self) -> str:
+        """The author's name in errors."""
+        return self._author.label
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same for every attempt of a step; other back ends write once under it. Empty for a call from outside."""
+        return self._author.written_under
+
+    @property
     def is_empty(self) -> bool:
         """Whether nothing was written."""
-        return not (self._changes or self._kept or self._words or self._outside)
+        return not (self._written or self._changes or self._words or self._outside)
 
     @property
     def is_over(self) -> bool:
@@ -63,16 +72,16 @@ class Transaction:
     def cell(self, space: str, key: str) -> Cell | None:
         """Read a cell; None when it is not there."""
         name = (space, key)
-        found = self._written.get(name)
-        if found is None:
-            found = self.backing.cells.cell(space, key)
-            self._read.setdefault(name, self._version(found))
-        return found if found is not None and found.is_there(self.backing.now_us()) else None
+        own = self._written.get(name)
+        if own is not None:
+            return self._there(own)
+        found = self._there(self.backing.cells.cell(space, key))
+        self._read.setdefault(name, 0 if found is None else found.version)
+        return found
 
     def peek(self, space: str, key: str) -> Cell | None:
         """Look at a cell without depending on it; from any thread."""
-        found = self._written.get((space, key)) or self.backing.cells.cell(space, key)
-        return found if found is not None and found.is_there(self.backing.now_us()) else None
+        return self._there(self._written.get((space, key)) or self.backing.cells.cell(space, key))
 
     async def spaces(self, prefix: str) -> list[str]:
         """List the spaces that begin with `prefix` and have cells."""
@@ -124,9 +133,7 @@ class Transaction:
         if not backing.claims.try_take(self._owner, name):
             await backing.claims.take(self._owner, name)
         own = self._written.get(name)
-        found = backing.cells.cell(space, key) if own is None else own
-        if found is not None and not found.is_there(backing.now_us()):
-            found = None
+        found = self._there(backing.cells.cell(space, key) if own is None else own)
         if own is None:
             version = 0 if found is None else found.version
             if self._read.setdefault(name, version) != version:
@@ -157,12 +164,13 @@ class Transaction:
     ) -> None:  # fmt: skip
         """Write a cell that is claimed; without value and data it is deleted."""
         body, shape = (None, None) if value is None else value
-        backing = self.backing
-        cell = Cell(space, change.key, backing.new_version(), backing.now_us(), body, shape, data, due, expires_at)
+        now = self.backing.now_us()
+        cell = Cell(space, change.key, self.backing.new_version(now), now, body, shape, data, due, expires_at)
         with self._lock:
-            self._refuse_if_over()
+            if self._is_over:
+                raise over(self.label)
             self._written[space, change.key] = cell
-            self._changes.append(Change(*change[:6], cell))
+            self._changes.append(change)
 
     def keep(self, space: str, key: str, value: Encoded | None = None, *, data: bytes | None = None) -> Cell:
         """Write a cell of which nobody is told, and which nobody else writes; without value and data it is deleted."""
@@ -170,7 +178,7 @@ class Transaction:
         cell = Cell(space, key, self.backing.new_version(), self.backing.now_us(), body, shape, data)
         with self._lock:
             self._refuse_if_over()
-            self._written[space, key] = self._kept[space, key] = cell
+            self._written[space, key] = cell
         return cell
 
     def changed(self, change: Change) -> None:
@@ -218,8 +226,16 @@ class Transaction:
         with self._lock:
             self._refuse_if_over()
             self._is_over = True
-        words = (*self._words, Kept(tuple(self._kept.values()))) if self._kept else tuple(self._words)
-        return Effects(tuple(self._changes), words, self._ended)
+        return Effects(self._changes, self._written, self._words, self._ended)
+
+    def effects_if_any(self) -> Effects | None:
+        """The same, or the end; None when nothing was written, or it is given up: because its run was cancelled."""
+        with self._lock:
+            is_given_up, self._is_over = self._is_over, True
+        if is_given_up or self.is_empty:
+            self._ended()
+            return None
+        return Effects(self._changes, self._written, self._words, self._ended)
 
     def end(self) -> None:
         """Give up: nothing was written, and nothing more is taken."""
@@ -229,6 +245,8 @@ class Transaction:
 
     def _ended(self) -> None:
         self._owner.end()
+        if not self._when_over:
+            return
         calls, self._when_over = self._when_over, []
         with suppress(RuntimeError):  # the loop is closed, and nobody waits on it any more
             for call in calls:
@@ -238,9 +256,11 @@ class Transaction:
         if self._is_over:
             raise over(self.label)
 
-    def _version(self, cell: Cell | None) -> int:
-        """What was seen of a cell; 0 is "not there", whether it never was or has expired."""
-        return cell.version if cell is not None and cell.is_there(self.backing.now_us()) else 0
+    def _there(self, cell: Cell | None) -> Cell | None:
+        """The cell, unless it is gone or has expired."""
+        if cell is None or (cell.body is None and cell.data is None):
+            return None
+        return cell if cell.expires_at is None or cell.is_there(self.backing.now_us()) else None
 
 
 def encoded(cell: Cell) -> Encoded:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perdure import WorkflowError, WriteConflict
+from perdure.services.author import Caller
 from perdure.services.claims import Claims, Owner
 
 A, B, C = ("kv/default", "a"), ("kv/default", "b"), ("kv/default", "c")
@@ -35,7 +36,7 @@ async def settle() -> None:
 
 def test_what_is_free_is_taken_at_once_and_may_be_taken_again() -> None:
     async def test(claims: Claims) -> None:
-        owner = claims.owner("one")
+        owner = claims.owner(Caller("one"))
         await claims.take(owner, A)
         await claims.take(owner, A)
         assert owner.names == {A}
@@ -46,7 +47,7 @@ def test_what_is_free_is_taken_at_once_and_may_be_taken_again() -> None:
 def test_waiters_are_served_in_the_order_in_which_they_came_and_nobody_gets_ahead() -> None:
     async def test(claims: Claims) -> list[str]:
         order: list[str] = []
-        first = claims.owner("first")
+        first = claims.owner(Caller("first"))
         await claims.take(first, A)
 
         async def work(owner: Owner) -> None:
@@ -57,10 +58,10 @@ def test_waiters_are_served_in_the_order_in_which_they_came_and_nobody_gets_ahea
 
         tasks = []
         for number in range(5):
-            tasks.append(asyncio.create_task(work(claims.owner(str(number)))))
+            tasks.append(asyncio.create_task(work(claims.owner(Caller(str(number))))))
             await settle()
         first.end()
-        await work(claims.owner("late"))  # the cell is free now, and five others were there before
+        await work(claims.owner(Caller("late")))  # the cell is free now, and five others were there before
         await asyncio.gather(*tasks)
         return order
 
@@ -70,11 +71,11 @@ def test_waiters_are_served_in_the_order_in_which_they_came_and_nobody_gets_ahea
 def test_a_waiter_that_is_cancelled_loses_its_place_and_nobody_else_does() -> None:
     async def test(claims: Claims) -> list[str]:
         order: list[str] = []
-        first = claims.owner("first")
+        first = claims.owner(Caller("first"))
         await claims.take(first, A)
 
         async def work(label: str) -> None:
-            await claims.take(claims.owner(label), A)
+            await claims.take(claims.owner(Caller(label)), A)
             order.append(label)
 
         gone, stays = asyncio.create_task(work("gone")), asyncio.create_task(work("stays"))
@@ -90,7 +91,7 @@ def test_a_waiter_that_is_cancelled_loses_its_place_and_nobody_else_does() -> No
 
 def test_a_waiter_cancelled_in_the_moment_of_its_turn_keeps_nobody_waiting() -> None:
     async def test(claims: Claims) -> None:
-        first, second, third = (claims.owner(str(number)) for number in range(3))
+        first, second, third = (claims.owner(Caller(str(number))) for number in range(3))
         await claims.take(first, A)
         told = asyncio.create_task(claims.take(second, A))
         waits = asyncio.create_task(claims.take(third, A))
@@ -109,7 +110,7 @@ def test_a_waiter_whose_attempt_is_over_is_told_and_holds_up_nobody() -> None:
     """A synchronous step that passed its timeout goes on in its thread, and may wait for a cell."""
 
     async def test(claims: Claims) -> None:
-        first, abandoned, third = (claims.owner(str(number)) for number in range(3))
+        first, abandoned, third = (claims.owner(Caller(str(number))) for number in range(3))
         await claims.take(first, A)
         late = asyncio.create_task(claims.take(abandoned, A))
         waits = asyncio.create_task(claims.take(third, A))
@@ -126,20 +127,20 @@ def test_a_waiter_whose_attempt_is_over_is_told_and_holds_up_nobody() -> None:
 
 def test_an_owner_that_is_over_takes_nothing() -> None:
     async def test(claims: Claims) -> None:
-        owner = claims.owner("one")
+        owner = claims.owner(Caller("one"))
         await claims.take(owner, A)
         owner.end()
         for name in (A, B):
             with pytest.raises(WorkflowError, match="after its attempt was over"):
                 await claims.take(owner, name)
-        await claims.take(claims.owner("two"), A)
+        await claims.take(claims.owner(Caller("two")), A)
 
     on_a_loop(test)
 
 
 def test_an_owner_may_end_in_any_thread() -> None:
     async def test(claims: Claims) -> None:
-        first, second = claims.owner("first"), claims.owner("second")
+        first, second = claims.owner(Caller("first")), claims.owner(Caller("second"))
         await claims.take(first, A)
         waits = asyncio.create_task(claims.take(second, A))
         await settle()
@@ -151,7 +152,7 @@ def test_an_owner_may_end_in_any_thread() -> None:
 
 def test_two_that_wait_for_each_other_are_told_at_once() -> None:
     async def test(claims: Claims) -> None:
-        first, second = claims.owner("first"), claims.owner("second")
+        first, second = claims.owner(Caller("first")), claims.owner(Caller("second"))
         await claims.take(first, A)
         await claims.take(second, B)
         waits = asyncio.create_task(claims.take(first, B))
@@ -168,7 +169,7 @@ def test_a_circle_that_goes_through_a_line_is_told() -> None:
     """`third` waits behind `second` for what `first` has: it is a circle when `second` waits for `third` too."""
 
     async def test(claims: Claims) -> None:
-        first, second, third = (claims.owner(label) for label in ("first", "second", "third"))
+        first, second, third = (claims.owner(Caller(label)) for label in ("first", "second", "third"))
         await claims.take(first, A)
         await claims.take(third, C)
         one = asyncio.create_task(claims.take(second, A))
@@ -187,7 +188,7 @@ def test_a_circle_that_goes_through_a_line_is_told() -> None:
 
 def test_two_operations_of_one_attempt_wait_for_one_cell_together() -> None:
     async def test(claims: Claims) -> None:
-        first, second = claims.owner("first"), claims.owner("second")
+        first, second = claims.owner(Caller("first")), claims.owner(Caller("second"))
         await claims.take(first, A)
         both = [asyncio.create_task(claims.take(second, A)) for _ in range(2)]
         await settle()
@@ -203,7 +204,7 @@ def test_two_operations_of_one_attempt_wait_for_one_cell_together() -> None:
 def test_those_who_are_over_are_forgotten() -> None:
     async def test(claims: Claims) -> int:
         for number in range(5_000):
-            owner = claims.owner(str(number))
+            owner = claims.owner(Caller(str(number)))
             await claims.take(owner, ("kv/default", str(number)))
             owner.end()
         return len(claims._holders)
@@ -213,7 +214,7 @@ def test_those_who_are_over_are_forgotten() -> None:
 
 def test_claims_of_a_loop_that_is_closed_are_ended_in_peace() -> None:
     async def test(claims: Claims) -> Owner:
-        first, second = claims.owner("first"), claims.owner("second")
+        first, second = claims.owner(Caller("first")), claims.owner(Caller("second"))
         await claims.take(first, A)
         waits = asyncio.create_task(claims.take(second, A))
         await settle()
@@ -237,7 +238,7 @@ def test_whatever_they_want_everybody_gets_it_or_is_told_and_nobody_shares(data:
         holders: dict[Any, Owner] = {}
 
         async def attempt(number: int, stages: list[list[Any]]) -> None:
-            owner = claims.owner(str(number))
+            owner = claims.owner(Caller(str(number)))
             mine: set[Any] = set()
             try:
                 for stage in stages:

@@ -556,7 +556,7 @@ def test_an_attempt_that_is_cut_off_while_it_writes_leaves_no_chunks(blocks: boo
             commit, count, may_commit, is_there = backing.commit, itertools.count(), asyncio.Event(), asyncio.Event()
 
             async def slow(effects: Any) -> None:
-                if effects.words and next(count) == staged:
+                if effects.cells and next(count) == staged:
                     is_there.set()
                     await asyncio.shield(wait_and_commit(effects))
                 else:

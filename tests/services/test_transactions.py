@@ -525,7 +525,7 @@ def test_an_outcome_that_comes_when_the_engine_has_stopped_holds_nothing() -> No
         over: list[str] = []
 
         def outcome(name: str) -> Outcome:
-            effects = Effects((), (), lambda: over.append(name))
+            effects = Effects((), {}, (), lambda: over.append(name))
             return Outcome(1, "0:1", 1, 1, "completed", encode(None), effects=effects)
 
         def make(thread: EngineThread) -> Engine:
