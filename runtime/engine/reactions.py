@@ -133,7 +133,7 @@ class Reactions:
     def wants(self, change: Change) -> bool:
         """Whether anybody may want to know of a change."""
         wanted = self.subscriptions
-        return wanted.wants_kv if change.service == _KV else change.service == _DATABASE and wanted.wants_db
+        return wanted.wants_kv if change.service == KV else change.service == DATABASE and wanted.wants_db
 
     def changed(self, change: Change, batch: Batch) -> None:
         """Start what wants to know of a change."""
