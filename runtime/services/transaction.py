@@ -76,7 +76,7 @@ class Transaction:
         if own is not None:
             return self._there(own)
         found = self._there(self.backing.cells.cell(space, key))
-        self._read.setdefault(name, 0 if found is None else found.version)
+        self._read.setdefault(name, self._seen(found))
         return found
 
     def peek(self, space: str, key: str) -> Cell | None:
@@ -135,7 +135,7 @@ class Transaction:
         own = self._written.get(name)
         found = self._there(backing.cells.cell(space, key) if own is None else own)
         if own is None:
-            version = 0 if found is None else found.version
+            version = self._seen(found)
             if self._read.setdefault(name, version) != version:
                 raise WriteConflict(
                     f"{space}, key {key!r} was written by somebody else after {self.label} read it.",
@@ -255,6 +255,10 @@ class Transaction:
     def _refuse_if_over(self) -> None:
         if self._is_over:
             raise over(self.label)
+
+    def _seen(self, found: Cell | None) -> int:
+        """The version that was read; 0 is "not there", whether it never was or has expired."""
+        return 0 if found is None else found.version
 
     def _there(self, cell: Cell | None) -> Cell | None:
         """The cell, unless it is gone or has expired."""

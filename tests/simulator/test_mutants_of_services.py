@@ -68,7 +68,7 @@ def lets_two_write_at_once(patch: pytest.MonkeyPatch) -> None:
 
     patch.setattr(Claims, "take", take)
     patch.setattr(Claims, "try_take", lambda self, owner, name: True)
-    patch.setattr(Transaction, "_version", lambda self, cell: 0)
+    patch.setattr(Transaction, "_seen", lambda self, cell: 0)
 
 
 def gives_claims_back_before_the_append(patch: pytest.MonkeyPatch) -> None:
