@@ -85,7 +85,7 @@ class Schedules:
         while room > 0 and self._heap and self._heap[0][0] <= batch.now:
             tick, id = heapq.heappop(self._heap)
             if tick == self._next[id]:  # else it was paused, or moved on, since it was noted
-                room -= self._follow(self._all[id], cursors[id], batch, room)
+                room -= self._follow(self._all[id], cursors[id], tick, batch, room)
 
     def forget(self) -> None:
         """Start over from the ledger, after a batch that could not be appended."""
@@ -214,9 +214,13 @@ class Schedules:
                 )  # fmt: skip
         self._noted_at = batch.now + REMOVED_US
 
-    def _follow(self, scheduled: Scheduled, cursor: Cursor, batch: Batch, room: int) -> int:
-        """Do what is to be done for the ticks of one schedule that have come; give how many runs that started."""
-        schedule, done = scheduled.schedule, min(cursor.done_until, batch.now)
+    def _follow(self, scheduled: Scheduled, cursor: Cursor, tick: int, batch: Batch, room: int) -> int:
+        """Do what is to be done for the ticks of one schedule that have come; give how many runs that started.
+
+        Args:
+            tick: the first of them. It is done with already where a clock was put back that had skipped it.
+        """
+        schedule, done = scheduled.schedule, min(cursor.done_until, tick - 1)
         ticks: list[int] = []
         if schedule.catch_up != "all":
             newest = last_owed(schedule, cursor, done, batch.now - MISSED_US)

@@ -172,3 +172,15 @@ def test_a_pause_in_a_future_that_a_clock_showed_by_mistake_silences_nothing_lat
         world.crash()
         world.advance("31d")
         assert set(hours((0, 31 * 24))) == set(ticks_of(world, "a"))
+
+
+@pytest.mark.parametrize("catch_up", ["last", "none"])
+def test_the_first_tick_that_comes_again_after_a_clock_was_put_back_starts_its_run(catch_up: Any) -> None:
+    schedule = Schedule("15 * * * *", catch_up=catch_up)
+    with Simulation(made("a", schedule), start_at=START) as world:
+        world.advance("1s")
+        down(world, hours=5.5)  # 04:15 and those before were skipped, by a clock that runs ahead
+        world.advance("1s")
+        down(world, hours=-5)
+        world.advance("1h")
+        assert hours((0.5, 1.5))[0] in ticks_of(world, "a")
