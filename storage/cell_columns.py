@@ -24,6 +24,8 @@ READER_CELLS: Final = """
     FROM (FROM kept._ledger.cells WHERE (hash, space, "key") NOT IN (SELECT hash, space, "key" FROM tail.cells))
     UNION ALL FROM (FROM tail.cells WHERE body IS NOT NULL OR data IS NOT NULL)
 """
+#: Of so many cells the keys are sorted first: 16,384 of a million took half the time so, and 1,024 twice as much.
+_WIDE_FROM: Final = 8_192
 #: About what `cell_cache.cell_bytes` says.
 _BYTES: Final = "200 + strlen(coalesce(body, '')) + coalesce(octet_length(data), 0)"
 
@@ -65,6 +67,9 @@ class CellColumns:
             conditions.append(_held(each))
             parameters += each.texts
             parameters += [_any_of(each.unless)] if each.unless else ()
+        if limit is not None and limit > _WIDE_FROM and due_until is None and not holding:
+            conditions.append(_up_to(" AND ".join(conditions), limit))
+            parameters *= 2
         order = '"key"' if due_until is None else 'due_us, "key"'
         query = f"SELECT {CELL_SELECTION} FROM _ledger.cells WHERE {' AND '.join(conditions)} ORDER BY {order}"
         return list(map(cell_of, self._all(query if limit is None else f"{query} LIMIT {int(limit)}", parameters)))
@@ -89,6 +94,12 @@ class CellColumns:
         """Give the cursor back."""
         with self._lock:
             self._cursor.close()
+
+
+def _up_to(conditions: str, limit: int) -> str:
+    """The condition that a cell is among the first by key, for which keys alone are sorted, and not whole cells."""
+    first = f'SELECT "key" FROM _ledger.cells WHERE {conditions} ORDER BY "key" LIMIT {int(limit)}'
+    return f'"key" <= (SELECT max("key") FROM ({first}))'
 
 
 def _held(wanted: Holding) -> str:

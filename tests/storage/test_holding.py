@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from perdure.storage import cell_columns
 from perdure.storage.cells import Cell
 from perdure.storage.duckdb_ledger import DuckDBLedger
 from perdure.storage.holding import Holding, are_held
@@ -58,3 +59,16 @@ def test_only_candidates_leave_the_columns(kept: DuckDBLedger) -> None:
     kept.sql("SELECT 1")
     assert [cell.key for cell in kept.cells("db/a", holding=[Holding(('"n":7}',))])] == ["007"]
     assert kept.cells("db/a", holding=[Holding(())]) == []
+
+
+def test_a_wide_page_has_the_first_cells_by_key(kept: DuckDBLedger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cell_columns, "_WIDE_FROM", 3)
+    monkeypatch.setattr("perdure.storage.cell_answers.SPACE_CELLS_MAX", 0)  # all of it is asked of the columns
+    keys = [f"{number:03}" for number in range(0, 90, 7)]
+    kept.append([], (), [Cell(space, key, 1, 1, "1") for space in ("db/b", "db/a") for key in reversed(keys)])
+    kept.sql("SELECT 1")
+    for after in (None, "035", "999"):
+        wanted = [key for key in keys if after is None or key > after]
+        for limit in (3, 4, 5, 100):
+            assert [cell.key for cell in kept.cells("db/a", after=after, limit=limit)] == wanted[:limit]
+    assert [cell.key for cell in kept.cells("db/a", prefix="07", limit=4)] == ["070", "077"]
