@@ -13,7 +13,6 @@ import importlib
 import multiprocessing
 import os
 import runpy
-import signal
 import sys
 import tempfile
 import traceback
@@ -60,7 +59,8 @@ class Worker:
 
     def kill(self) -> None:
         """Kill it, with a signal that nobody can answer."""
-        os.kill(self._process.pid or 0, signal.SIGKILL)
+        if self.poll() is None:  # what has ended is waited for elsewhere, and its pid may be another's by now
+            self._process.kill()
 
     def wait(self, timeout_s: float = 60) -> int:
         """Wait until it has ended; its exit code."""
