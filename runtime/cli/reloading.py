@@ -45,7 +45,7 @@ class Reloader:
     """Watches the code that workflows come from.
 
     Args:
-        source: where the workflows are, as the user said.
+        source: where the workflows are, as the user said; None stands for the usual places, where nothing is yet.
         registry: the workflows as they are now.
         feed: where to say what changed.
         since: when the code began to be imported, in microseconds since 1970; what was written later is a change.
@@ -55,7 +55,9 @@ class Reloader:
         wanted: whether the code has changed for good, so that the worker is to begin anew.
     """
 
-    def __init__(self, source: str, registry: Registry, feed: Feed, since: int, *, everything: bool = False) -> None:
+    def __init__(
+        self, source: str | None, registry: Registry, feed: Feed, since: int, *, everything: bool = False
+    ) -> None:
         self.wanted = False
         self._everything = everything
         self._has_parent = os.environ.pop(_PARENT, None) is not None  # it is not meant for what steps start
@@ -77,9 +79,9 @@ class Reloader:
                 self._say_change(files, found)
                 self.wanted = True
                 return
-            named = _listed(files)
+            stays = "The code from before goes on." if self._now else "Still waiting for a change."
             self._feed.say(
-                Text(f"{named} changed and can't be used. The code from before goes on.\n", "bold red").append(
+                Text(f"{_listed(files)} changed and can't be used. {stays}\n", "bold red").append(
                     problem, "not bold default"
                 ),
                 "worker_not_reloaded", self._clock.now_us(), files=[shortened(path) for path in files], error=problem,
@@ -121,17 +123,22 @@ class Reloader:
 
     def _named(self) -> list[Path]:
         """The files that the source stands for, also new ones."""
-        try:
-            modules = modules_in(self._source) + (modules_in(self._folder) if self._everything else [])
-        except (DefinitionError, OSError):
-            return []  # it was deleted, or moved for a moment
-        return [each.path for each in modules if each.path is not None]
+        found: list[Path] = []
+        for source in (self._source, self._folder if self._everything else None):
+            try:
+                modules = [] if source is None else modules_in(source)
+            except (DefinitionError, OSError):
+                continue  # it was deleted, or moved for a moment
+            found += [each.path for each in modules if each.path is not None]
+        return found
 
     # ── what became of it ────────────────────────────────────────────────────────────────────────
 
     async def _tried(self) -> tuple[dict[Workflow, str] | None, str]:
         """Import the new code elsewhere: its workflows with their digests, or what is wrong with it."""
-        command = [sys.executable, "-m", "perdure", "list", "--json", "--workflows", self._source]
+        command = [sys.executable, "-m", "perdure", "list", "--json"]
+        if self._source is not None:
+            command += ["--workflows", self._source]
         process = await asyncio.create_subprocess_exec(
             *command, cwd=self._folder, env=_environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -120,6 +120,31 @@ def test_a_worker_that_begins_with_broken_code_waits_for_its_mending(folder: Pat
     assert json.loads(worker.lines[-1])["event"] == "worker_stopped"  # stdout is still the one that it was
 
 
+def test_a_worker_goes_on_when_its_code_is_deleted_or_has_no_workflows_any_more(folder: Path, watching: Any) -> None:
+    worker = watching()
+    worker.until("with 1 workflow")
+    (folder / "workflows.py").unlink()
+    worker.until("workflows.py changed and can't be used. The code from before goes on.")
+    (folder / "workflows.py").write_text("x = 1\n")
+    worker.until("No workflows in workflows.py.")
+    (folder / "workflows.py").write_text(FLOWS.replace('id="greet"', 'id="welcome"'))
+    worker.until("greet v1  is gone")
+    worker.until("welcome  1")
+    assert stopped(worker) == 0
+
+
+def test_a_worker_that_begins_where_nothing_is_waits_for_the_first_workflow(folder: Path, watching: Any) -> None:
+    (folder / "workflows.py").unlink()
+    worker = watching()
+    worker.until("there are no workflows here")
+    worker.until("Waiting for a change.")
+    (folder / "workflows.py").write_text("def broken(:\n")
+    worker.until("workflows.py changed and can't be used. Still waiting for a change.")
+    (folder / "workflows.py").write_text(FLOWS)
+    worker.until("with 1 workflow")
+    assert stopped(worker) == 0
+
+
 def test_where_a_process_can_t_become_another_one_a_parent_starts_children_anew(tmp_path: Path) -> None:
     script = "import os, pathlib, sys\nassert os.environ['PERDURE_WATCHING_PARENT']\nfile = pathlib.Path('count')\n"
     script += "n = len(file.read_text()) if file.exists() else 0\nfile.write_text('x' * (n + 1))\n"
