@@ -37,6 +37,8 @@ def filled(path: Path, cells: int) -> None:
     ledger = DuckDBLedger(path)
     for first in range(0, cells, AT_ONCE):
         ledger.append([], (), [value(number, 1000) for number in range(first, min(first + AT_ONCE, cells))])
+        # One of another namespace here and there among the many.
+        ledger.append([], (), [Cell("kv/few", f"few:{first:07}", 1000, 1000, BODY)])
     for number in range(FEW):
         ledger.append([], (), [Cell("queue/mail", f"{number:03}", 1000, 1000, BODY, due=number)])
     ledger.close()
@@ -72,17 +74,20 @@ def appends(ledger: DuckDBLedger, cells: int) -> dict[str, float]:
 
 
 def look_ups(ledger: DuckDBLedger, cells: int) -> dict[str, float]:
-    """Reads of what is hot, of what was not read for long, of what is not there; a page of a space, and what is due."""
+    """Reads of what is hot, of what was not read for long, of what is not there; a page of a space, all of a small
+    one (first when it was not asked for before), and what is due."""
     ledger.sql("SELECT 1")
+    first_listing = took_us(lambda: ledger.cells("kv/few", limit=100))
     cold = iter(range(cells - 1, -1, -max(1, cells // (LOOKED_UP + 1))))
     calls: dict[str, Callable[[], object]] = {
         "hot": lambda: ledger.cell("kv/invites", "invite:0000000"),
         "cold": lambda: ledger.cell("kv/invites", f"invite:{next(cold):07}"),
         "new": lambda: ledger.cell("kv/invites", f"none:{time.perf_counter_ns()}"),
         "page": lambda: ledger.cells("kv/invites", after="invite:0000003", limit=100),
+        "small": lambda: ledger.cells("kv/few", limit=100),
         "due": lambda: ledger.cells("queue/mail", due_until=5, limit=10),
     }
-    found = {}
+    found = {"read_small_first_us": first_listing}
     for name, call in calls.items():
         rounds = min(LOOKED_UP, cells // 2) if name == "cold" else LOOKED_UP
         found[f"read_{name}_us"] = statistics.median(took_us(call) for _ in range(rounds))

@@ -92,7 +92,8 @@ async def searches(count: int, folder: Path) -> dict[str, float]:
         kinds: dict[str, Callable[[], Awaitable[Any]]] = {
             "find_one by _id": lambda: orders.find_one({"_id": f"o{count // 2:08}"}),
             "find 1 % by a text": lambda: orders.find({"customer": "customer 42"}),
-            "find 1 % by a number": lambda: orders.find({"cents": {"$lt": 100}}),
+            "find_one by a number": lambda: orders.find_one({"cents": 4242}),
+            "find 1 % by a range": lambda: orders.find({"cents": {"$lt": 100}}),
             "find 20 of them, sorted": lambda: orders.find({"status": "open"}, sort=("cents", -1), limit=20),
             "find a page of 20": lambda: orders.find(after=f"o{count // 2:08}", limit=20),
             "count all": lambda: orders.count(),
