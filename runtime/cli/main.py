@@ -14,6 +14,7 @@ from perdure.cli.debug import debug_run
 from perdure.cli.diff import diff_runs
 from perdure.cli.fork import fork_run
 from perdure.cli.history import app as history
+from perdure.cli.kv import app as kv
 from perdure.cli.list import list_workflows
 from perdure.cli.new import new_project
 from perdure.cli.queues import list_queues
@@ -133,6 +134,7 @@ for _name, _function, _end in _COMMANDS:
     app.command(_name, cls=Command, epilog=_end)(_function)
 app.add_typer(history, name="history")
 app.add_typer(schedules, name="schedules")
+app.add_typer(kv, name="kv")
 
 
 @app.callback()

@@ -11,14 +11,15 @@ from perdure.cli.opening import reading
 from perdure.cli.output import cells, console, print_json, print_table, table
 
 Query = Annotated[
-    str, typer.Argument(metavar="QUERY", help="One SELECT over runs, steps, entries, events, definitions.")
+    str, typer.Argument(metavar="QUERY", help="One SELECT over runs, steps, kv, documents and other views.")
 ]
 
 
 def query_ledger(ledger: LedgerPath, query: Query, as_json: AsJson = False) -> None:
     """Run one read-only SQL query.
 
-    The views are runs, steps, entries, events and definitions.
+    The views are runs, steps, entries, events, messages, emitted, streams, triggered, verdicts and definitions; and
+    what services keep: kv, documents, blobs, queued and dead_letters.
     """
     with reading(ledger) as opened:
         found = opened.sql(query)
