@@ -10,7 +10,7 @@ from perdure.cli.administering import administering
 from perdure.cli.arguments import AsJson, LedgerPath, Since, Tags, WorkflowId, Workflows
 from perdure.cli.opening import need_ledger, need_workflows
 from perdure.cli.output import console, print_json
-from perdure.cli.several import All, Chosen, RunIds, Statuses, Version, Yes, choose, do_all
+from perdure.cli.several import All, Chosen, Deed, RunIds, Statuses, Version, Yes, choose, do_all, known
 from perdure.cli.worker import until_idle
 from perdure.client.bulk import cancel_all
 from perdure.client.runtime import Runtime
@@ -18,7 +18,7 @@ from perdure.client.status import RunStatus
 from perdure.declare.registry import Registry
 from perdure.storage.ledger import ENDED, STATUSES
 
-_OPEN = [status for status in STATUSES if status not in ENDED]
+_ALL = Deed("Cancel", "cancelling", cancel_all, [status for status in STATUSES if status not in ENDED])
 
 
 def cancel_run(
@@ -45,18 +45,7 @@ def cancel_run(
     need_ledger(ledger)
     registry = need_workflows(workflows)
     if chosen.wanted is not None:
-        number = asyncio.run(
-            do_all(
-                ledger,
-                registry,
-                chosen.wanted,
-                what="Cancel",
-                doing="cancelling",
-                work=cancel_all,
-                statuses=_OPEN,
-                yes=yes,
-            )
-        )
+        number = asyncio.run(do_all(ledger, registry, chosen.wanted, _ALL, yes=yes))
         if as_json:
             print_json({"cancelled": number})
         else:
@@ -73,9 +62,7 @@ def cancel_run(
 
 async def _cancel(path: Path, registry: Registry, chosen: Chosen) -> list[dict[str, Any]]:
     async with administering(path, registry) as runtime:
-        handles = [runtime.handle(run) for run in chosen.runs]
-        for handle in handles:
-            await handle.status()  # an unknown one is told before any is cancelled
+        handles = await known(runtime, chosen)
         asked = [await handle.cancel() for handle in handles]
         await until_idle(runtime, patience_s=2.0)
         ends = [await _newest(runtime, handle.run_id) for handle in handles]

@@ -10,10 +10,12 @@ from perdure.cli.administering import administering
 from perdure.cli.arguments import AsJson, LedgerPath, Since, Tags, WorkflowId, Workflows
 from perdure.cli.opening import need_ledger, need_workflows
 from perdure.cli.output import console, print_json
-from perdure.cli.several import All, Chosen, RunIds, Statuses, Version, Yes, choose, do_all
+from perdure.cli.several import All, Chosen, Deed, RunIds, Statuses, Version, Yes, choose, do_all, known
 from perdure.cli.worker import until_idle
 from perdure.client.bulk import retry_all
 from perdure.declare.registry import Registry
+
+_ALL = Deed("Retry", "retrying", retry_all, ["failed"])
 
 
 def retry_run(
@@ -40,18 +42,7 @@ def retry_run(
     need_ledger(ledger)
     registry = need_workflows(workflows)
     if chosen.wanted is not None:
-        number = asyncio.run(
-            do_all(
-                ledger,
-                registry,
-                chosen.wanted,
-                what="Retry",
-                doing="retrying",
-                work=retry_all,
-                statuses=["failed"],
-                yes=yes,
-            )
-        )
+        number = asyncio.run(do_all(ledger, registry, chosen.wanted, _ALL, yes=yes))
         if as_json:
             print_json({"retried": number})
         else:
@@ -67,9 +58,7 @@ def retry_run(
 
 async def _retry(path: Path, registry: Registry, chosen: Chosen) -> list[dict[str, Any]]:
     async with administering(path, registry) as runtime:
-        handles = [runtime.handle(run) for run in chosen.runs]
-        for handle in handles:
-            await handle.status()  # an unknown one is told before any is retried
+        handles = await known(runtime, chosen)
         for handle in handles:
             await handle.retry()
         await until_idle(runtime, patience_s=2.0)

@@ -20,6 +20,7 @@ from perdure.cli.arguments import parse_since, parse_statuses, parse_tags
 from perdure.cli.output import console
 from perdure.cli.worker import until_idle
 from perdure.client.bulk import Progress
+from perdure.client.handle import RunHandle
 from perdure.client.runtime import Runtime
 from perdure.declare.registry import Registry
 from perdure.errors import DefinitionError
@@ -77,37 +78,49 @@ def choose(
     return Chosen((), wanted)
 
 
-async def agreed(runtime: Runtime, what: str, wanted: RunFilter, statuses: Sequence[str], *, yes: bool) -> bool:
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """What a command does to all runs of a filter.
+
+    Attributes:
+        name, doing: as it is asked, "Cancel", and as the bar says it, "cancelling".
+        statuses: of the runs that `work` takes when the filter names none.
+    """
+
+    name: str
+    doing: str
+    work: Callable[[Runtime, RunFilter, Progress], Awaitable[int]]
+    statuses: Sequence[str]
+
+
+async def agreed(runtime: Runtime, deed: Deed, wanted: RunFilter, *, yes: bool) -> bool:
     """Ask at a terminal whether that many runs are meant; elsewhere nobody is there to say."""
     if yes or not (sys.stdin.isatty() and sys.stderr.isatty()):
         return True
     counts = await runtime.ask(lambda engine, batch: engine.ledger.count(wanted))
-    number = sum(count for status, count in counts.items() if status in (wanted.statuses or statuses))
-    return number == 0 or typer.confirm(f"{what} {number:,} {'run' if number == 1 else 'runs'}?", err=True)
+    number = sum(count for status, count in counts.items() if status in (wanted.statuses or deed.statuses))
+    return number == 0 or typer.confirm(f"{deed.name} {number:,} {'run' if number == 1 else 'runs'}?", err=True)
 
 
-async def do_all(
-    path: Path,
-    registry: Registry,
-    wanted: RunFilter,
-    *,
-    what: str,
-    doing: str,
-    work: Callable[[Runtime, RunFilter, Progress], Awaitable[int]],
-    statuses: Sequence[str],
-    yes: bool,
-) -> int:
-    """Do something to all runs of a filter, once whoever sits there agrees; give to how many.
+async def known(runtime: Runtime, chosen: Chosen) -> list[RunHandle[Any]]:
+    """The runs that are named; an unknown one is told before anything is done to any.
 
-    Args:
-        what, doing: what is done to them, as it is asked, and as the bar says it.
-        statuses: of the runs that `work` takes when the filter names none.
+    Raises:
+        UnknownRun: there is no such run.
     """
+    handles = [runtime.handle(run) for run in chosen.runs]
+    for handle in handles:
+        await handle.status()
+    return handles
+
+
+async def do_all(path: Path, registry: Registry, wanted: RunFilter, deed: Deed, *, yes: bool) -> int:
+    """Do it to all runs of a filter, once whoever sits there agrees; give to how many."""
     async with administering(path, registry) as runtime:
-        if not await agreed(runtime, what, wanted, statuses, yes=yes):
+        if not await agreed(runtime, deed, wanted, yes=yes):
             raise typer.Abort
-        with bar(doing) as progress:
-            number = await work(runtime, wanted, progress)
+        with bar(deed.doing) as progress:
+            number = await deed.work(runtime, wanted, progress)
         await until_idle(runtime, patience_s=2.0)
         return number
 
