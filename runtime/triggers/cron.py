@@ -256,7 +256,8 @@ def parsed(expression: str) -> Cron:
     if found.first_wall(start, 2 * start) is None:
         raise DefinitionError(
             f"cron {expression!r} never comes.",
-            why=f"no such month has a day like {texts[-3]}" + (f" that is {texts[-1]}" if texts[-1] != "*" else ""),
+            why=f"no month of {texts[-2]!r} has a day {texts[-3]!r}"
+            + (f" that is {texts[-1]!r}" if texts[-1] != "*" else ""),
             fix="name a day that its months have; L is the last one",
         )
     return found

@@ -97,7 +97,7 @@ def refuse_bad_field(expression: str, texts: Sequence[str]) -> None:
     """
     fields = FIELDS if len(texts) == len(FIELDS) else (SECOND, *FIELDS)
     for index, (each, text) in enumerate(zip(fields, texts, strict=True)):
-        why = _surprise(text.lower())
+        why = _surprise(text.lower()) or _long_step(each, text)
         if not why:
             alone = ["*"] * len(texts)
             alone[index] = text
@@ -106,6 +106,8 @@ def refuse_bad_field(expression: str, texts: Sequence[str]) -> None:
                 continue
             except CroniterError:
                 why = _why(each, text.lower())
+        if len(texts) > len(FIELDS):
+            why += "; of six fields the first is the second, and none is for years"
         raise DefinitionError(
             f"cron {expression!r} can't be used: its {each.name} is {text!r}.", why=why, fix=each.allowed
         )
@@ -122,6 +124,15 @@ def _surprise(text: str) -> str:
         return "it is drawn anew, or from a name, so that nobody can tell when it is"
     same = re.search(r"(?:^|,)(\w+)-\1(?:/|,|$)", text)
     return f"{same[0].strip(',/')} is a range of one: write {same[1]}, or * for all" if same else ""
+
+
+def _long_step(each: Field, text: str) -> str:
+    """Why a step means something else than its writer thinks, because nothing of its range is left but the first."""
+    for start, step in re.findall(r"(?:^|,)(\*|\d+-\d+)/(\d+)(?=,|$)", text):
+        first, last = (each.least, each.most) if start == "*" else map(int, start.split("-"))
+        if last >= first and int(step) > last - first:
+            return f"a step of {step} leaves {first} alone of {first} to {last}: write {first} if that is meant"
+    return ""
 
 
 def _why(each: Field, text: str) -> str:

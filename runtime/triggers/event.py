@@ -54,6 +54,12 @@ class Event:
 
     def __post_init__(self) -> None:
         check_event(self.type, self.resource, self.namespace)
+        if "*" in self.type:
+            raise DefinitionError(
+                f"type={self.type!r} matches no event.",
+                why="types are compared as they are, and * stands for nothing in them",
+                fix='name each type in an Event of its own, trigger=[Event("order.paid"), Event("order.sent")]',
+            )
         if self.match is not None:
             object.__setattr__(self, "match", _plain(self.match))
 

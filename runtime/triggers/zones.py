@@ -6,6 +6,7 @@ Knows offsets. Must not know what is scheduled.
 from __future__ import annotations
 
 import functools
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
@@ -18,6 +19,9 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LOOK_S: Final = 86_400
 #: Names of files beside the zones: what they say depends on the machine, or counts leap seconds.
 _NO_ZONES: Final = ("localtime", "posixrules", "right/", "posix/", "Factory")
+#: What people write for a zone that is none, and has nothing near that they could mean.
+_OFFSET: Final = re.compile(r"(?:UTC|GMT|Z)?\s*[+-]\d{1,2}(?::?\d\d)?")
+_ABBREVIATION: Final = re.compile(r"(?!UTC|GMT)[A-Z]{2,5}")
 
 
 class Stretch(NamedTuple):
@@ -47,6 +51,14 @@ def zone(name: object) -> ZoneInfo:
 
 
 def _nearest(name: str) -> str:
+    if _OFFSET.fullmatch(name):
+        return (
+            'name a place, whose clocks change when its law says so: "Europe/Berlin"; or "UTC"\n'
+            'always two hours ahead of UTC is "Etc/GMT-2": there the sign is the other way round'
+        )
+    if _ABBREVIATION.fullmatch(name):
+        return 'name a place instead of letters that several zones share: "America/Los_Angeles", or "UTC"'
+    name = name.replace(" ", "_")
     known = sorted(each for each in available_timezones() if not each.startswith(_NO_ZONES))
     places = [each for each in known if each.rpartition("/")[2].lower() == name.rpartition("/")[2].lower()]
     if places:
