@@ -9,6 +9,8 @@ Knows how a program is run. Must not know what it should do or say.
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import importlib
 import multiprocessing
 import os
@@ -141,6 +143,9 @@ def _perform(
     if environment.get("PYTHONWARNINGS"):
         warnings.simplefilter(environment["PYTHONWARNINGS"])  # type: ignore[arg-type]
     sys.path[:] = [each for each in sys.path if each not in ("", os.path.dirname(__file__))]
+    sys.orig_argv[:] = command
+    if environment.get("PYTHONPATH"):
+        _heed(environment["PYTHONPATH"])
     program, *arguments = command
     entry = PROGRAMS[program]
     script = os.path.abspath(arguments[0]) if entry is None else ""
@@ -161,3 +166,13 @@ def _perform(
             frames = frames.tb_next
         traceback.print_exception(error.with_traceback(frames))
         sys.exit(1)
+    finally:
+        atexit._run_exitfuncs()  # what multiprocessing leaves out before Python 3.13
+
+
+def _heed(path: str) -> None:
+    """Take `PYTHONPATH`, and the `sitecustomize` that it may bring, as Python does when it starts."""
+    sys.path[:0] = [each for each in path.split(os.pathsep) if each and each not in sys.path]
+    sys.modules.pop("sitecustomize", None)
+    with contextlib.suppress(ImportError):
+        importlib.import_module("sitecustomize")

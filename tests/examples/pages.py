@@ -111,8 +111,7 @@ def command(typed: str, folder: Path) -> tuple[int, str]:
         "PYTHONWARNINGS": "default",
     }
     words = words_of(typed)
-    is_traced = "EXECUTED_IN" in environment  # by what Python imports when it starts
-    if words is not None and can_run(words) and not (is_traced and words[0] == "python"):
+    if words is not None and can_run(words):
         return run(folder, words, environment, TIMEOUT_S)
     done = subprocess.run(
         ["/bin/sh", "-c", typed], cwd=folder, env=environment, timeout=TIMEOUT_S, check=False,
