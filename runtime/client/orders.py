@@ -6,9 +6,7 @@ meanwhile. Knows how a start is written down.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -17,12 +15,13 @@ from perdure.client.given import check_id, check_name
 from perdure.client.starts import start_of
 from perdure.core.receiving import check_event_type
 from perdure.declare.registry import Definition, Registry
-from perdure.engine.batch import Batch, Unsettled
-from perdure.engine.engine import Engine, Request
+from perdure.engine.batch import Batch
+from perdure.engine.engine import Engine
+from perdure.engine.postponed import soon
 from perdure.engine.reactions import EventSent
 from perdure.engine.starting import Start
-from perdure.engine.stopping import cancel, stoppable
-from perdure.errors import WorkflowError, WriteConflict
+from perdure.engine.stopping import stoppable
+from perdure.errors import WriteConflict
 from perdure.services.effects import Word
 from perdure.services.transaction import Transaction
 from perdure.services.values import encoded_value
@@ -33,7 +32,6 @@ from perdure.texts import checked_text
 _PAYLOAD_BYTES_MAX: Final = 4 * 1024 * 1024
 
 Ask: TypeAlias = Callable[[Callable[[Engine, Batch], Any]], Awaitable[Any]]
-logger = logging.getLogger("perdure")
 
 
 class EngineOrders:
@@ -157,9 +155,9 @@ class SignalWord(NamedTuple):
         if not self.is_started_here:
             engine.messages.check_signal(self.run_id, self.name, self.payload, batch)
 
-    def do(self, engine: Engine, batch: Batch) -> object:
+    def do(self, engine: Engine, batch: Batch) -> None:
         """Hand it over."""
-        return _soon(engine, batch, lambda now: engine.messages.signal(self.run_id, self.name, self.payload, now))
+        soon(engine, batch, {"signal": self.run_id, "name": self.name, "payload": list(self.payload)})
 
 
 class CancelWord(NamedTuple):
@@ -173,25 +171,9 @@ class CancelWord(NamedTuple):
         if not self.is_started_here:
             stoppable(engine, self.run_id, batch)
 
-    def do(self, engine: Engine, batch: Batch) -> object:
+    def do(self, engine: Engine, batch: Batch) -> None:
         """Ask it."""
-        return _soon(engine, batch, lambda now: cancel(engine, self.run_id, now))
-
-
-def _soon(engine: Engine, batch: Batch, act: Callable[[Batch], object]) -> object:
-    """Do it in this batch, or in the next one when the step's own result has just moved the same run."""
-    try:
-        return act(batch)
-    except Unsettled:
-        engine.unrecorded.append(Request(lambda _, later: _late(engine, later, act), Future(), kept=True))
-        return None
-
-
-def _late(engine: Engine, batch: Batch, act: Callable[[Batch], object]) -> None:
-    try:
-        _soon(engine, batch, act)
-    except WorkflowError as error:  # it could be done when the step gave its result, which then ended that run
-        logger.warning("What a step asked for beside its result was overtaken by it: %s", error)
+        soon(engine, batch, {"cancel": self.run_id})
 
 
 def event_of(

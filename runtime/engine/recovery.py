@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar
 
 from perdure.engine.batch import Batch
 from perdure.engine.engine import Engine
+from perdure.engine.postponed import take_up
 from perdure.storage.ledger import RunFilter, RunRow
 
 T = TypeVar("T")
@@ -40,6 +41,7 @@ def recover(inbox: Inbox) -> Future[None]:
 def _begin(inbox: Inbox, engine: Engine, batch: Batch) -> None:
     if engine.administers:
         return
+    take_up(engine)
     diverged = _registered(engine, engine.ledger.runs(RunFilter(statuses=("diverged",), limit=None)))
     _resume(engine, batch, diverged[:_DIVERGED_AT_ONCE_MAX])
     cut_off = (row for row in engine.ledger.interrupted() if row.status != "diverged")  # those are tried once

@@ -376,3 +376,13 @@ def test_a_crash_at_any_commit_leaves_what_completed_once() -> None:
 
     report = crash_everywhere(proven, 3, workflows=[other], invariants=[law])
     assert report.crashes > 5
+
+
+def test_a_call_from_outside_is_told_at_once_what_can_not_be_done() -> None:
+    async def test(runtime: Runtime) -> Any:
+        with pytest.raises(UnknownRun):
+            await runtime.workflows.signal("nobody", "go")
+        with pytest.raises(UnknownRun):
+            await runtime.workflows.cancel("nobody")
+
+    live(test)
