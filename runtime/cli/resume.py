@@ -34,7 +34,7 @@ def resume_hook(
     if as_json:
         print_json({"run_id": status.run_id, "token": token, "status": status.status})
     else:
-        console().print(f"{token} is a hook of {status.run_id}, which is {waiting_text(status)}.", soft_wrap=True)
+        console().print(f"{status.run_id} has the payload for {token}, and is {waiting_text(status)}.", soft_wrap=True)
 
 
 async def _resume(path: Path, registry: Registry, token: str, payload: Any) -> RunStatus:

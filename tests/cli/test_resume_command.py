@@ -40,7 +40,7 @@ def waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_it_answers_a_hook() -> None:
     answered = perdure("resume", "l.duckdb", "approval:7", "--payload", '{"yes": true}')
-    assert answered.stdout == "approval:7 is a hook of r1, which is completed.\n"
+    assert answered.stdout == "r1 has the payload for approval:7, and is completed.\n"
     shown = json.loads(perdure("show", "l.duckdb", "r1", "--json").stdout)
     assert shown["status"] == "completed"
 
