@@ -119,4 +119,4 @@ def test_what_is_broken_on_purpose_about_triggers_is_caught(
 def test_lives_that_no_mutant_has_touched_are_green() -> None:
     """Else the others would prove nothing."""
     for seed in range(3):
-        Life(seed).live(DAYS)
+        assert Life(seed).live(DAYS) > 100

@@ -95,8 +95,8 @@ class Life:
         self.fault_at = 0  # the commit at which the last fault strikes
         self.triggered: Counter[str] = Counter()
 
-    def live(self, days: int) -> None:
-        """Live so many days, and hold everything against what must be."""
+    def live(self, days: int) -> int:
+        """Live so many days, and hold everything against what must be; give how many runs there are."""
         until = self.now + days * 24 * HOUR_US
         acts = [self.pass_time] * 4 + [
             self.jump, self.crash, self.fault, self.pause, self.resume, self.resume, self.backfill, self.trigger,
@@ -109,6 +109,7 @@ class Life:
         self.pass_time()
         self.check()
         self.world.close()
+        return len(self.world.runs())
 
     # ── what is done ──
 
