@@ -65,10 +65,11 @@ _PENDING: Final = (
 )
 
 
-#: What is known of a message beside its payload: JSON in the bytes of its cell.
+#: What is known of a message beside its payload: JSON in the bytes of its cell. What is no text is replaced, because
+#: DuckDB decodes once for all columns, outside of their TRY.
 _FACTS: Final = """
-    TRY(decode(data) ->> '$.deliveries')::INTEGER AS deliveries,
-    make_timestamp(TRY(decode(data) ->> '$.sent_at')::BIGINT) AS sent_at
+    TRY(decode(data, 'replace') ->> '$.deliveries')::INTEGER AS deliveries,
+    make_timestamp(TRY(decode(data, 'replace') ->> '$.sent_at')::BIGINT) AS sent_at
 """
 
 
@@ -189,7 +190,7 @@ VIEWS: Final = {
     """,
     "dead_letters": f"""
         SELECT {_after("queue.dead/")} AS queue, "key" AS id, value AS message,
-            TRY(decode(data) ->> '$.reason') AS reason, {_FACTS}, make_timestamp(at_us) AS died_at, version
+            TRY(decode(data, 'replace') ->> '$.reason') AS reason, {_FACTS}, make_timestamp(at_us) AS died_at, version
         FROM _ledger.cells WHERE {_of("queue.dead/")}
     """,
     "schedules": f"""

@@ -14,6 +14,7 @@ from ledger_histories import DEFINITION, FAILURE, completed, created, step, verd
 from perdure.errors import InternalError, LedgerError, LedgerReadOnly
 from perdure.storage import entries as kinds
 from perdure.storage import views
+from perdure.storage.cells import Cell
 from perdure.storage.duckdb_ledger import DuckDBLedger
 from perdure.storage.entries import Entry
 from perdure.storage.ledger import Ledger
@@ -236,3 +237,12 @@ def test_sql_may_be_asked_from_other_threads_while_batches_come_in(tmp_path: Pat
     assert errors == []
     assert len(counts) > 2
     assert all(count % 2 == 0 for count in counts), "half a batch was seen"
+
+
+@pytest.mark.parametrize("view", ["queued", "dead_letters"])
+def test_a_message_whose_bytes_are_no_text_leaves_the_view_of_its_queue_readable(ledger: Ledger, view: str) -> None:
+    space = {"queued": "queue/mail", "dead_letters": "queue.dead/mail"}[view]
+    facts = b'{"deliveries": 2, "sent_at": 1000000, "reason": "no address"}'
+    ledger.append([], (), [Cell(space, "a", 1, 1, "1", data=b"\x00\xff"), Cell(space, "b", 1, 1, "2", data=facts)])
+    assert ledger.sql(f"SELECT id, deliveries FROM {view} ORDER BY id").rows == (("a", None), ("b", 2))
+    assert len(ledger.sql(f"SELECT * FROM {view}").rows) == 2
