@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +56,9 @@ def test_a_worker_and_a_command_that_runs_steps_keep_services_where_the_module_s
     first = files()
     assert first
     assert perdure("start", "l.duckdb", "report", "-w", "kept.py", "--input", '"b.txt"').exit_code == 0
-    worked = perdure("run", "l.duckdb", "-w", "kept.py", "--until-idle")
-    assert worked.exit_code == 0, worked.output
-    assert "storage is kept by FsspecStorage(" in worked.output
+    command = [sys.executable, "-m", "perdure", "run", "l.duckdb", "-w", "kept.py", "--until-idle"]
+    worked = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "storage is kept by FsspecStorage(" in worked.stdout + worked.stderr
     assert len(files()) == 2 * len(first)
     assert json.loads(perdure("sql", "l.duckdb", "SELECT count(*) AS n FROM blobs", "--json").stdout) == [{"n": 0}]
 
