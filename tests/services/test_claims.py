@@ -68,6 +68,21 @@ def test_waiters_are_served_in_the_order_in_which_they_came_and_nobody_gets_ahea
     assert on_a_loop(test) == ["0", "1", "2", "3", "4", "late"]
 
 
+def test_who_only_tries_does_not_get_ahead_of_those_who_wait() -> None:
+    async def test(claims: Claims) -> None:
+        first, second, late = (claims.owner(Caller(name)) for name in ("first", "second", "late"))
+        await claims.take(first, A)
+        waiting = asyncio.create_task(claims.take(second, A))
+        await settle()
+        first.end()
+        assert not claims.try_take(late, A)  # it is free in this moment, and somebody was there before
+        await waiting
+        second.end()
+        assert claims.try_take(late, A)
+
+    on_a_loop(test)
+
+
 def test_a_waiter_that_is_cancelled_loses_its_place_and_nobody_else_does() -> None:
     async def test(claims: Claims) -> list[str]:
         order: list[str] = []
