@@ -65,7 +65,9 @@ class Feed:
             if self.form == "json":
                 self._out = stack.enter_context(own_stdout())
             elif not sys.stdout.isatty():  # on a terminal the live display does this
-                stack.enter_context(contextlib.redirect_stdout(WholeLines(sys.stdout)))
+                lines = WholeLines(sys.stdout)
+                stack.callback(lines.close)  # while there is something to pass on to; else its end would try, and fail
+                stack.enter_context(contextlib.redirect_stdout(lines))
             self._console = console()
             self._console.soft_wrap = True
             if self.form == "text" and self._console.is_terminal and not self.quiet and not self.silent:
@@ -206,6 +208,11 @@ class WholeLines(io.TextIOBase):
         if begun:
             self._out.write(begun)
         self._out.flush()
+
+    def close(self) -> None:
+        """Pass on what there is for the last time; what it passes on to stays open."""
+        with contextlib.suppress(OSError):  # whoever reads has stopped reading
+            super().close()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._out, name)
