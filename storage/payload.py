@@ -14,15 +14,13 @@ import base64
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from json.encoder import encode_basestring_ascii as _quote
+from typing import Any
 
 from perdure.storage.batch import Batch
 from perdure.storage.cells import Cell
 from perdure.storage.chain import entry_of
 from perdure.storage.entries import DefinitionRow, Entry
-from perdure.storage.plain import compact_text
-
-_DATA: Final = Cell._fields.index("data")
 
 
 @dataclass(slots=True)
@@ -40,7 +38,7 @@ def write_batch(batch: Batch, definitions: Iterable[DefinitionRow], cells: Itera
     digests = (entry.digest for entries in batch.entries.values() for entry in entries)
     lines = [line + b"\t" + digest.hex().encode() for line, digest in zip(batch.lines, digests, strict=True)]
     lines += [json.dumps({"definition": definition}).encode() for definition in definitions]
-    lines += [b'{"cell":%b}' % compact_text(_plain(cell)).encode() for cell in cells]
+    lines += [_line_of(cell) for cell in cells]
     return b"\n".join(lines)
 
 
@@ -66,11 +64,15 @@ def read(payload: bytes) -> Payload:
     return found
 
 
-def _plain(cell: Cell) -> list[object]:
-    fields: list[object] = [*cell]
-    if cell.data is not None:
-        fields[_DATA] = base64.b64encode(cell.data).decode()
-    return fields
+def _line_of(cell: Cell) -> bytes:
+    """Write a cell's line: what `json.dumps` gives without blanks, in a fraction of the time."""
+    space, key, version, at, body, shape, data, due, expires_at = cell
+    return (
+        f'{{"cell":[{_quote(space)},{_quote(key)},{version:d},{at:d},{"null" if body is None else _quote(body)},'
+        f"{'null' if shape is None else _quote(shape)},"
+        f"{'null' if data is None else _quote(base64.b64encode(data).decode())},"
+        f"{'null' if due is None else f'{due:d}'},{'null' if expires_at is None else f'{expires_at:d}'}]}}"
+    ).encode("ascii")
 
 
 def _cell(fields: list[Any]) -> Cell:

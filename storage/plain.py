@@ -61,18 +61,12 @@ def _refuse(value: object) -> object:
 
 
 _pieces: Final = make_encoder(quote, (",", ":"), allow_nan=False)
-_ascii: Final = make_encoder(_json_encoder.encode_basestring_ascii, (",", ":"))
 _spaced: Final = make_encoder(quote, (", ", ": "))
 
 
 def spaced_text(facts: Mapping[str, object]) -> str:
     """Write facts of our own, all of them plain: what `json.dumps(facts, ensure_ascii=False)` gives."""
     return "".join(_spaced(facts, 0))
-
-
-def compact_text(fields: list[object]) -> str:
-    """Write fields of our own, all of them plain, as ASCII without blanks."""
-    return "".join(_ascii(fields, 0))
 
 
 def flat_text(container: object) -> str | None:

@@ -115,12 +115,14 @@ class Recent:
                 cell = None if overlay is None else overlay.cells(space).get(key)
                 if cell is not None:
                     return True, None if cell.is_gone else cell, self._begun
-            known = self._hot_spaces.look_up(space)
-            if known is not None:
-                return True, known.get(key), self._begun
-            if self.contents is not None and cell_hash(space, key) not in self.contents.cells:
-                return True, None, self._begun
-            return *self._hot_cells.look_up(space, key), self._begun
+            whole = self._hot_spaces.look_up(space)
+            if whole is not None:
+                return True, whole.get(key), self._begun
+            is_known, cell = self._hot_cells.look_up(space, key)
+            if is_known:
+                return True, cell, self._begun
+            is_lacking = self.contents is not None and cell_hash(space, key) not in self.contents.cells
+            return is_lacking, None, self._begun
 
     def cells(self, space: str) -> tuple[dict[str, Cell], int]:
         """What the overlays say of a space's cells, deleted ones too, and `begun`."""
