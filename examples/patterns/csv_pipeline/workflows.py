@@ -62,6 +62,7 @@ class Result(BaseModel):
 
 
 EXAMPLES_MAX = 3
+SHOWN_MAX = 200
 
 
 @step
@@ -89,16 +90,16 @@ def summarize(chunk: Chunk) -> Part:
     part = Part(stations={}, rows=0, dirt=[], dirty=0)
     with open(chunk.file, "rb") as file:
         file.seek(chunk.begin)
-        lines = file.read(chunk.end - chunk.begin).decode("utf-8").splitlines()
-    for row in csv.reader(lines):
+        lines = file.read(chunk.end - chunk.begin).removesuffix(b"\n").split(b"\n")
+    for line in lines:
         part.rows += 1
         try:
-            _, station, celsius, _ = row
+            _, station, celsius, _ = next(csv.reader([line.decode("utf-8")]))  # a quote left open ends with its line
             tenths = round(float(celsius) * 10)
-        except ValueError:
+        except (ValueError, OverflowError, csv.Error):  # "n/a", a byte that is no letter; "inf"; a cell without end
             part.dirty += 1
             if len(part.dirt) < EXAMPLES_MAX:
-                part.dirt.append(",".join(row))
+                part.dirt.append(line.decode("utf-8", "backslashreplace").strip()[:SHOWN_MAX])
         else:
             measured = Summary(count=1, total=tenths, coldest=tenths, hottest=tenths)
             part.stations[station] = part.stations[station] + measured if station in part.stations else measured

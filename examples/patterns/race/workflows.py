@@ -1,7 +1,8 @@
 """Race: ask all suppliers at once, take the first answer, and give up when none came in time.
 
 A timeout is one more runner: a durable sleep. The winner, and that it won, is recorded; a replay never runs the race
-again. Who lost is cancelled, which ends its step's attempt where that can be ended.
+again. Who can't answer drops out, and the others run on. Who lost is cancelled, which ends its step's attempt where
+that can be ended.
 """
 
 from __future__ import annotations
@@ -37,10 +38,14 @@ async def find_quote(input: Question, step: StepContext) -> Quote | None:
     """The first quote that comes; None when nobody answers in time."""
     asked = [asyncio.create_task(ask(name, input.sku, takes)) for name, takes in input.suppliers.items()]
     too_late = asyncio.create_task(asyncio.sleep(input.patience_s))
-    done, others = await asyncio.wait([*asked, too_late], return_when=asyncio.FIRST_COMPLETED)
-    for other in others:
-        other.cancel()
-    winner = next((task for task in asked if task in done), None)
+    running = asked
+    winner = None
+    while running and winner is None and not too_late.done():
+        await asyncio.wait([*running, too_late], return_when=asyncio.FIRST_COMPLETED)
+        winner = next((task for task in running if task.done() and task.exception() is None), None)
+        running = [task for task in running if not task.done()]
+    for loser in [*running, too_late]:
+        loser.cancel()
     return None if winner is None else winner.result()
 
 

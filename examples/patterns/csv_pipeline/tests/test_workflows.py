@@ -65,6 +65,23 @@ def test_dirt_is_counted_and_shown(tmp_path: Path) -> None:
     assert part.stations == {"S01": Summary(count=1, total=75, coldest=75, hottest=75)}
 
 
+@pytest.mark.parametrize(
+    "dirt",
+    [b"1,S01,inf,2030-01-01", b"1,S01,nan,2030-01-01", b"1,S\xff1,7.5,2030-01-01", b'1,"S01,7.5,2030-01-01', b"",
+     b"1,S01," + b"7" * 200_000 + b",2030-01-01"],
+    ids=["inf", "nan", "no utf-8", "open quote", "empty", "endless cell"],
+)  # fmt: skip
+def test_whatever_stands_in_a_line_costs_that_line_only(dirt: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "measurements.csv"
+    good = b"2,S01,7.5,2030-01-01"
+    file.write_bytes(b"\n".join([b"id,station,celsius,taken_at", dirt, good, good]))  # no newline at the end
+    (chunk,) = split.function(Source(file=str(file)))
+    part = summarize.function(chunk)
+    assert (part.rows, part.dirty) == (3, 1)
+    assert part.stations == {"S01": Summary(count=2, total=150, coldest=75, hottest=75)}
+    assert len(part.model_dump_json()) < 1_000
+
+
 def test_a_file_with_other_columns_is_refused_at_once(tmp_path: Path, perdure_runtime: RuntimeFactory) -> None:
     file = tmp_path / "other.csv"
     file.write_text("name,age\nAda,36\n")

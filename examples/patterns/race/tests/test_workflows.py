@@ -36,3 +36,25 @@ def test_the_slower_one_loses() -> None:
         winner = simulation.start(find_quote, MUG).result()
         slow = simulation.effects("ask")[0].args[0]
     assert winner.supplier != slow
+
+
+def test_who_can_not_answer_drops_out_and_the_others_run_on() -> None:
+    def only_bob(supplier: str, sku: str, takes_s: float) -> Quote:
+        if supplier == "ann":
+            raise ConnectionError("the line is dead")
+        return BOB
+
+    for seed in range(5):
+        slow_bob = [SlowStep(call=2, takes="10m")]
+        with Simulation(find_quote, seed=seed, steps={"ask": only_bob}, faults=slow_bob) as simulation:
+            assert simulation.start(find_quote, MUG).result() == BOB
+
+
+def test_when_nobody_can_answer_the_race_ends_at_once() -> None:
+    def nobody(supplier: str, sku: str, takes_s: float) -> Quote:
+        raise ConnectionError("the line is dead")
+
+    with Simulation(find_quote, steps={"ask": nobody}) as simulation:
+        began = simulation.clock.now
+        assert simulation.start(find_quote, MUG).result() is None
+        assert (simulation.clock.now - began).total_seconds() < 60
