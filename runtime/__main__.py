@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from perdure.cli.main import main
+from perdure.cli.scripts import perdure
 
-main()
+perdure()
