@@ -76,9 +76,12 @@ def checked_count(what: str, value: int | None, least: int = 0) -> int | None:
 
 def check_clock(clock: object) -> None:
     """Refuse what is no clock."""
-    if clock is not None and not hasattr(clock, "now_us"):
+    lacking = [each for each in ("now_us", "new_run_id", "new_token", "open_on") if not hasattr(clock, each)]
+    if clock is not None and lacking:
         raise DefinitionError(
-            f"clock={clock!r} is no clock.", fix="leave it out, or give RuntimeClock() of perdure.testing"
+            f"clock={clock!r} is no clock.",
+            why=f"it has no {', '.join(lacking)}",
+            fix="leave it out, or give RuntimeClock() of perdure.testing",
         )
 
 

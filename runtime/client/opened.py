@@ -37,16 +37,11 @@ logger = logging.getLogger("perdure")
 _VERIFIED_AT_CLOSE_S = 1.0  # how long closing goes on with verifications that wait
 
 
-async def open_ledger(source: Source) -> Ledger:
-    """Open a ledger's file; a ledger that is given is open."""
-    return await asyncio.to_thread(DuckDBLedger, source) if isinstance(source, (str, os.PathLike)) else source
-
-
 class Opened:
     """The parts of an open runtime, on the event loop that it was opened on.
 
     Args:
-        ledger: given back by `close` when the source is a path.
+        ledger: given back by `close` when it is another than the source.
         make_engine: makes the engine, for a ledger and those who run its steps.
         verified_share: of ended runs, to be verified in the background; 0 has nobody do it.
     """
@@ -76,6 +71,25 @@ class Opened:
 
         self.thread = EngineThread(make)
         self._verifier = LiveVerifier(self.thread, verified_share) if verified_share else None
+
+    @classmethod
+    async def of(
+        cls,
+        source: Source,
+        registry: Registry,
+        clock: Clock,
+        back_ends: Mapping[str, BackEnd],
+        make_engine: MakeEngine,
+        verified_share: float,
+    ) -> Opened:
+        """Open the ledger's file, unless an open ledger is given, and make the parts; if that fails, close the file."""
+        ledger = await asyncio.to_thread(DuckDBLedger, source) if isinstance(source, (str, os.PathLike)) else source
+        try:
+            return cls(ledger, source, registry, clock, back_ends, make_engine, verified_share)
+        except BaseException:
+            if ledger is not source:
+                ledger.close()
+            raise
 
     async def begin(self) -> None:
         """Let the engine take turns, and bring back what was cut off."""

@@ -19,7 +19,7 @@ from perdure.client.given import (
     run_filter,
 )
 from perdure.client.handle import RunHandle
-from perdure.client.opened import Opened, Source, open_ledger
+from perdure.client.opened import Opened, Source
 from perdure.client.serving import Serving
 from perdure.client.starts import Starts, start_all, start_of
 from perdure.client.status import RunStatus, status_of
@@ -129,9 +129,8 @@ class Runtime(Triggering, Serving):
     async def __aenter__(self) -> Runtime:
         if self._opened is not None:
             raise PerdureError("the runtime is open already.", fix="make another Runtime for another ledger")
-        ledger = await open_ledger(self._source)
-        self._opened = Opened(
-            ledger, self._source, self.registry, self._clock, self._back_ends, self._make_engine, self._verified_share
+        self._opened = await Opened.of(
+            self._source, self.registry, self._clock, self._back_ends, self._make_engine, self._verified_share
         )
         try:
             await self._opened.begin()

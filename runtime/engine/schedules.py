@@ -67,14 +67,14 @@ class Schedules:
     @property
     def wake_at(self) -> int | None:
         """When the next tick is; None when there is none, or none is to be started."""
-        if self._engine.draining or self.held:
+        if self._rests:
             return None
         times = [self._noted_at, self._heap[0][0] if self._heap else None]
         return min((each for each in times if each is not None), default=None)
 
     def begin(self, batch: Batch) -> None:
         """Start the runs of the ticks that have come."""
-        if not self._declares or self._engine.draining or self.held:
+        if self._rests:
             return
         if batch.now < self._seen - _ADJUSTED_US:
             self.forget()  # the clock was put back: ticks that it shows again find their runs
@@ -86,6 +86,11 @@ class Schedules:
             tick, id = heapq.heappop(self._heap)
             if tick == self._next[id]:  # else it was paused, or moved on, since it was noted
                 room -= self._follow(self._all[id], cursors[id], tick, batch, room)
+
+    @property
+    def _rests(self) -> bool:
+        """Whether `begin` does nothing; then nobody may be woken for it either, who would be woken again at once."""
+        return not self._declares or self._engine.draining or self.held
 
     def forget(self) -> None:
         """Start over from the ledger, after a batch that could not be appended."""

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from datetime import datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -98,6 +99,7 @@ DECLARATIONS: dict[str, tuple[Callable[[], Any], str]] = {
     "no ledger": (lambda: Runtime(), "write Runtime(ledger"),
     "bodies in memory": (lambda: Runtime("x.duckdb", residents_max=-1), "at least 0"),
     "clock": (lambda: Runtime("x.duckdb", clock=3), "RuntimeClock()"),
+    "half a clock": (lambda: Runtime("x.duckdb", clock=SimpleNamespace(now_us=int)), "RuntimeClock()"),
     "option of a policy": (lambda: RetryPolicy(max_attemps=3), "did you mean max_attempts?"),
     "jitter as a text": (lambda: RetryPolicy(jitter="0.1"), "a number from 0 to 1"),
     "factor as a text": (lambda: RetryPolicy(factor="2"), "a number of at least 1"),
@@ -119,6 +121,19 @@ def test_a_wrong_declaration_shows_the_fix(make: Callable[[], Any], fix: str) ->
     with pytest.raises(DefinitionError) as refused:
         make()
     assert fix in refused.value.fix
+
+
+async def test_a_runtime_that_could_not_open_leaves_its_file_to_the_next(tmp_path) -> None:
+    def refuse(engine: Any) -> None:
+        raise ValueError("not today")
+
+    runtime = Runtime(tmp_path / "orders.duckdb", workflows=[fulfill])
+    runtime.prepare(refuse)
+    with pytest.raises(ValueError, match="not today"):
+        await runtime.__aenter__()
+    assert not runtime.is_open
+    async with Runtime(tmp_path / "orders.duckdb", workflows=[fulfill]) as second:
+        assert second.is_open
 
 
 def test_a_delay_that_grows_beyond_all_numbers_is_the_longest() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from ticking import START, expected, ticks_of
 
+from perdure import MemoryLedger, Runtime
 from perdure.strict import Schedule, workflow
 from perdure.testing import Simulation
 
@@ -184,3 +185,15 @@ def test_the_first_tick_that_comes_again_after_a_clock_was_put_back_starts_its_r
         down(world, hours=-5)
         world.advance("1h")
         assert hours((0.5, 1.5))[0] in ticks_of(world, "a")
+
+
+async def test_who_declares_no_schedule_and_looks_at_them_is_not_woken_for_them() -> None:
+    ledger = MemoryLedger()
+    async with Runtime(ledger, workflows=[made("a", HOURLY)]) as runtime:
+        assert len(await runtime.schedules()) == 1
+    async with Runtime(ledger) as looks:
+        assert await looks.schedules() == []
+        assert await looks.ask(lambda engine, batch: engine.schedules.wake_at) is None
+    async with Runtime(ledger, workflows=[made("b", HOURLY)]) as another:
+        wake_at, now = await another.ask(lambda engine, batch: (engine.schedules.wake_at, batch.now))
+        assert now < wake_at <= now + 3_600_000_000
