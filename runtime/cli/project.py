@@ -23,7 +23,8 @@ from perdure.version import __version__
 DEFAULT: Final = "saga"
 
 WORKFLOWS: Final = "workflows.py"
-_KEPT: Final = (".py", ".history.jsonl")  # of an example's folder; what running it leaves behind stays there
+_IGNORED: Final = ".gitignore"
+_KEPT: Final = (".py", ".history.jsonl", _IGNORED)  # of an example's folder; what running it leaves behind stays there
 
 _PYPROJECT: Final = """\
 [build-system]
@@ -177,7 +178,7 @@ def find_example(name: str) -> Example:
 def project_files(name: str, example: Example) -> dict[str, str]:
     """All files of a project: paths below its folder, and their texts."""
     own = example.files()
-    modules = [file.removesuffix(".py") for file in own if "/" not in file]
+    modules = [file.removesuffix(".py") for file in own if file.endswith(".py") and "/" not in file]
     words = {
         "name": name,
         "summary": '"' + example.summary.replace("\\", "\\\\").replace('"', '\\"') + '"',
@@ -192,5 +193,5 @@ def project_files(name: str, example: Example) -> dict[str, str]:
         "pyproject.toml": _PYPROJECT.format_map({**words, "python": "3.11"}),
         **own,
         ".github/workflows/ci.yml": _CI.format_map(words),
-        ".gitignore": _GITIGNORE,
+        _IGNORED: _GITIGNORE + own.get(_IGNORED, ""),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -33,6 +34,8 @@ def folder(tmp_path: Path) -> Path:
 def test_a_new_project_plays_tests_and_replays(name: str, folder: Path) -> None:
     code, output = new(str(folder), "--from", name)
     assert code == 0, output
+    git(folder, "init", "-q")
+    git(folder, "add", "-A")
 
     for _ in range(2):  # and again, on the ledger that is there
         code, played = run(folder, ["python", "workflows.py"])
@@ -45,6 +48,12 @@ def test_a_new_project_plays_tests_and_replays(name: str, folder: Path) -> None:
     assert (code, "passed" in output) == (0, True), output
     code, output = run(folder, ci_step(folder, "replay-check").split())
     assert (code, "code and ledger agree" in output) == (0, True), output
+    assert git(folder, "ls-files", "--others", "--exclude-standard") == "", "running it left what git would take"
+
+
+def git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-c", "core.excludesFile=", *arguments]
+    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
 
 
 def ci_step(folder: Path, word: str) -> str:
