@@ -53,8 +53,9 @@ def _ask_again(engine: Engine, key: str, asked: dict[str, Any]) -> None:
 
 
 def _later(engine: Engine, batch: Batch, key: str, asked: dict[str, Any]) -> None:
-    if engine.ledger.cell(_SPACE, key) is None:
-        return  # the batch that has the result was not recorded, and is made again
+    cell = batch.cells.get((_SPACE, key)) or engine.ledger.cell(_SPACE, key)
+    if cell is None or cell.is_gone:
+        return  # the batch that has the result was not recorded, and is made again; or another asks for the same
     try:
         _do(engine, batch, asked)
     except Unsettled:
