@@ -212,6 +212,11 @@ class Channel:
 
     # ── services ─────────────────────────────────────────────────────────────────────────────────
 
+    @property
+    def author(self) -> Attempt:
+        """Whose writes those of this attempt are."""
+        return self._attempt
+
     def services(self) -> Services:
         """The services as this attempt uses them."""
         with self._lock:

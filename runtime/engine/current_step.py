@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from perdure.core.stream import Stream, Writer, checked_namespace, writers
 from perdure.errors import WorkflowError
+from perdure.services.author import Author, at_work
 from perdure.services.database import Database
 from perdure.services.kv import Kv
 from perdure.services.queue import MessageQueues
@@ -20,6 +21,11 @@ from perdure.storage.encoding import Encoded, decode
 
 class Voice(Writer, Protocol):
     """What a step at work may say to the engine."""
+
+    @property
+    def author(self) -> Author:
+        """Whose writes those of this attempt are."""
+        ...
 
     def heartbeat(self, details: object) -> None:
         """Take a sign of life."""
@@ -133,3 +139,4 @@ def begin(step: CurrentStep) -> None:
     _current.set(step)
     writers.set(step._voice)
     of_step.set(step._voice.services)
+    at_work.set(step._voice.author)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from contextvars import ContextVar
+from typing import Final, NamedTuple, Protocol
 
 
 class Author(Protocol):
@@ -24,3 +25,7 @@ class Caller(NamedTuple):
 
     label: str
     written_under: str = ""
+
+
+#: The attempt that this task or thread works on; None outside of steps.
+at_work: Final[ContextVar[Author | None]] = ContextVar("perdure_author", default=None)

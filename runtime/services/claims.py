@@ -6,6 +6,7 @@ one process has a ledger, so a table in memory is enough. Two that wait for each
     rules   1. All of it runs on the services' loop, but for `Owner.end`, which any thread may call.
             2. An owner that is over holds nothing; whoever wants its cells need not wait to be told.
             3. First come, first served: a cell that is free goes to whoever has waited longest, and nobody gets ahead.
+            4. A step waits for what is called in it and commits by itself, so that must not wait for the step.
 
 Knows names and who waits. Must not know what is written.
 """
@@ -38,11 +39,12 @@ class Wait:
 class Owner:
     """An attempt, or a call from outside, as far as it holds cells."""
 
-    __slots__ = ("_author", "_claims", "is_over", "names", "waits")
+    __slots__ = ("_claims", "author", "is_over", "names", "waits", "within")
 
-    def __init__(self, claims: Claims, author: Author) -> None:
+    def __init__(self, claims: Claims, author: Author, within: Author | None = None) -> None:
         self._claims = claims
-        self._author = author
+        self.author = author
+        self.within = within  # the step that it was called in
         self.names: set[Name] = set()
         self.waits: dict[Name, Wait] = {}
         self.is_over = False
@@ -50,7 +52,7 @@ class Owner:
     @property
     def label(self) -> str:
         """The author's name in errors."""
-        return self._author.label
+        return self.author.label
 
     def end(self) -> None:
         """Give back everything. Any thread may call it, more than once."""
@@ -72,16 +74,20 @@ class Claims:
         self._waiting = 0
         self._sweep_at = _SWEEP_AT
 
-    def owner(self, author: Author) -> Owner:
-        """Make one who may claim."""
-        return Owner(self, author)
+    def owner(self, author: Author, within: Author | None = None) -> Owner:
+        """Make one who may claim.
+
+        Args:
+            within: the step that it was called in, when it writes and ends apart from it.
+        """
+        return Owner(self, author, within)
 
     async def take(self, owner: Owner, name: Name) -> None:
         """Wait until the cell is this owner's.
 
         Raises:
             WriteConflict: its holder waits for a cell of this owner's.
-            WorkflowError: the owner is over, or was when its turn came.
+            WorkflowError: the owner is over, or was when its turn came; or its holder is the step that it is called in.
         """
         if name in owner.names and not owner.is_over:
             return
@@ -151,10 +157,10 @@ class Claims:
     async def _wait(self, owner: Owner, name: Name) -> None:
         wait = owner.waits.get(name)
         if wait is None:
+            self._refuse_circle(owner, name)
             loop = asyncio._get_running_loop()
             if loop is None:  # a simulated step that blocks, where nobody else could go on meanwhile
                 raise WriteConflict(f"{name[0]}, key {name[1]!r} is being written by another step.", where=owner.label)
-            self._refuse_circle(owner, name)
             wait = owner.waits[name] = Wait(loop.create_future())
             self._lines.setdefault(name, {})[owner] = wait
         wait.operations += 1
@@ -177,12 +183,16 @@ class Claims:
 
     def _refuse_circle(self, owner: Owner, name: Name) -> None:
         """Two that wait for each other would wait for ever: the one that closes the circle is told."""
+        holder = self._holder(name)
+        if holder is not None and holder.author is owner.within:
+            raise _called_within(holder, name)
         seen: set[Owner] = set()
         known = {name}  # whose whole line is looked at already
+        inner = self._inner()
         ahead = list(self._before(name, None))
         while ahead:
             each = ahead.pop()
-            if each is owner:
+            if each is owner or each.author is owner.within:
                 raise WriteConflict(
                     f"{owner.label} wants to write what others have written, and they wait for it.",
                     where=f"{name[0]}, key {name[1]!r}",
@@ -191,9 +201,19 @@ class Claims:
                 )
             if each not in seen:
                 seen.add(each)
-                for wanted in each.waits:
-                    if wanted not in known:
-                        ahead += self._before(wanted, each)
+                for waiter in (each, *inner.get(id(each.author), ())):
+                    for wanted in waiter.waits:
+                        if wanted not in known:
+                            ahead += self._before(wanted, waiter)
+
+    def _inner(self) -> dict[int, list[Owner]]:
+        """Those who wait and were called in a step, by its identity."""
+        found: dict[int, list[Owner]] = {}
+        for line in self._lines.values():
+            for each in line:
+                if each.within is not None:
+                    found.setdefault(id(each.within), []).append(each)
+        return found
 
     def _before(self, name: Name, owner: Owner | None) -> Iterator[Owner]:
         """Who has to be over before `owner` gets this cell; None is somebody who comes last."""
@@ -204,6 +224,15 @@ class Claims:
             if each is owner:
                 return
             yield each
+
+
+def _called_within(step: Owner, name: Name) -> WorkflowError:
+    return WorkflowError(
+        f"{step.label} has written this, and calls what is to write it at once: that would wait for the step to end.",
+        where=f"{name[0]}, key {name[1]!r}",
+        why="what a step has written is nobody else's until its result is recorded, and the step waits for this call",
+        fix="write it with the step's own services, such as current_step().kv; or in two steps",
+    )
 
 
 def over(label: str) -> WorkflowError:

@@ -5,6 +5,7 @@ Knows what a receiver may do with a message. Must not know how it was taken.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -63,6 +64,8 @@ class Message(Kept):
         super().__init__(queue, cell)
         self._scope = scope
         self._deliveries_max = deliveries_max
+        self._is_settled = False
+        self._turn = asyncio.Lock()  # what extends it now and then, and what acknowledges it, are often two tasks
 
     def __repr__(self) -> str:
         return f"<message {self.id} of queue {self.queue!r}, delivery {self.deliveries}>"
@@ -104,10 +107,13 @@ class Message(Kept):
         """Keep it for longer, from now on. It takes effect at once, also in a step."""
         backing = self._scope.backing
         until = backing.now_us() + duration_us(visibility_timeout, "visibility_timeout")
-        kept = await mailbox_of(backing).prolong(self._scope, self.queue, self._cell, until)
-        if kept is None:
-            raise self._lost()
-        self._cell = kept
+        async with self._turn:
+            if self._is_settled:  # in a step it still holds the message, and would wait for itself
+                raise self._lost()
+            kept = await mailbox_of(backing).prolong(self._scope, self.queue, self._cell, until)
+            if kept is None:
+                raise self._lost()
+            self._cell = kept
 
     async def _settle(self, change: Callable[[Draft, Cell], None]) -> None:
         async def settle(transaction: Transaction) -> None:
@@ -119,7 +125,9 @@ class Message(Kept):
             arrivals = self._scope.backing.arrivals
             transaction.when_over(lambda: arrivals.came(self.queue))
 
-        await self._scope.write(settle)
+        async with self._turn:
+            await self._scope.write(settle)
+            self._is_settled = True
 
     def _lost(self) -> MessageLost:
         return MessageLost(

@@ -104,6 +104,7 @@ class MessageQueues:
         until = backing.now_us() + wait_us
         while True:
             now = backing.now_us()
+            self._scope.wake_at_end(queue)
             cells = await box.take(self._scope, queue, now, now + hidden_us, limit, deliveries_max)
             if not cells and now < until and not backing.arrivals.is_closed:
                 await _arrival(backing, queue, until)

@@ -16,7 +16,7 @@ from types import CodeType
 from typing import Any, Final, NoReturn, Protocol, TypeAlias, TypeVar
 
 from perdure.errors import PerdureError, WorkflowError, WriteConflict
-from perdure.services.author import Author, Caller
+from perdure.services.author import Author, Caller, at_work
 from perdure.services.backing import Backing
 from perdure.services.claims import over
 from perdure.services.effects import Effects
@@ -48,6 +48,10 @@ class Scope(Protocol):
 
     def apart(self) -> AbstractAsyncContextManager[Transaction]:
         """Enter a transaction that is committed at its end, whatever becomes of a step."""
+        ...
+
+    def wake_at_end(self, queue: str) -> None:
+        """Wake who waits for a message in this scope when it ends. Raises WorkflowError when it has."""
         ...
 
     async def write(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
@@ -123,9 +127,18 @@ class StepScope(AbstractAsyncContextManager[Transaction]):
         async with self as transaction:
             return await work(transaction)
 
-    def apart(self) -> AbstractAsyncContextManager[Transaction]:
+    @asynccontextmanager
+    async def apart(self) -> AsyncIterator[Transaction]:
         """A transaction that is committed now, whatever becomes of the step."""
-        return committed(self.backing, self._author.label)
+        async with self, committed(self.backing, self._author.label, self._author) as transaction:
+            yield transaction
+
+    def wake_at_end(self, queue: str) -> None:
+        """Refuse when it is over, else have its end wake who waits at this queue: nobody wants the message then."""
+        transaction, arrivals = self.transaction, self.backing.arrivals
+        transaction.part(f"waits at {queue}", lambda: transaction.when_over(lambda: arrivals.came(queue)))
+        if self._is_over:
+            raise over(self._author.label)
 
     @property
     def is_concluded(self) -> bool:
@@ -210,11 +223,14 @@ class OutsideScope:
 
     def writing(self) -> AbstractAsyncContextManager[Transaction]:
         """A transaction that is committed at the end."""
-        return committed(self.backing, "a call from outside")
+        return committed(self.backing, "a call from outside", at_work.get())
 
     def apart(self) -> AbstractAsyncContextManager[Transaction]:
         """The same: there is nothing around it."""
         return self.writing()
+
+    def wake_at_end(self, queue: str) -> None:
+        """It has no end before the runtime's, which wakes everybody."""
 
     async def write(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         """Write in a transaction that is committed, in a new one for as long as others are quicker."""
@@ -230,13 +246,14 @@ class OutsideScope:
 
 
 @asynccontextmanager
-async def committed(backing: Backing, label: str) -> AsyncIterator[Transaction]:
+async def committed(backing: Backing, label: str, within: Author | None) -> AsyncIterator[Transaction]:
     """A transaction of its own, durable at the end of the block, whatever becomes of a step around it.
 
     Args:
         label: names the one who writes in errors.
+        within: the step that it is called in.
     """
-    transaction = Transaction(backing, Caller(label))
+    transaction = Transaction(backing, Caller(label), within)
     try:
         yield transaction
         await transaction.settle()

@@ -34,11 +34,11 @@ class Transaction:
         "_written", "backing", "promised",
     )  # fmt: skip
 
-    def __init__(self, backing: Backing, author: Author) -> None:
+    def __init__(self, backing: Backing, author: Author, within: Author | None = None) -> None:
         self.backing = backing
         self.promised: dict[tuple[str, str], str] = {}  # run_ids of runs that it starts, by workflow and key
         self._author = author
-        self._owner = backing.claims.owner(author)
+        self._owner = backing.claims.owner(author, within)
         self._read: dict[Name, int] = {}  # versions that were seen; 0 is "not there"
         self._written: dict[Name, Cell] = {}
         self._changes: list[Change] = []

@@ -201,6 +201,34 @@ def test_a_circle_that_goes_through_a_line_is_told() -> None:
     on_a_loop(test)
 
 
+def test_what_is_called_in_a_step_does_not_wait_for_it_and_nobody_waits_for_both() -> None:
+    async def test(claims: Claims) -> None:
+        step, other = Caller("step"), Caller("other")
+        holder, second = claims.owner(step), claims.owner(other)
+        await claims.take(holder, A)
+        await claims.take(second, B)
+        with pytest.raises(WorkflowError, match="step has written this") as refused:
+            await claims.take(claims.owner(Caller("inner"), within=step), A)
+        assert not isinstance(refused.value, WriteConflict)  # trying again would change nothing
+        inner = claims.owner(Caller("inner"), within=step)
+        waits = asyncio.create_task(claims.take(inner, B))
+        await settle()
+        with pytest.raises(WriteConflict, match="other wants to write"):
+            await claims.take(second, A)  # the step waits for what it has called, and that for this one
+        second.end()
+        await waits
+        third = claims.owner(Caller("third"))
+        await claims.take(third, C)
+        waits = asyncio.create_task(claims.take(third, A))
+        await settle()
+        with pytest.raises(WriteConflict, match="inner wants to write"):
+            await claims.take(claims.owner(Caller("inner"), within=step), C)  # who has it waits for the step
+        holder.end()
+        await waits
+
+    on_a_loop(test)
+
+
 def test_two_operations_of_one_attempt_wait_for_one_cell_together() -> None:
     async def test(claims: Claims) -> None:
         first, second = claims.owner(Caller("first")), claims.owner(Caller("second"))
