@@ -363,6 +363,8 @@ _PUBLIC_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "pydantic.validate_call_decorator": ("pydantic",),
     "pydantic.deprecated.tools": ("pydantic",),
     "pydantic.types": ("pydantic",),
+    "perdure.engine.current_step": ("perdure",),
+    "perdure.client.runtime": ("perdure",),
 }
 
 

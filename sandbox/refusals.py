@@ -124,6 +124,12 @@ _BY_REASON: Final[tuple[tuple[str, str, str], ...]] = (
     ("numpy.random", "its generator is not the run's", "use `random`, or draw in a step"),
     # output
     ("logging warnings traceback", "what it writes would be written again by every replay", "use ctx.log, or print"),
+    # what belongs to steps and to applications
+    ("perdure.current_step perdure.engine.current_step",
+     "a body is no step, and what services return changes from one replay to the next",
+     'call it in a step: await step.run("name", lambda: current_step().…)'),
+    ("perdure.Runtime perdure.client", "it belongs to the application around the runs",
+     "start other workflows with step.invoke or step.spawn; for anything else pass the value in the workflow's input"),
     # event loops
     ("asyncio.run asyncio.Runner asyncio.new_event_loop asyncio.get_event_loop asyncio.get_running_loop"
      " asyncio.set_event_loop asyncio.get_event_loop_policy asyncio.set_event_loop_policy"

@@ -11,7 +11,8 @@ import pytest
 from perdure import MemoryLedger, PolicyViolation, RunFailed, Runtime, SandboxViolation
 
 MODULE = """
-from {home} import current_step, step, workflow
+import perdure
+from {home} import Runtime, current_step, step, workflow
 
 async def helper(ctx):
     return await ctx.kv.get("k", "read")
@@ -35,10 +36,18 @@ IN_STEPS = {
     "in a lambda": 'return await step.run("a", lambda: ctx.kv.get("k", "read"))',
     "under another name": 'return await step.run("a", lambda: (lambda kv: kv.get("k", "read"))(ctx.kv))',
     "in a helper": 'return await step.run("a", lambda: helper(ctx))',
+    "of the current step": 'return await step.run("a", lambda: current_step().kv.get("k", "read"))',
+    "of the package": 'return await step.run("a", lambda: perdure.current_step().kv.get("k", "read"))',
     "in a local function": (
         'async def work():\n        await ctx.kv.put("k", "read")\n        return await ctx.kv.get("k")\n'
         '    return await step.run("a", work)'
     ),
+}
+OF_STEPS = {
+    "called": 'return await current_step().kv.get("k")',
+    "of the package": 'return await perdure.current_step().kv.get("k")',
+    "for an argument": 'return await step.run("a", current_step().kv.get, "k")',
+    "the application's": 'return Runtime("other.duckdb")',
 }
 homes = pytest.mark.parametrize("home", ["perdure", "perdure.strict"])
 
@@ -64,8 +73,21 @@ def test_a_body_that_shows_it_is_refused_at_import_with_the_fix(home: str, shape
     with pytest.raises(PolicyViolation) as refused:
         declared(home, SHOWN[shape]).link()
     [finding] = refused.value.findings
-    assert (finding.rule, finding.line) == ("service-in-body", 9)
+    assert (finding.rule, finding.line) == ("service-in-body", 10)
     assert "await step.run(" in finding.fix
+
+
+@homes
+@pytest.mark.parametrize("shape", OF_STEPS)
+def test_what_belongs_to_steps_or_applications_is_refused_at_import_with_where_to_take_it(
+    home: str, shape: str
+) -> None:
+    with pytest.raises(PolicyViolation) as refused:
+        declared(home, OF_STEPS[shape]).link()
+    [finding] = refused.value.findings
+    assert (finding.rule, finding.line) == ("refused", 10)
+    assert "step." in finding.fix
+    assert "allow(" not in finding.fix, "who vouches for it is refused while it runs"
 
 
 @homes
