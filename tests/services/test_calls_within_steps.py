@@ -20,8 +20,13 @@ async def does(what: str) -> Any:
     return await DOES[what]()
 
 
-@step(retries=0, timeout="100ms")
+@step(retries=0, timeout="10s")
 def does_blocking(what: str) -> Any:
+    return DOES[what]()
+
+
+@step(retries=0, timeout="100ms")
+def does_too_long(what: str) -> Any:
     return DOES[what]()
 
 
@@ -33,6 +38,11 @@ async def one(input: str, step) -> Any:
 @workflow(id="one-blocking")
 async def one_blocking(input: str, step) -> Any:
     return await does_blocking(input)
+
+
+@workflow(id="one-too-long")
+async def one_too_long(input: str, step) -> Any:
+    return await does_too_long(input)
 
 
 async def done(runtime: Runtime, work: Any, workflow: Any = one) -> Any:
@@ -119,7 +129,7 @@ async def test_a_task_that_outlives_its_step_takes_no_message(open_place: Callab
 async def test_a_thread_that_outlives_its_step_is_woken_and_takes_no_message(open_place: Callable) -> None:
     told: list[BaseException] = []
     is_told = threading.Event()
-    async with open_place(one_blocking) as runtime:
+    async with open_place(one_too_long) as runtime:
 
         def work() -> None:
             try:
@@ -129,7 +139,7 @@ async def test_a_thread_that_outlives_its_step_is_woken_and_takes_no_message(ope
             is_told.set()
 
         with pytest.raises(RunFailed, match="took longer than its timeout"):
-            await done(runtime, work, one_blocking)
+            await done(runtime, work, one_too_long)
         assert await asyncio.to_thread(is_told.wait, 20)
         assert "after its attempt was over" in str(told[0])
         await runtime.queue.send("mail", "hello")
