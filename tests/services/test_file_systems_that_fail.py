@@ -13,7 +13,7 @@ import fsspec
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 
-from perdure import BlobDamaged, FsspecStorage, MemoryLedger, Runtime, ServiceFailed
+from perdure import BlobDamaged, FsspecStorage, MemoryLedger, RetryPolicy, Runtime, ServiceFailed
 from perdure.storage.duckdb_ledger import DuckDBLedger
 from perdure.strict import current_step, step, workflow
 
@@ -50,7 +50,7 @@ def faulty() -> Iterator[None]:
     STRIKES.clear()
 
 
-@step(retries=5)
+@step(retries=RetryPolicy(max_attempts=6, base_delay="1ms"))
 async def put(name: str) -> int:
     await current_step().storage.put(name, DATA)
     return current_step().attempt
@@ -199,7 +199,7 @@ def test_what_a_process_left_that_died_while_it_uploaded_is_removed_by_the_next_
 
     def hang(write: Callable[[bytes], int], data: bytes) -> int:
         begun.set()
-        go_on.wait(20)
+        go_on.wait(60)
         raise ConnectionError("killed")
 
     async def first() -> None:
@@ -208,7 +208,7 @@ def test_what_a_process_left_that_died_while_it_uploaded_is_removed_by_the_next_
             path, workflows=[puts], services={"storage": FsspecStorage(f"faulty://{folder}", auto_mkdir=True)}, drain=0
         ) as runtime:
             await runtime.start(puts, "a", run_id="r")
-            await asyncio.to_thread(begun.wait, 10)
+            assert await asyncio.to_thread(begun.wait, 60)
             (folder / ".perdure" / "uploads" / f"{left(folder)[0].partition('-')[0]}-dead").write_bytes(b"cut off")
             go_on.set()
 
