@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from perdure.durations import moment
+from perdure.errors import ValueUnreadable
 from perdure.storage import entries as kinds
 from perdure.storage.boxes import signal_box
 from perdure.storage.encoding import decode
@@ -53,7 +54,7 @@ class RunStatus(str):
         tags, idempotency_key, parent_run_id, entries: as recorded; `entries` counts them.
         forked_from: the run_id of the run that this one was forked from, or None.
         queue, queue_key, priority: the queue that it is on, or None, and what its turn there goes by.
-        began_at: when its body first ran; None while it is queued.
+        began_at: when its body first ran, or ran again once its queue had a place; None before that.
         continued_as, continued_from: the run_id of the run that goes on with this one, or with which this one goes on,
             or None.
     """
@@ -200,7 +201,9 @@ class HistoryEntry:
 
     Attributes:
         position, kind, at, command, name, attempt, due: as recorded; times are aware, UTC.
-        value: the decoded input, arguments, result, payload or output; for failures the recorded text.
+        value: the decoded input, arguments, result, payload or output; for failures the recorded text. Of a value whose
+            class is gone, or has changed too much, the `ValueUnreadable` that says so: the rest can still be read.
+        text: the value as it is recorded, JSON; None where there is none.
         detail: kind-specific facts, such as `site` (file and line that asked).
     """
 
@@ -213,6 +216,7 @@ class HistoryEntry:
     due: datetime | None
     value: Any
     detail: Mapping[str, Any]
+    text: str | None = None
 
 
 def history_entry(entry: Entry) -> HistoryEntry:
@@ -222,7 +226,7 @@ def history_entry(entry: Entry) -> HistoryEntry:
         if entry.kind in _FAILURES:
             value = decode_failure(entry.body, entry.shape).first_line
         else:
-            value = decode(entry.body, entry.shape)
+            value = _decoded(entry.body, entry.shape)
     detail: Any = {}
     if entry.detail is not None:
         detail = entry.facts() if entry.detail.startswith("{") else {"child_run_id": entry.detail}
@@ -236,4 +240,12 @@ def history_entry(entry: Entry) -> HistoryEntry:
         None if entry.due is None else moment(entry.due),
         value,
         detail,
+        entry.body,
     )
+
+
+def _decoded(body: str, shape: str | None) -> Any:
+    try:
+        return decode(body, shape)
+    except ValueUnreadable as unreadable:
+        return unreadable

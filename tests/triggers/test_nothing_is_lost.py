@@ -61,6 +61,11 @@ async def test_a_change_of_a_value_whose_class_is_gone_is_a_dead_letter_until_th
         with pytest.raises(ValueUnreadable, match="parts_of_a_shop"):
             await runtime.handle(dead.run_id).retry()
         assert (await runtime.handle(dead.run_id).status()).status == "failed"
+        created, failure = await runtime.handle(dead.run_id).history()
+        assert isinstance(created.value, ValueUnreadable)
+        assert created.value.recorded_type.startswith("parts_of_a_shop:")
+        assert '"other"' in (created.text or "")
+        assert "parts_of_a_shop" in failure.value
         assert await runtime.kv.namespace("parts").get("a") == "other"
         sys.modules["parts_of_a_shop"] = shop
         await runtime.handle(dead.run_id).retry()
