@@ -78,7 +78,7 @@ class SpaceCache:
             for cell in cells.values():
                 self._put(space, cell)
             if len(self._spaces[space]) > SPACE_CELLS_MAX or self._sizes[space] > SPACE_BYTES_MAX:
-                self.keep(space, None)
+                self._drop(space)  # measured anew when it is asked for: what had expired in it may be gone
         self._bound()
 
     def _bound(self) -> None:

@@ -108,6 +108,22 @@ def test_a_space_that_grows_is_listed_by_query_and_one_that_was_emptied_from_mem
     assert kept._recent._hot_spaces.look_up("kv/a") == {"c": value("c", 1)}
 
 
+def test_a_space_that_is_full_of_what_has_expired_is_soon_listed_from_memory_again(
+    kept: DuckDBLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sessions come and go: what the columns have forgotten must not keep the space from being small."""
+    monkeypatch.setattr(space_cache, "SPACE_CELLS_MAX", 2)
+    monkeypatch.setattr("perdure.storage.cell_answers.SPACE_CELLS_MAX", 2)
+    hour_us = 3_600_000_000
+    for number in range(5):
+        at = (number + 1) * hour_us
+        kept.append([], (), [Cell("kv/a", str(number), at, at, "1", expires_at=at + 1)])
+        absorb(kept)
+        kept.cells("kv/a")
+        assert len(kept._recent._hot_spaces.look_up("kv/a") or ()) <= 2
+    assert list(kept._recent._hot_spaces.look_up("kv/a") or ()) == ["4"]
+
+
 def test_a_space_of_few_large_cells_is_not_held(kept: DuckDBLedger) -> None:
     kept.append([], (), [value("k", "x" * (2 << 20)), Cell("kv/b", "k", 1, 1, data=bytes(2 << 20))])
     absorb(kept)
