@@ -21,10 +21,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from perdure.engine.batch import Batch
+from perdure.engine.created import first_entry_of
 from perdure.engine.starting import Start
 from perdure.errors import DefinitionError
 from perdure.storage.cells import Cell
-from perdure.storage.entries import Entry
 
 if TYPE_CHECKING:
     from perdure.engine.engine import Engine
@@ -115,7 +115,7 @@ class Cascades:
         """Read of what a run comes, over the parents of children and the runs that go on as others."""
         workflows: list[str] = []
         while True:
-            created = self._created(run, batch)
+            created = first_entry_of(run, self._engine.ledger, batch)
             facts = created.facts()
             workflows.append(created.name)
             cascade = facts.get("cascade")
@@ -128,10 +128,6 @@ class Cascades:
             if number is None:
                 return _Descent(None, ())
             run = number
-
-    def _created(self, run: int, batch: Batch) -> Entry:
-        recorded = self._engine.ledger.entries(run, 0, 1)
-        return recorded[0] if recorded else next(each for each in batch.entries if each.run == run)
 
     def _number(self, run_id: str, batch: Batch) -> int | None:
         row = self._engine.ledger.run(run_id)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 from perdure.core.machine import Machine
 from perdure.declare.registry import Definition
 from perdure.engine.batch import Batch
+from perdure.engine.created import first_entry_of
 from perdure.engine.starting import Start
 from perdure.errors import InvalidInput, NotSerializable, UnknownWorkflow, ValueUnreadable
 from perdure.storage import entries as kinds
@@ -67,9 +68,7 @@ class Chains:
 
     def created_facts(self, run: int, batch: Batch) -> dict[str, Any]:
         """The detail of a run's first entry, which may be of this very batch."""
-        recorded = self._engine.ledger.entries(run, 0, 1)
-        created = recorded[0] if recorded else next(each for each in batch.entries if each.run == run)
-        return created.facts()
+        return first_entry_of(run, self._engine.ledger, batch).facts()
 
     # ── doing it ─────────────────────────────────────────────────────────────────────────────────
 

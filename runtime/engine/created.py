@@ -1,7 +1,7 @@
 """What a run's first entry says beside its input: the detail of CREATED.
 
-Most of it is the same for all runs of a definition, so its text is kept. Knows how it is written down. Must not know
-when a run begins.
+Most of it is the same for all runs of a definition, so its text is kept. Knows how it is written down, and where that
+entry is. Must not know when a run begins.
 """
 
 from __future__ import annotations
@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from perdure.declare.recorded_options import record_options
 from perdure.declare.registry import Definition
+from perdure.storage.entries import Entry
+from perdure.storage.ledger import Ledger
 from perdure.storage.plain import spaced_text
 
 if TYPE_CHECKING:
+    from perdure.engine.batch import Batch
     from perdure.engine.starting import Start
 
 PYTHON: Final = ".".join(platform.python_version_tuple()[:2])
@@ -56,6 +59,12 @@ class CreatedDetails:
         last = ", " + _inside({"options": options}) if options else ""
         self._texts[definition] = digest, libraries, _inside(first), last
         return _inside(first), last
+
+
+def first_entry_of(run: int, ledger: Ledger, batch: Batch) -> Entry:
+    """A run's first entry, which may be of this very batch."""
+    recorded = ledger.entries(run, 0, 1)
+    return recorded[0] if recorded else next(each for each in batch.entries if each.run == run)
 
 
 def _inside(facts: Mapping[str, Any]) -> str:

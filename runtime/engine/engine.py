@@ -296,7 +296,7 @@ class Engine:
         self._watchers.clear()
         return futures
 
-    # ── what moves.py and families.py share ──────────────────────────────────────────────────────
+    # ── what those share that move runs (starting.py, moves.py, families.py) ─────────────────────
 
     def feed(self, machine: Machine, batch: Batch, *causes: kinds.Entry, recorded: bool = False) -> bool:
         """Let a body live through causes, and gather what it asks for. False when it could not.

@@ -18,7 +18,6 @@ from perdure.declare.registry import Definition
 from perdure.declare.subscriptions import Subscriptions, input_of_event
 from perdure.engine.batch import Batch
 from perdure.engine.cascades import Cascades
-from perdure.engine.created import CreatedDetails
 from perdure.engine.happened import DATABASE, KV, happened, happened_as_recorded
 from perdure.engine.starting import Start
 from perdure.errors import DefinitionError, NotSerializable, WorkflowError
@@ -89,7 +88,6 @@ class Reactions:
         self._engine = engine
         self.subscriptions = Subscriptions(engine.registry)
         self.cascades = Cascades(engine)
-        self._details = CreatedDetails()
 
     # ── events ───────────────────────────────────────────────────────────────────────────────────
 
@@ -201,22 +199,10 @@ class Reactions:
         run_id = wanted.run_id or engine.clock.new_run_id()
         if run_id in batch.created or (wanted.run_id is not None and engine.ledger.run(run_id) is not None):
             return run_id
-        number = engine.ledger.next_run()
-        created = Entry(
-            number,
-            0,
-            kinds.CREATED,
-            batch.now,
-            name=definition.id,
-            attempt=1,
-            due=batch.now,  # as of a delayed run, so that whoever replays it knows that its body never ran
-            body=encoded.body,
-            shape=encoded.shape,
-            detail=self._details.text(wanted, run_id, None, None),
-        )
+        # Due as a delayed run is, so that whoever replays it knows that its body never ran.
+        created = engine.starting.first_entry(wanted, run_id, encoded, batch, due=batch.now)
+        number = created.run
         body, shape = encode_failure(error)
-        engine.definitions.keep(definition, batch)
-        batch.created[run_id] = number
         batch.lengths[number] = 2
         batch.add(created, Entry(number, 1, kinds.FAILED, batch.now, attempt=1, body=body, shape=shape))
         batch.ended.append(number)

@@ -92,26 +92,13 @@ class Starting:
 
     def create(self, wanted: Start, run_id: str, key: str | None, encoded: Encoded, batch: Batch) -> str:
         """Make a run that is not there; `encoded` is its input."""
-        engine, definition = self._engine, wanted.definition
+        definition = wanted.definition
         begins = batch.now + wanted.delay_us if wanted.delay_us else None
         timeout = definition.options.timeout_us
         timeout_at = None  # on a queue it counts from its begin
         if timeout is not None and wanted.place is None:
             timeout_at = (begins or batch.now) + timeout
-        created = Entry(
-            engine.ledger.next_run(),
-            0,
-            kinds.CREATED,
-            batch.now,
-            name=definition.id,
-            attempt=1,
-            due=begins,
-            body=encoded.body,
-            shape=encoded.shape,
-            detail=self._details.text(wanted, run_id, key, timeout_at),
-        )
-        engine.definitions.keep(definition, batch)
-        batch.created[run_id] = created.run
+        created = self.first_entry(wanted, run_id, encoded, batch, key=key, due=begins, timeout_at=timeout_at)
         if key is not None:
             batch.keys[definition.id, key] = run_id
         if timeout_at is not None:
@@ -127,9 +114,38 @@ class Starting:
         )  # fmt: skip
         machine = Machine(definition, facts)
         machine.length = 1
-        engine.residents.add(machine)
-        engine.feed(machine, batch, created)
+        self._engine.residents.add(machine)
+        self._engine.feed(machine, batch, created)
         return run_id
+
+    def first_entry(
+        self,
+        wanted: Start,
+        run_id: str,
+        encoded: Encoded,
+        batch: Batch,
+        *,
+        key: str | None = None,
+        due: int | None = None,
+        timeout_at: int | None = None,
+    ) -> Entry:
+        """Make the first entry of a run that is not there, and have the batch know of the run; who asks adds it."""
+        engine, definition = self._engine, wanted.definition
+        created = Entry(
+            engine.ledger.next_run(),
+            0,
+            kinds.CREATED,
+            batch.now,
+            name=definition.id,
+            attempt=1,
+            due=due,
+            body=encoded.body,
+            shape=encoded.shape,
+            detail=self._details.text(wanted, run_id, key, timeout_at),
+        )
+        engine.definitions.keep(definition, batch)
+        batch.created[run_id] = created.run
+        return created
 
     def _existing(self, wanted: Start, key: str | None, batch: Batch) -> str | None:
         ledger = self._engine.ledger
