@@ -110,8 +110,8 @@ def found_schedule(schedules: Mapping[str, Scheduled], id: str) -> Scheduled:
         raise DefinitionError(f"workflow {id!r} has {len(of_workflow)} schedules.", fix=f"name one: {ids}")
     raise DefinitionError(
         f"there is no schedule {id!r}.",
-        why="" if schedules else "no registered workflow has one: @workflow(trigger=Schedule(…))",
-        fix=did_you_mean(id, schedules),
+        why="" if schedules else "no registered workflow has one",
+        fix=did_you_mean(id, schedules) if schedules else 'declare it: @workflow(trigger=Schedule("0 3 * * *"))',
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from perdure import Event, Schedule, on_db_change, on_event, on_kv_change
+from perdure.declare.subscriptions import found_schedule
 from perdure.errors import DefinitionError
 from perdure.strict import workflow
 from perdure.triggers.changes import DbChanges, KvChanges
@@ -169,3 +170,9 @@ def test_triggers_are_values() -> None:
     for each in (Schedule("0 3 * * *", input={"a": 1}), Event("a", match={"b": [1]}), KvChanges(op="put"), DbChanges()):
         assert pickle.loads(pickle.dumps(each)) == each
         assert hash(each) == hash(pickle.loads(pickle.dumps(each)))
+
+
+def test_who_names_a_schedule_where_none_is_declared_is_told_how_to_declare_one() -> None:
+    with pytest.raises(DefinitionError, match="there is no schedule 'nightly'") as refused:
+        found_schedule({}, "nightly")
+    assert "trigger=Schedule(" in (refused.value.fix or "")
