@@ -89,6 +89,8 @@ STREAM_WRITTEN: Final = "stream_written"
 STREAM_CLOSED: Final = "stream_closed"  # name: the namespace; nothing more is written to it
 DEBOUNCED: Final = "debounced"  # a later start takes the place of a queued one; body: its input; due: when it begins
 UPGRADED: Final = "upgraded"  # from here on it is walked on other code; detail: definition, version, python, libraries
+# somebody tries a run again that had ended: it waits for a place on its queue, and RESTARTED begins its next attempt
+REQUEUED: Final = "requeued"
 # replay stopped; detail: the report, whose `message` is shown as the run's error. Causes that follow wait for RECOVERED
 DIVERGED: Final = "diverged"
 RECOVERED: Final = "recovered"  # replay works again; the causes since DIVERGED are fed now
@@ -114,8 +116,8 @@ UNANSWERED: Final = frozenset({HOOK, HOOK_CLOSED, EMIT, PATCHED, STATE, CHILD_CA
 ENDINGS: Final = frozenset({COMPLETED, FAILED, CANCELLED, RETRYING, CONTINUED})
 NOTES: Final = frozenset(
     {
-        STEP_STARTED, STEP_RETRYING, STEP_HEARTBEAT, STREAM_WRITTEN, STREAM_CLOSED, DEBOUNCED, UPGRADED, DIVERGED,
-        RECOVERED, VERIFIED,
+        STEP_STARTED, STEP_RETRYING, STEP_HEARTBEAT, STREAM_WRITTEN, STREAM_CLOSED, DEBOUNCED, REQUEUED, UPGRADED,
+        DIVERGED, RECOVERED, VERIFIED,
     }
 )  # fmt: skip
 #: Notes that steps give while they work: `command` is the step's, which they don't answer (it may be another run's).

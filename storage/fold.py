@@ -69,6 +69,7 @@ def copied(row: RunRow) -> RunRow:
         row.forked_from, row.continued_as, row.continued_from, row.queue, row.queue_key, row.priority, row.began_at,
         {box: counts.copy() for box, counts in row.boxes.items()} if row.boxes else {},
         {name: counts.copy() for name, counts in row.streams.items()} if row.streams else {},
+        row.requeued_at,
     )  # fmt: skip
 
 
@@ -170,10 +171,14 @@ def _began(row: RunRow, entry: Entry) -> None:
 def _restarted(row: RunRow, entry: Entry) -> None:
     if row.finished_at is not None:
         # Somebody retries a run that had ended, so the cancel that may have ended it is over.
+        # Nor is there a deadline, unless its workflow still has a timeout.
         row.cancel_requested = False
+        row.timeout_at = None
     row.timeout_at = _facts(entry).get("timeout_at", row.timeout_at)
     row.attempt = entry.attempt
-    row.finished_at = row.due = row.verdict = row.continued_as = None
+    if row.began_at is None or row.requeued_at is not None:
+        row.began_at = entry.at  # it had ended before it could begin, or waited for a place: begins count for rates
+    row.finished_at = row.due = row.verdict = row.continued_as = row.requeued_at = None
     row.pending = _hooks(row)
     for counts in row.boxes.values():
         counts[1] = 0
@@ -327,7 +332,7 @@ def _box_of(pending: Pending) -> str | None:
 def _ended(row: RunRow, entry: Entry) -> None:
     row.status = entry.kind
     row.finished_at = entry.at
-    row.due = None
+    row.due = row.requeued_at = None
     row.pending = {}
     row.error = _first_line(entry.body) if entry.kind == kinds.FAILED else None
 
@@ -391,6 +396,15 @@ def _debounced(row: RunRow, entry: Entry) -> None:
     row.due = entry.due
 
 
+def _requeued(row: RunRow, entry: Entry) -> None:
+    if row.status not in ENDED:
+        raise ValueError(f"the run is {row.status}, and only one that has ended is tried again")
+    row.status = "queued"
+    row.requeued_at = entry.at
+    row.finished_at = row.due = row.timeout_at = row.verdict = row.error = None
+    row.cancel_requested = False
+
+
 def _upgraded(row: RunRow, entry: Entry) -> None:
     facts = _facts(entry)
     row.definition = facts["definition"]
@@ -404,7 +418,8 @@ def _diverged(row: RunRow, entry: Entry) -> None:
 
 def _recovered(row: RunRow, entry: Entry) -> None:
     if row.status == "diverged":
-        row.status = "queued" if row.began_at is None else "running" if row.due is None else "awaiting_retry"
+        waits = row.began_at is None or row.requeued_at is not None
+        row.status = "queued" if waits else "running" if row.due is None else "awaiting_retry"
         row.error = None
 
 
@@ -456,6 +471,7 @@ _FOLDS: Final[dict[str, Callable[[RunRow, Entry], None]]] = {
     kinds.STREAM_WRITTEN: _stream_written,
     kinds.STREAM_CLOSED: _stream_closed,
     kinds.DEBOUNCED: _debounced,
+    kinds.REQUEUED: _requeued,
     kinds.UPGRADED: _upgraded,
     kinds.DIVERGED: _diverged,
     kinds.RECOVERED: _recovered,

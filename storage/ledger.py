@@ -84,11 +84,12 @@ class RunRow:
     queue: str | None = None  # name of the queue that it is on
     queue_key: str = ""  # within the queue: what concurrency per key and fairness go by
     priority: int = 0  # within the queue: smaller ones first
-    began_at: int | None = None  # when its body first ran
+    began_at: int | None = None  # when its body first ran, or again with a place on its queue
     #: Messages by box, as [received, taken]: `signal:<name>`, and `hook:<identity of its HOOK>`.
     boxes: dict[str, list[int]] = field(default_factory=dict)
     #: Streams by namespace, as [chunks written, 1 once it is closed].
     streams: dict[str, list[int]] = field(default_factory=dict)
+    requeued_at: int | None = None  # since when it waits on its queue for the next attempt that somebody asked for
 
     @property
     def next_due(self) -> int | None:
@@ -125,6 +126,7 @@ class QueueRow(NamedTuple):
     queue_key: str
     priority: int
     began_at: int | None
+    requeued_at: int | None
 
 
 def queue_row(row: RunRow) -> QueueRow:

@@ -108,7 +108,11 @@ def _cells(connection: Connection) -> None:
     """)
 
 
-STEPS: Final[tuple[Step, ...]] = (_first_tables, _verdicts, _forks, _messages_and_queues, _cells)
+def _requeued_runs(connection: Connection) -> None:
+    connection.execute('ALTER TABLE _ledger.runs ADD COLUMN "requeued_us" BIGINT')
+
+
+STEPS: Final[tuple[Step, ...]] = (_first_tables, _verdicts, _forks, _messages_and_queues, _cells, _requeued_runs)
 
 
 def migrate(connection: Connection, version: int, path: Path | str, steps: Sequence[Step] = STEPS) -> None:

@@ -82,6 +82,7 @@ RUN_COLUMNS: Final = {
     "began_us": "BIGINT",
     "boxes": "VARCHAR",  # JSON, as in RunRow
     "streams": "VARCHAR",  # JSON, as in RunRow
+    "requeued_us": "BIGINT",
 }
 
 WAIT_COLUMNS: Final = {
@@ -176,7 +177,8 @@ LOADED_RUN_COLUMNS: Final = {**RUN_COLUMNS, "tags": "VARCHAR"}
 RUN_SELECTION: Final = (
     "run, run_id, workflow, version, definition, status, attempt, created_us, updated_us, finished_us, tags, "
     "idempotency_key, parent_run_id, parent_command, due_us, timeout_us, cancel_requested, error, length, digest, "
-    "verdict, pending, forked_from, continued_as, continued_from, queue, queue_key, priority, began_us, boxes, streams"
+    "verdict, pending, forked_from, continued_as, continued_from, queue, queue_key, priority, began_us, boxes, "
+    "streams, requeued_us"
     # as in RunRow
 )
 
@@ -206,6 +208,7 @@ def run_row(row: RunRow) -> SqlRow:
         json.dumps(pending) if pending else None, row.next_due, resumption(row), row.verdict,
         row.forked_from, row.continued_as, row.continued_from, row.queue, row.queue_key, row.priority, row.began_at,
         json.dumps(row.boxes) if row.boxes else None, json.dumps(row.streams) if row.streams else None,
+        row.requeued_at,
     )  # fmt: skip
 
 
@@ -226,7 +229,7 @@ def row_of(values: Sequence[Any]) -> RunRow:
 #: What a queue has to know of a run: reading the rest of 100,000 rows takes several times as long.
 QUEUE_SELECTION: Final = (
     "run, run_id, workflow, version, status, created_us, finished_us, parent_run_id, due_us, continued_from, queue, "
-    "queue_key, priority, began_us"  # as in QueueRow
+    "queue_key, priority, began_us, requeued_us"  # as in QueueRow
 )
 
 

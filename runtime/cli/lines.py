@@ -69,6 +69,8 @@ def _words(told: Activity) -> tuple[str, str] | None:
             return "began", ""
         case kinds.RESTARTED:
             return f"begins attempt {entry.attempt}", ""
+        case kinds.REQUEUED:
+            return "is to be tried again, waits on its queue", ""
         case kinds.STEP_RETRYING:
             pause = took_text(max(0, (entry.due or entry.at) - entry.at))
             return f"{entry.name} failed, attempt {entry.attempt}, next one in {pause}: {_error(entry)}", "yellow"

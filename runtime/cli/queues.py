@@ -68,11 +68,12 @@ def _count(rows: Iterable[QueueRow], now: int) -> dict[str, _Counted]:
             counted.keys.add(row.queue_key)
         if row.status == "diverged":
             counted.diverged += 1
-        elif row.began_at is not None:
+        elif row.began_at is not None and row.requeued_at is None:
             counted.running += 1
         elif row.due is not None and row.due > now:
             counted.delayed += 1
         else:
             counted.queued += 1
-            counted.waits_since = min(counted.waits_since or row.created_at, row.created_at)
+            since = row.requeued_at or row.created_at
+            counted.waits_since = min(counted.waits_since or since, since)
     return found

@@ -34,7 +34,8 @@ def retry_run(
     """Try runs again that failed or were cancelled.
 
     Name them, or choose failed ones by a filter (cancelled ones with --status cancelled). Completed steps are kept, the
-    others run again. A moment of work is done here, the rest by a worker (perdure run).
+    others run again. A moment of work is done here, the rest by a worker (perdure run); runs that were on a queue wait
+    there for a place.
     """
     chosen = choose(
         runs, workflow=workflow, version=version, status=status, tag=tag, since=since, everything=everything

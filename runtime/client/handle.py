@@ -51,7 +51,7 @@ class RunHandle(Generic[Output]):
         return status_of(row)
 
     async def history(self) -> list[HistoryEntry]:
-        """Read all entries, in order. Raises `UnknownRun`."""
+        """Read all entries, in order; what can't be read back is told in its entry. Raises `UnknownRun`."""
         _, entries = await self._row_and_entries()
         return [history_entry(entry) for entry in entries]
 
@@ -136,7 +136,7 @@ class RunHandle(Generic[Output]):
         """Try a run again that failed or was cancelled: completed steps are kept, the others run again.
 
         Spawned children that failed or were stopped are tried again with it. A parent that was told how this run ended
-        does not hear of what becomes of it now.
+        does not hear of what becomes of it now. A run that was on a queue waits there until it has a place.
 
         Records: the next attempt, and what the body asks for in it. A timeout of the workflow counts anew.
 

@@ -38,6 +38,7 @@ class Ticket:
     due: int | None = None  # it is not to begin before
     child: bool = False  # of another run: a runtime's own limit does not count it
     successor: bool = False  # it goes on with a run that held a place, and takes it over
+    again: bool = False  # somebody tries it again after its end: no later start takes its place
     state: State = "waiting"
 
 
@@ -281,6 +282,11 @@ class Flow:
         """A run that is on a queue and has not ended."""
         line = self._where.get(run)
         return None if line is None else line.tickets[run]
+
+    def waits(self, run: int) -> bool:
+        """Whether a run is on a queue and has not begun, or not again."""
+        ticket = self.ticket(run)
+        return ticket is not None and ticket.state != "running"
 
     def tickets(self) -> Iterator[Ticket]:
         """All runs on queues that have not ended."""

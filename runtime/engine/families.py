@@ -29,6 +29,8 @@ _TOLD = {
     kinds.FAILED: kinds.CHILD_FAILED,
     kinds.CANCELLED: kinds.CHILD_CANCELLED,
 }
+#: A child that has ended is tried again.
+_AGAIN = (kinds.RESTARTED, kinds.REQUEUED)
 
 
 class Families:
@@ -161,7 +163,7 @@ class Families:
         newest = self._engine.chains.newest(run_id, batch)
         row = self._engine.ledger.run(newest)
         run = batch.created.get(newest, row.run if row is not None else None)
-        again = any(entry.run == run and entry.kind == kinds.RESTARTED for entry in batch.entries)
+        again = any(entry.run == run and entry.kind in _AGAIN for entry in batch.entries)
         if row is not None and row.status in ENDED and not again:
             self._tell(machine.facts.run, command, name, run_id, ending(self._engine.ledger, row), batch)
             return

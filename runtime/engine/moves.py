@@ -155,7 +155,7 @@ class Moves:
         try:
             definition = self._engine.definitions.of(row)
         except (WorkflowError, LedgerCorrupt) as error:
-            self._diverged(row, error, batch)
+            self.diverged(row, error, batch)
             return
         machine = next_attempt(row, definition, self._engine.ledger.walk_many([row], whole=True)[0])
         self._engine.residents.add(machine)
@@ -235,7 +235,8 @@ class Moves:
         row = self._engine.ledger.run_numbered(run)
         if row is None or row.status in ENDED:
             return
-        if row.status == "diverged" and (row.due is not None or row.began_at is None):
+        waits = row.due is not None or row.began_at is None or row.requeued_at is not None
+        if row.status == "diverged" and waits:
             recover_waiting(self._engine, row, batch)
             return
         if row.due is not None:
@@ -305,7 +306,7 @@ class Moves:
             batch.touched.add(run)  # so that it is parked again when it only waits
         except (WorkflowError, InternalError, LedgerCorrupt) as error:  # no such code, a divergence, a lost class
             if row.status != "diverged":
-                self._diverged(row, error, batch)
+                self.diverged(row, error, batch)
             return None
         if row.status == "diverged":
             return machine if self._recovered(machine, row, batch) else None
@@ -328,7 +329,7 @@ class Moves:
         logger.warning("Run %s replays again and goes on.", row.run_id)
         return True
 
-    def _diverged(self, row: RunRow, error: PerdureError, batch: Batch) -> None:
+    def diverged(self, row: RunRow, error: PerdureError, batch: Batch) -> None:
         """Stop a run without failing it: nothing is lost, and it goes on once it replays again."""
         logger.error("Run %s of %s v%s stopped as diverged.\n%s", row.run_id, row.workflow, row.version, error)
         batch.add(self.bare_entry(row, batch, kinds.DIVERGED, detail=report_of(error)))

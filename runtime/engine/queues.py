@@ -19,6 +19,7 @@ from perdure.core.flow import Flow, Ticket
 from perdure.declare.queues import UNNAMED, Queue, QueueChanges
 from perdure.engine.batch import Batch
 from perdure.engine.residents import replayed
+from perdure.engine.retrying import begin_again
 from perdure.errors import DefinitionError
 from perdure.storage import entries as kinds
 from perdure.storage.encoding import Encoded
@@ -222,6 +223,9 @@ class Queues:
             engine.residents.add(machine)
         elif moved is not None and engine.residents.get(run) is None:
             return False
+        elif ticket.again:
+            begin_again(engine, run, batch)
+            return True
         else:
             found = engine.moves.machine(run, batch)
             if found is None:
@@ -297,38 +301,37 @@ class Queues:
                     flow.wait(ticket)
             elif entry.run in flow:
                 _follow(flow, entry)
-            elif entry.kind == kinds.RESTARTED:
-                self._take_up_again(flow, entry)
+            elif entry.kind == kinds.REQUEUED:
+                self._take_up_again(flow, entry.run)
         batch.looked_at = len(batch.entries)
         return flow
 
-    def _take_up_again(self, flow: Flow, restarted: Entry) -> None:
-        """Somebody retries a run that had ended: it counts, though nobody asked whether there is room."""
-        row = self._engine.ledger.run_numbered(restarted.run)
+    def _take_up_again(self, flow: Flow, run: int) -> None:
+        """Somebody tries a run again that had ended: it waits for a place as one that is started."""
+        row = self._engine.ledger.run_numbered(run)
         if row is not None and row.queue is not None:
             ticket = _ticket_of_row(queue_row(row))
-            ticket.due, ticket.successor = None, True
+            ticket.due, ticket.successor, ticket.again = None, False, True
             flow.wait(ticket)
-            flow.began(row.run, restarted.at)
 
     def _from_ledger(self, now: int) -> Flow:
         flow = Flow(self.queues, self._max_concurrent_runs)
         looks_back = max(_TURNS_US, *(queue.looks_back_us for queue in self.queues.values()))
         happened: list[tuple[int, int, bool, QueueRow]] = []
         for row in self._engine.ledger.on_queues(now - looks_back):
-            happened.append((row.created_at, row.run, False, row))
+            happened.append((row.requeued_at or row.created_at, row.run, False, row))
             if row.began_at is not None:
                 happened.append((row.began_at, row.run, True, row))
         happened.sort(key=lambda each: each[:3])  # as it came, so that keys have their turns as before
         for at, run, began, row in happened:
-            if row.status in ENDED:
+            if row.status in ENDED or (began and row.requeued_at is not None):
                 if began:
                     flow.line(row.queue).note_begin(row.queue_key, at, counts=row.continued_from is None)
             elif began:
                 flow.began(run, at)
             else:
                 flow.wait(_ticket_of_row(row))
-                if row.status == "diverged" and row.began_at is None:
+                if row.status == "diverged" and (row.began_at is None or row.requeued_at is not None):
                     flow.set_aside(run)
         self._tell_unknown(flow)
         return flow
@@ -347,7 +350,11 @@ def _debounced(queue: Queue, wanted: Start, alike: Sequence[Ticket]) -> Ticket |
     """The waiting run whose place a start takes."""
     if queue.debounce is not None:
         for ticket in alike:
-            if ticket.state == "waiting" and not ticket.child and ticket.version == wanted.definition.version:
+            if (
+                ticket.state == "waiting"
+                and not (ticket.child or ticket.again)
+                and ticket.version == wanted.definition.version
+            ):
                 return ticket
     return None
 
@@ -355,7 +362,7 @@ def _debounced(queue: Queue, wanted: Start, alike: Sequence[Ticket]) -> Ticket |
 def _follow(flow: Flow, entry: Entry) -> None:
     """Take in an entry of a run that is on a queue."""
     kind = entry.kind
-    if kind == kinds.BEGAN:
+    if kind == kinds.BEGAN or (kind == kinds.RESTARTED and flow.waits(entry.run)):  # else it keeps its place
         flow.began(entry.run, entry.at)
     elif kind in _OVER:
         flow.over(entry.run)
@@ -383,10 +390,11 @@ def _ticket_of(created: Entry) -> Ticket | None:
 
 
 def _ticket_of_row(row: QueueRow) -> Ticket:
+    again = row.requeued_at is not None
     return Ticket(
         row.run, row.run_id, intern(row.workflow), intern(row.version), intern(row.queue), intern(row.queue_key),
         row.priority, row.created_at, row.due if row.began_at is None else None,
-        child=row.parent_run_id is not None, successor=row.continued_from is not None,
+        child=row.parent_run_id is not None, successor=row.continued_from is not None and not again, again=again,
     )  # fmt: skip
 
 

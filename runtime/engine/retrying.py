@@ -1,12 +1,16 @@
 """A run that has failed or was cancelled is tried again: its next attempt keeps the steps that completed.
 
 Its spawned children that failed or were stopped are tried again with it, because the next attempt holds the same
-handles on them; one that it invoked it starts anew. Knows runs and their rows. Must not append or dispatch.
+handles on them; one that it invoked it starts anew. A run that was on a queue waits there for a place, as a new one
+does: a hundred that are tried again at once are no more at work than the queue lets be.
+
+Knows runs and their rows. Must not append or dispatch.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,7 +20,7 @@ from perdure.core.history import started_with
 from perdure.engine.batch import Batch, Unsettled
 from perdure.engine.reactions import fitting_input
 from perdure.engine.residents import next_attempt
-from perdure.errors import DefinitionError, UnknownRun
+from perdure.errors import DefinitionError, LedgerCorrupt, UnknownRun, WorkflowError
 from perdure.storage import entries as kinds
 from perdure.storage.entries import Entry
 from perdure.storage.ledger import RunRow
@@ -31,11 +35,11 @@ RETRIED = ("failed", "cancelled")
 class _Again:
     row: RunRow
     definition: Executable
-    history: list[Entry]
+    history: Sequence[Entry]
 
 
 def retry(engine: Engine, run_id: str, batch: Batch) -> None:
-    """Begin the next attempt of a run that has failed or was cancelled.
+    """Begin the next attempt of a run that has failed or was cancelled, or let it wait on its queue for that.
 
     Raises:
         UnknownRun: no such run.
@@ -51,7 +55,23 @@ def retry(engine: Engine, run_id: str, batch: Batch) -> None:
     if row.status not in RETRIED:
         raise _refusal(row)
     for each in _family(engine, row, batch):
-        _begin(engine, each, batch)
+        taken_anew = _input_taken_anew(engine, each, batch)
+        if each.row.queue is None:
+            _begin(engine, each, taken_anew, batch)
+        else:
+            batch.add(engine.moves.bare_entry(each.row, batch, kinds.REQUEUED))
+
+
+def begin_again(engine: Engine, run: int, batch: Batch) -> None:
+    """Begin the next attempt of a run that waited for it on its queue, which has a place for it now."""
+    row = engine.ledger.run_numbered(run)
+    assert row is not None  # its queue has it from the ledger
+    try:
+        again = _Again(row, engine.definitions.of(row), engine.ledger.walk_many([row], whole=True)[0])
+    except (WorkflowError, LedgerCorrupt) as error:  # its code is gone since
+        engine.moves.diverged(row, error, batch)
+        return
+    _begin(engine, again, [], batch)
 
 
 def _refusal(row: RunRow) -> DefinitionError:
@@ -86,8 +106,7 @@ def _family(engine: Engine, row: RunRow, batch: Batch) -> list[_Again]:
     return [*found, _Again(row, engine.definitions.of(row), history)]
 
 
-def _begin(engine: Engine, again: _Again, batch: Batch) -> None:
-    taken_anew = _input_taken_anew(engine, again, batch)
+def _begin(engine: Engine, again: _Again, taken_anew: Sequence[Entry], batch: Batch) -> None:
     machine = next_attempt(again.row, again.definition, [*again.history, *taken_anew])
     machine.length += len(taken_anew)
     detail = None
@@ -97,6 +116,7 @@ def _begin(engine: Engine, again: _Again, batch: Batch) -> None:
         detail = json.dumps({"timeout_at": timeout_at})
         batch.times.append((timeout_at, again.row.run))
     engine.residents.add(machine)
+    engine.notes.come_first(machine, batch)
     restarted = machine.entry(kinds.RESTARTED, batch.now, attempt=machine.facts.attempt, detail=detail)
     engine.feed(machine, batch, restarted)
 

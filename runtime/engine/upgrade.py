@@ -44,7 +44,8 @@ def move(engine: Engine, row: RunRow, definition: Definition, batch: Batch) -> N
         Divergence: what is there does not replay on it; nothing was written.
     """
     detail = upgraded_detail(definition)
-    if row.status == "diverged" or (row.status == "awaiting_retry" and row.due is not None):
+    between = row.requeued_at is not None or (row.status == "awaiting_retry" and row.due is not None)
+    if row.status == "diverged" or between:
         engine.notes.add(row, batch, kinds.UPGRADED, detail=detail)
         batch.touched.add(row.run)  # so that nobody begins its next attempt in this batch, on the code of before
     else:

@@ -106,7 +106,7 @@ class SimulatedRun:
 
         def begin(engine: Engine, batch: Batch) -> None:
             row = engine.ledger.run(run_id)
-            if row is None or row.attempt == attempt:
+            if row is None or (row.attempt == attempt and row.requeued_at is None):
                 retry(engine, run_id, batch)
 
         self._simulation.ask(begin)

@@ -132,6 +132,9 @@ async def talk(runtime: Runtime, clock: RuntimeClock) -> None:
     await runtime.handle("counted").signal("lift-off", "now")
     for text in ("draft", "final"):
         await runtime.start("send-mail", {"to": "ada", "text": text}, run_id=None if text == "final" else "mailed")
+    again = await runtime.start("send-mail", {"to": "bob", "text": "wait"}, run_id="mailed-again")
+    await again.cancel()
+    await again.retry()
     await runtime.start("grow", "ash", run_id="grown")
     await clock.settle()
 

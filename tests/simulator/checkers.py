@@ -201,19 +201,22 @@ def nothing_after_the_end(history: History) -> None:
     """Nothing follows an ending but the next attempt or a cancel of a run that waits for one."""
     attempt = 1
     aside = {*MESSAGES, *SAID}  # a child's step may write to its parent's stream between two attempts of the parent
+    again = ("restarted", "requeued")
     over = False
     for each in history:
-        over = each.entry.kind != "restarted" and (over or each.entry.kind in OVER)
+        over = each.entry.kind not in again and (over or each.entry.kind in OVER)
         assert not (over and each.entry.kind in aside), f"{each.entry.kind} comes too late"
     for before, after in itertools.pairwise([each for each in history if each.entry.kind not in aside]):
         if after.entry.kind == "restarted":
-            assert before.entry.kind in ("retrying", "failed", "cancelled"), "an attempt began beside another one"
+            assert before.entry.kind in ("retrying", "failed", "cancelled", "requeued"), (
+                "an attempt began beside another one"
+            )
             attempt += 1
             assert after.entry.attempt == attempt, f"attempt {after.entry.attempt} for {attempt}"
             assert after.entry.at >= (before.entry.due or 0), "an attempt began too early"
-        elif before.entry.kind == "retrying":
+        elif before.entry.kind in ("retrying", "requeued"):
             assert after.entry.kind == "cancel_requested", f"{after.entry.kind} follows an attempt that is over"
-        retried = after.entry.kind == "restarted"
+        retried = after.entry.kind in again
         assert retried or before.entry.kind not in OVER, f"{after.entry.kind} follows the end of a run"
 
 

@@ -65,7 +65,8 @@ def check_prefixes(simulation: Simulation, history: Sequence[Any]) -> None:
     for bound in pick.sample(bounds, min(PREFIXES_MAX, len(bounds))):
         entries = [each.entry for each in history[:bound]]
         row = fold_all(None, entries)
-        if row.status in ENDED or row.status == "diverged" or row.due is not None or row.began_at is None:
+        waits = row.due is not None or row.began_at is None or row.requeued_at is not None
+        if row.status in ENDED or row.status == "diverged" or waits:
             continue  # no body is there
         for machine in _brought_back(simulation, row, entries):
             stands_where_the_fold_says(machine, row)

@@ -50,8 +50,7 @@ class Script:
             self.draw.signals += crowd.signals
         self.roots = traded(seed, looped(seed, self.roots))
         self.retries = random.Random(f"retries {seed}")
-        # A queue's laws know no run that comes back after its end, and retries ask for no room.
-        self.retried = not self.traffic.limited and self.retries.random() < 0.15
+        self.retried = self.retries.random() < 0.15
         self.tickets = [self.traffic.ticket() for _ in self.roots]
         self.post = Post(seed, self.draw.signals)
         self.faults = (*random_faults(seed, lying=lying), *self._more_faults())

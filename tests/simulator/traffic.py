@@ -9,7 +9,7 @@ import itertools
 import json
 import random
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from perdure import Queue, Rate
@@ -108,7 +108,14 @@ def stays(by_run: dict[int, list[tuple[int, Entry]]]) -> list[Stay]:
             "parent_run_id" in detail, "continued_from" in detail, moved=frozenset(each for each, _ in history),
         )  # fmt: skip
         for commit, entry in history:
-            if entry.kind == "began":
+            if entry.kind == "requeued":
+                assert stay.ended is not None, f"run {run} is tried again, and has not ended"
+                found.append(stay)
+                stay = replace(stay, created=commit, delayed=False, successor=False, began=None, ended=None)
+            elif entry.kind == "restarted" and stay.began is None:
+                assert any(each.run == run for each in found), f"run {run} is tried again without asking for a place"
+                stay.began, stay.began_at = commit, entry.at
+            elif entry.kind == "began":
                 assert stay.began is None, f"run {run} began twice"
                 # Its time had come, though the clock may have been set back since, while it waited for room.
                 latest = max(at for each, at in clock.items() if each <= commit)
@@ -166,10 +173,11 @@ def most(here: list[Stay], limit: int | None, what: str, *, children: bool = Tru
 
 
 def paced(here: list[Stay], rate: Rate | None, what: str) -> None:
-    """In no period do more than so many begin."""
+    """In no period do more than so many begin; of a run that was tried again its newest begin is known."""
     if rate is None:
         return
-    begins = sorted(stay.began_at for stay in here if stay.began is not None and not stay.successor)
+    newest = {stay.run: stay for stay in here if stay.began is not None}
+    begins = sorted(stay.began_at for stay in newest.values() if not stay.successor)
     for first, last in zip(begins, begins[rate.limit :], strict=False):
         assert last - first >= rate.per_us, f"{rate.limit + 1} runs {what} began within {last - first} µs"
 
@@ -180,6 +188,8 @@ def first_come(here: list[Stay]) -> None:
         if before.key != after.key or before.run > after.run or before.priority > after.priority:
             continue
         if before.delayed or before.troubled or after.successor or after.began is None:
+            continue
+        if before.created > after.began:
             continue
         gone = min((each for each in (before.began, before.ended) if each is not None), default=None)
         passed = gone is None or gone > after.began

@@ -91,7 +91,11 @@ class Moves:
         over = row.status in ENDED or (row.status == "awaiting_retry" and row.due is not None)
         if (over or row.status == "queued") and self.pick([True, False, False]):
             return [self._message(run, position, "", "once more")]  # it is kept
-        if over:
+        if row.status in ENDED and self.pick([True, False, False]):
+            return [self._entry(run, position, kinds.REQUEUED)]
+        if row.requeued_at is not None or over:
+            if row.requeued_at is not None and self.pick([True, False, False]):
+                return [self._entry(run, position, kinds.CANCELLED)]
             return [
                 self._entry(run, position, kinds.RESTARTED, attempt=row.attempt + 1),
                 *self._commands(run, position + 1),
