@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import json
 import shutil
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from forger import change, cheaper, entries_of, rechained, record_ledger, shop, waiter, write_row, write_run
+from forger import change, cheaper, entries_of, rechained, shop, waiter, write_row, write_run
 from typer.testing import CliRunner
 
 from perdure import Runtime
@@ -22,18 +21,6 @@ from perdure.storage.entries import Entry
 from perdure.storage.evidence import Evidence, read_evidence
 from perdure.storage.fold import fold_all
 from perdure.storage.verify import Fault, verify
-
-
-@pytest.fixture(scope="module")
-def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("recorded") / "shop.duckdb"
-    asyncio.run(record_ledger(path))
-    return path
-
-
-@pytest.fixture
-def path(recorded: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copy(recorded, tmp_path / "shop.duckdb"))
 
 
 @pytest.fixture

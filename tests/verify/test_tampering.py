@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 from pathlib import Path
 
 import pytest
-from forger import change, cheaper, entries_of, rechained, record_ledger, write_run
+from forger import change, cheaper, entries_of, rechained, write_run
 
 from perdure.cli.verify import source_digest
 from perdure.errors import LedgerCorrupt
@@ -18,18 +17,6 @@ from perdure.storage.duckdb_ledger import DuckDBLedger
 from perdure.storage.entries import Entry
 from perdure.storage.segments import HEADER_BYTES, read_record, record
 from perdure.storage.verify import Verdict, verify
-
-
-@pytest.fixture(scope="module")
-def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("recorded") / "shop.duckdb"
-    asyncio.run(record_ledger(path))
-    return path
-
-
-@pytest.fixture
-def path(recorded: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copy(recorded, tmp_path / "shop.duckdb"))
 
 
 def look(path: Path) -> Verdict:
