@@ -105,15 +105,24 @@ class Message(Kept):
     @operation
     async def extend(self, visibility_timeout: Duration) -> None:
         """Keep it for longer, from now on. It takes effect at once, also in a step."""
-        backing = self._scope.backing
-        until = backing.now_us() + duration_us(visibility_timeout, "visibility_timeout")
-        async with self._turn:
+        until = self._scope.backing.now_us() + duration_us(visibility_timeout, "visibility_timeout")
+        await self._turn.acquire()
+        if asyncio._get_running_loop() is None:  # a simulated step that blocks: nobody can cut it off meanwhile
+            await self._keep(until)
+        else:  # cut off between the write and our knowing of it, the message would not be ours any more
+            await asyncio.shield(asyncio.ensure_future(self._keep(until)))
+
+    async def _keep(self, until: int) -> None:
+        """Do it, and end the turn that the caller has."""
+        try:
             if self._is_settled:  # in a step it still holds the message, and would wait for itself
                 raise self._lost()
-            kept = await mailbox_of(backing).prolong(self._scope, self.queue, self._cell, until)
+            kept = await mailbox_of(self._scope.backing).prolong(self._scope, self.queue, self._cell, until)
             if kept is None:
                 raise self._lost()
             self._cell = kept
+        finally:
+            self._turn.release()
 
     async def _settle(self, change: Callable[[Draft, Cell], None]) -> None:
         async def settle(transaction: Transaction) -> None:

@@ -127,11 +127,11 @@ class StepScope(AbstractAsyncContextManager[Transaction]):
         async with self as transaction:
             return await work(transaction)
 
-    @asynccontextmanager
-    async def apart(self) -> AsyncIterator[Transaction]:
-        """A transaction that is committed now, whatever becomes of the step."""
-        async with self, committed(self.backing, self._author.label, self._author) as transaction:
-            yield transaction
+    def apart(self) -> AbstractAsyncContextManager[Transaction]:
+        """A transaction that is committed now, whatever becomes of the step; so it may end when that is over."""
+        if self._is_over:
+            raise over(self._author.label)
+        return committed(self.backing, self._author.label, self._author)
 
     def wake_at_end(self, queue: str) -> None:
         """Refuse when it is over, else have its end wake who waits at this queue: nobody wants the message then."""

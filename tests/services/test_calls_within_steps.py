@@ -107,6 +107,24 @@ async def test_keeping_a_message_and_acknowledging_it_at_once_lose_nothing(open_
         assert await done(runtime, work) == 20
 
 
+async def test_a_message_is_acknowledged_in_whatever_moment_its_keeping_is_cancelled(open_place: Callable) -> None:
+    async with open_place(one) as runtime:
+
+        async def work() -> int:
+            messages = await current_step().queue.receive("mail", limit=60)
+            for moments, message in enumerate(messages):
+                keeping = asyncio.ensure_future(message.extend("1m"))
+                for _ in range(moments):
+                    await asyncio.sleep(0)
+                keeping.cancel()
+                await message.ack()
+            return len(messages)
+
+        for number in range(60):
+            await runtime.queue.send("mail", number)
+        assert await done(runtime, work) == 60
+
+
 async def test_a_task_that_outlives_its_step_takes_no_message(open_place: Callable) -> None:
     tasks: list[asyncio.Task[Any]] = []
     async with open_place(one) as runtime:
