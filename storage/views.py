@@ -68,8 +68,8 @@ _PENDING: Final = (
 #: What is known of a message beside its payload: JSON in the bytes of its cell. What is no text is replaced, because
 #: DuckDB decodes once for all columns, outside of their TRY.
 _FACTS: Final = """
-    TRY(decode(data, 'replace') ->> '$.deliveries')::INTEGER AS deliveries,
-    make_timestamp(TRY(decode(data, 'replace') ->> '$.sent_at')::BIGINT) AS sent_at
+    TRY((decode(data, 'replace') ->> '$.deliveries')::INTEGER) AS deliveries,
+    TRY(make_timestamp((decode(data, 'replace') ->> '$.sent_at')::BIGINT)) AS sent_at
 """
 
 

@@ -240,9 +240,21 @@ def test_sql_may_be_asked_from_other_threads_while_batches_come_in(tmp_path: Pat
 
 
 @pytest.mark.parametrize("view", ["queued", "dead_letters"])
-def test_a_message_whose_bytes_are_no_text_leaves_the_view_of_its_queue_readable(ledger: Ledger, view: str) -> None:
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        b"\x00\xff",
+        b"[1",
+        b'{"deliveries": "x", "sent_at": "x"}',
+        b'{"deliveries": 1e99, "sent_at": 9223372036854775807}',
+    ],
+)
+def test_a_message_whose_bytes_are_damaged_leaves_the_view_of_its_queue_readable(
+    ledger: Ledger, view: str, damaged: bytes
+) -> None:
     space = {"queued": "queue/mail", "dead_letters": "queue.dead/mail"}[view]
     facts = b'{"deliveries": 2, "sent_at": 1000000, "reason": "no address"}'
-    ledger.append([], (), [Cell(space, "a", 1, 1, "1", data=b"\x00\xff"), Cell(space, "b", 1, 1, "2", data=facts)])
+    ledger.append([], (), [Cell(space, "a", 1, 1, "1", data=damaged), Cell(space, "b", 1, 1, "2", data=facts)])
     assert ledger.sql(f"SELECT id, deliveries FROM {view} ORDER BY id").rows == (("a", None), ("b", 2))
+    assert ledger.sql(f"SELECT sent_at FROM {view} WHERE id = 'a'").rows == ((None,),)
     assert len(ledger.sql(f"SELECT * FROM {view}").rows) == 2
