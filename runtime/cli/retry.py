@@ -11,7 +11,7 @@ from perdure.cli.arguments import AsJson, LedgerPath, Since, Tags, WorkflowId, W
 from perdure.cli.opening import need_ledger, need_workflows
 from perdure.cli.output import console, print_json
 from perdure.cli.several import All, Chosen, Deed, RunIds, Statuses, Version, Yes, choose, do_all, known
-from perdure.cli.worker import until_idle
+from perdure.cli.worker import until_idle, worker_command
 from perdure.client.bulk import retry_all
 from perdure.declare.registry import Registry
 
@@ -55,6 +55,10 @@ def retry_run(
         return
     for each in told:
         console().print(f"Run {each['run_id']} is tried again; it is {each['status']}.", soft_wrap=True)
+    if any(each["status"] == "queued" for each in told):
+        console(stderr=True).print(
+            f"A worker takes on what is queued: {worker_command(ledger, workflows)}", soft_wrap=True
+        )
 
 
 async def _retry(path: Path, registry: Registry, chosen: Chosen) -> list[dict[str, Any]]:

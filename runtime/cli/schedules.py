@@ -32,13 +32,14 @@ ScheduleId = Annotated[
     str, typer.Argument(metavar="SCHEDULE", help="Its id, or its workflow's when that has one schedule.")
 ]
 OneSchedule = Annotated[str | None, typer.Argument(metavar="[SCHEDULE]", help="Only this one.", show_default=False)]
-Count = Annotated[int, typer.Option("--count", "-n", metavar="N", min=1, help="How many ticks.")]
+Count = Annotated[int, typer.Option("--count", "-n", metavar="N", min=1, help="How many ticks of each schedule.")]
 From = Annotated[str, typer.Option("--from", metavar="WHEN", help="An ISO-8601 time with an offset.")]
 To = Annotated[str | None, typer.Option("--to", metavar="WHEN", help="Likewise; now by default.")]
 
 SkipMissed = Annotated[
     bool, typer.Option("--skip-missed", help="Also leave out the ticks that were missed before the pause.")
 ]
+_NONE = "No workflow has a schedule: @workflow(trigger=Schedule(…))."
 AnyNumber = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask, however many ticks there are.")]
 
 
@@ -49,7 +50,7 @@ def list_schedules(ledger: LedgerPath, workflows: Workflows = None, as_json: AsJ
         print_json([each.as_json() for each in found])
         return
     if not found:
-        console().print("No workflow has a schedule: @workflow(trigger=Schedule(…)).", soft_wrap=True)
+        console().print(_NONE, soft_wrap=True)
         return
     shown = table("schedule", "cron", "timezone", "catch up", "next", "last", "last run")
     for each in found:
@@ -77,9 +78,10 @@ def list_ticks(
     ]
     ticks.sort(key=lambda pair: pair[1])
     if as_json:
-        print_json(
-            [{"schedule": each.id, "at": tick.isoformat(), "paused": each.paused} for each, tick in ticks[:count]]
-        )
+        print_json([{"schedule": each.id, "at": tick.isoformat(), "paused": each.paused} for each, tick in ticks])
+        return
+    if not ticks:
+        console().print(_NONE, soft_wrap=True)
         return
     shown = table("at", "there", "schedule")
     for each, tick in ticks:
@@ -143,16 +145,18 @@ def backfill_schedule(
 
     At a terminal it says how many ticks there are and asks. Elsewhere more than 1,000 want --yes.
     """
+    need_ledger(ledger)  # before anybody is asked
     until = end or datetime.fromtimestamp(SystemClock().now_us() // 1_000_000, UTC).isoformat()
     found = found_schedule(Subscriptions(need_workflows(workflows)).schedules, schedule)
     ticks = found.schedule.count_between(moment_us(start) - 1, moment_us(until))
     at_terminal = sys.stdin.isatty() and sys.stderr.isatty()
-    if not yes and at_terminal:
+    agreed = yes or moment_us(until) > SystemClock().now_us()  # what has not come yet is refused whoever agrees
+    if not agreed and at_terminal:
         number = "1 tick" if ticks == 1 else f"{ticks:,} ticks"
         question = f"{found.id} has {number} from {start} to {until}. Start a run for each that has none?"
         if ticks and not typer.confirm(question, err=True):
             raise typer.Abort
-    elif not yes and ticks > BACKFILLED_MAX:
+    elif not agreed and ticks > BACKFILLED_MAX:
         raise DefinitionError(
             f"schedule {found.id!r} has {ticks:,} ticks from {start} to {until}.",
             why=f"more than {BACKFILLED_MAX:,} are started only when that is said; nothing was started",

@@ -15,6 +15,7 @@ from perdure.cli.opening import need_workflows
 from perdure.cli.output import console, print_json
 from perdure.cli.run import spinning
 from perdure.cli.several import bar
+from perdure.cli.worker import worker_command
 from perdure.client.starts import RUNS_PER_BATCH, Starts, start_each
 from perdure.client.status import RunStatus, status_of
 from perdure.declare.registry import Registry
@@ -94,7 +95,7 @@ def start_run(
         tags=parse_tags(tag),
     )
     if each is not None:
-        _tell_many(record_many(ledger, registry, wanted, each), _worker(ledger, workflows), as_json=as_json)
+        _tell_many(record_many(ledger, registry, wanted, each), worker_command(ledger, workflows), as_json=as_json)
         return
     if wait:
         output = asyncio.run(_run_to_end(ledger, registry, wanted, delay))
@@ -106,12 +107,7 @@ def start_run(
         return
     console().print(f"Run {status.run_id} is {status.status}.", soft_wrap=True)
     if status.status == "queued":
-        console(stderr=True).print(f"A worker begins it: {_worker(ledger, workflows)}", soft_wrap=True)
-
-
-def _worker(ledger: Path, workflows: str | None) -> str:
-    """The command that does what was started."""
-    return f"perdure run {ledger}" if workflows is None else f"perdure run {ledger} --workflows {workflows}"
+        console(stderr=True).print(f"A worker begins it: {worker_command(ledger, workflows)}", soft_wrap=True)
 
 
 def record_start(path: Path, registry: Registry, wanted: Start) -> RunStatus:

@@ -231,8 +231,14 @@ async def until_idle(runtime: Runtime, patience_s: float | None = None) -> bool:
         await asyncio.sleep(_IDLE_LOOK_EVERY_S)
 
 
+def worker_command(ledger: Path, workflows: str | None) -> str:
+    """The command that does what another one has left to a worker."""
+    return f"perdure run {ledger}" if workflows is None else f"perdure run {ledger} --workflows {workflows}"
+
+
 def _is_idle(engine: Engine, batch: Batch) -> bool:
     if batch.entries or batch.perform or batch.follow:
         return False
     # A short command leaves alone what time moves, and has not to wait for it.
-    return not any(engine.in_flight.values()) and (engine.administers or engine.ledger.next_due() is None)
+    times = () if engine.administers else (engine.ledger.next_due(), engine.queues.wake_at)
+    return not any(engine.in_flight.values()) and all(each is None for each in times)

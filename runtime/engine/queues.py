@@ -313,6 +313,7 @@ class Queues:
             ticket = _ticket_of_row(queue_row(row))
             ticket.due, ticket.successor, ticket.again = None, False, True
             flow.wait(ticket)
+            self._tell_unknown(flow)
 
     def _from_ledger(self, now: int) -> Flow:
         flow = Flow(self.queues, self._max_concurrent_runs)

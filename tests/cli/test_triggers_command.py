@@ -22,6 +22,14 @@ def take(order: dict) -> str:
     return order["id"]
 """
 
+QUEUED = """
+from perdure.strict import Queue, workflow
+
+@workflow(id="queued", queue=Queue("line", max_concurrent_runs=1))
+async def queued(input: dict) -> str:
+    return "done"
+"""
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -63,6 +71,49 @@ def test_a_backfill_of_many_ticks_wants_a_word_for_it_where_nobody_can_be_asked(
     assert "--yes" in refused
     assert "No such runs" in perdure(folder, "runs", "jobs.duckdb")
     assert "Started 1,096 runs." in perdure(folder, *years, "--to", "2023-01-01T00:00:00Z", "--yes")
+
+
+def test_as_many_ticks_of_each_schedule_are_told_whoever_reads_them(folder: Path) -> None:
+    often = """
+from perdure.strict import Schedule, workflow
+
+@workflow(id="often", trigger=Schedule("* * * * *"))
+async def often(input: dict) -> str:
+    return "done"
+"""
+    (folder / "workflows.py").write_text(JOBS + often, encoding="utf-8")
+    ticks = json.loads(perdure(folder, "schedules", "next", "jobs.duckdb", "--count", "2", "--json"))
+    assert [each["schedule"] for each in ticks] == ["often/schedule"] * 2 + ["nightly/night"] * 2
+    assert perdure(folder, "schedules", "next", "jobs.duckdb", "--count", "2").count("nightly/night") == 2
+
+
+def test_where_no_workflow_has_a_schedule_that_is_said(folder: Path) -> None:
+    (folder / "workflows.py").write_text(QUEUED, encoding="utf-8")
+    for command in ("list", "next"):
+        assert "No workflow has a schedule" in perdure(folder, "schedules", command, "jobs.duckdb")
+
+
+def test_what_is_held_back_on_a_queue_is_waited_for_until_idle(folder: Path) -> None:
+    (folder / "workflows.py").write_text(QUEUED, encoding="utf-8")
+    perdure(folder, "start", "jobs.duckdb", "queued", "--input", "{}", "--run-id", "r", "--delay", "2s")
+    assert "1 completed" in perdure(folder, "run", "jobs.duckdb", "--until-idle")
+
+
+def test_what_is_retried_on_a_queue_is_left_to_a_worker_and_says_so(folder: Path) -> None:
+    (folder / "workflows.py").write_text(QUEUED, encoding="utf-8")
+    perdure(folder, "start", "jobs.duckdb", "queued", "--input", "{}", "--run-id", "r")
+    perdure(folder, "cancel", "jobs.duckdb", "r")
+    told = perdure(folder, "retry", "jobs.duckdb", "r")
+    assert "Run r is tried again; it is queued." in told
+    assert "perdure run jobs.duckdb" in told
+    assert "1 completed" in perdure(folder, "run", "jobs.duckdb", "--until-idle")
+
+
+def test_a_backfill_asks_nobody_where_no_ledger_is_or_for_what_has_not_come(folder: Path) -> None:
+    missing = perdure(folder, "schedules", "backfill", "no.duckdb", "nightly", "--from", "2020-01-01T00:00Z", exits=2)
+    assert "there is no ledger 'no.duckdb'" in missing
+    future = ["--from", "2020-01-01T00:00Z", "--to", "2900-01-01T00:00Z"]
+    assert "ends in the future" in perdure(folder, "schedules", "backfill", "jobs.duckdb", "nightly", *future, exits=2)
 
 
 def test_an_event_is_sent_once_and_what_failed_is_a_dead_letter(folder: Path) -> None:
