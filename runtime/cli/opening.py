@@ -38,7 +38,9 @@ def need_ledger(path: Path) -> None:
     """Refuse a path where no ledger is; a typing error must not make a new one."""
     if not path.exists():
         raise LedgerError(
-            f"there is no ledger {str(path)!r}.", where=str(Path.cwd()), fix="mend the path; the ledger comes first"
+            f"there is no ledger {str(path)!r}.",
+            where=str(Path.cwd()),
+            fix=f"mend the path (the ledger comes first), or begin a new one: perdure run {path}",
         )
 
 

@@ -39,6 +39,7 @@ SomeWorkflows = Annotated[
     ),
 ]
 
+_AT_ONCE_US = 1_000  # a start that is left to a worker is put off, but by nothing that anybody would notice
 _VALUE_CHARACTERS_MAX = 100
 _CHILDREN_SHOWN_MAX = 10
 #: Commands whose arguments say what another column says.
@@ -260,7 +261,7 @@ def _value(entry: Entry) -> str:
     text = shortened(" ".join(parts), _VALUE_CHARACTERS_MAX)
     if entry.attempt > 1:
         text += f"  attempt {entry.attempt}"
-    if entry.due is not None:
+    if entry.due is not None and (entry.kind != kinds.CREATED or entry.due > entry.at + _AT_ONCE_US):
         text += f"  until {moment_text(moment(entry.due))}"
     return text.strip()
 

@@ -86,6 +86,13 @@ def test_show_has_status_history_and_values(shop: Any) -> None:
     assert shown["history"][2]["value"] == "charge-o1"
 
 
+def test_show_says_until_when_a_run_was_put_off_and_nothing_of_one_that_was_not(shop: Any) -> None:
+    shop.start("fulfill-order", None, "--run-id", "r1")
+    shop.start("fulfill-order", None, "--run-id", "r2", "--delay", "1h")
+    assert "until" not in shop.ok("show", shop.ledger, "r1").partition("created ")[2]
+    assert "until" in shop.ok("show", shop.ledger, "r2").partition("created ")[2]
+
+
 def test_show_at_has_one_entry_with_its_source_line_as_it_was(shop: Any) -> None:
     shop.start("fulfill-order", None, "--wait", "--run-id", "r1")
     shop.module.write_text("# all gone\n")

@@ -34,7 +34,11 @@ def told(result: Any, *texts: str) -> None:
     ids=lambda command: command[0],
 )
 def test_a_ledger_that_is_not_there_is_named_and_not_made(shop: Any, command: tuple[str, ...]) -> None:
-    told(shop(command[0], "nowhere.duckdb", *command[1:]), "there is no ledger 'nowhere.duckdb'", "fix")
+    told(
+        shop(command[0], "nowhere.duckdb", *command[1:]),
+        "there is no ledger 'nowhere.duckdb'",
+        "perdure run nowhere.duckdb",
+    )
     assert not (shop.folder / "nowhere.duckdb").exists()
 
 
