@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from leaping import Leaping
 from pydantic import BaseModel
 
 from perdure import InvalidInput, RunFailed, SignalRefused, UnknownRun
@@ -86,11 +87,13 @@ async def test_a_parked_run_is_brought_back_by_a_signal_also_after_a_restart(ope
 
 
 async def test_a_queued_run_keeps_signals_until_it_begins(open_runtime):
-    async with open_runtime(collector) as runtime:
-        run = await runtime.start("collector", 3, delay="80ms")
+    clock = Leaping()
+    async with open_runtime(collector, clock=clock) as runtime:
+        run = await runtime.start("collector", 3, delay="1h")
         for number in range(3):
             await run.signal("item", number)
         assert await run.status() == "queued"
+        clock.leap("2h")
         assert await run.result(timeout="20s") == [0, 1, 2]
         assert (await run.replay()).ok
 
