@@ -6,6 +6,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from leaping import Leaping
 
 from perdure import RunFailed, RunTimeout
 from perdure.strict import workflow
@@ -105,9 +106,11 @@ async def test_asyncio_sleep_and_timeouts_are_durable(open_runtime):
 
 
 async def test_a_delayed_run_is_queued_until_it_begins(open_runtime):
-    async with open_runtime(sleeper) as runtime:
-        run = await runtime.start("sleeper", "1ms", delay="60ms")
+    clock = Leaping()
+    async with open_runtime(sleeper, clock=clock) as runtime:
+        run = await runtime.start("sleeper", "1ms", delay="1h")
         assert await run.status() == "queued"
+        clock.leap("2h")
         assert await run.result(timeout="20s") == "awake"
         assert [entry.kind for entry in await run.history()][:2] == ["created", "began"]
 
