@@ -7,6 +7,7 @@ import sys
 import typing
 
 import pytest
+from leaping import Leaping
 from pydantic import BaseModel
 
 from perdure import (
@@ -334,14 +335,16 @@ async def test_log_and_print_do_not_repeat_on_replay(open_runtime, capsys, caplo
         ctx.log.warning("before", number=1)
         await note("x")
         ctx.log.warning("between")
-        await step.sleep("nap", "150ms")
+        await step.sleep("nap", "1h")
         print("bye")
 
+    clock = Leaping()
     with caplog.at_level("INFO", logger="perdure.run"):
-        async with open_runtime(body) as runtime:
+        async with open_runtime(body, clock=clock) as runtime:
             run = await runtime.start("talking", None, run_id="r")
             await run.wait("sleeping", timeout="20s")
-        async with open_runtime(body) as runtime:
+        clock.leap("2h")
+        async with open_runtime(body, clock=clock) as runtime:
             await runtime.handle("r").result(timeout="20s")
             await runtime.handle("r").replay()
     assert capsys.readouterr().out == "hello r\nbye\n"

@@ -132,11 +132,13 @@ async def test_a_retried_run_takes_its_signals_again_from_the_first_and_those_th
 
 
 async def test_a_wait_that_times_out_gives_none_and_shows_its_name_and_time(open_runtime):
-    async with open_runtime(brief) as runtime:
-        run = await runtime.start("brief", "60ms")
+    clock = Leaping()
+    async with open_runtime(brief, clock=clock) as runtime:
+        run = await runtime.start("brief", "1h")
         (waits,) = (await run.status()).waits_for
         assert (waits.kind, waits.name) == ("wait_signal", "never")
         assert waits.until is not None
+        clock.leap("2h")
         assert await run.result(timeout="20s") is None
         assert (await run.replay()).ok
 
