@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from scripts import Script
 
 from perdure.core.history import Reused
 from perdure.core.machine import Machine
+from perdure.engine import retrying
 from perdure.engine.engine import Engine
 from perdure.engine.families import Families
 from perdure.engine.moves import Moves
@@ -159,7 +161,18 @@ def lets_dropped_steps_begin(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Engine, "_dispatch", keep)
 
 
+def asks_no_queue_for_room_to_try_again(patch: pytest.MonkeyPatch) -> None:
+    """A run that is retried by hand begins at once, however many its queue lets be at work."""
+    family = retrying._family
+
+    def unqueued(engine: Engine, row: Any, batch: Any) -> list[Any]:
+        return [replace(each, row=replace(each.row, queue=None)) for each in family(engine, row, batch)]
+
+    patch.setattr(retrying, "_family", unqueued)
+
+
 MUTANTS: list[Mutant] = [
+    asks_no_queue_for_room_to_try_again,
     skips_an_append,
     feeds_twice,
     performs_what_is_not_durable,
@@ -187,6 +200,7 @@ def _says_and_fails(script: Script) -> bool:
 
 #: What a seed must have to come near a mutant, where few do.
 WANTED: dict[Mutant, Wanted] = {
+    asks_no_queue_for_room_to_try_again: lambda script: script.retried and script.traffic.limited,
     shows_lines_before_they_are_known_to_be_new: _says_and_fails,
     forgets_the_outcomes_of_a_refused_batch: lambda script: any(isinstance(each, FullDisk) for each in script.faults),
     performs_what_is_not_durable: lambda script: any(isinstance(each, FullDisk) for each in script.faults),
