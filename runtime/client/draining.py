@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 from perdure.engine.batch import Batch
 from perdure.engine.engine import Engine
@@ -62,6 +63,20 @@ async def drain(thread: EngineThread, limit_us: int, cut_off: list[CutOff]) -> N
         logger.error("Closing after the engine stopped: %s", error)
     finally:
         _say(cut_off)
+
+
+async def to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Do what must not be left half-done, however often whoever waits for it is cancelled; then they are."""
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    task.result()
+    if cancelled is not None:
+        raise cancelled
 
 
 async def apart(call: Callable[[], None]) -> None:

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack
 
 from perdure.client.bulk import Progress, cancel_all, retry_all
-from perdure.client.draining import CutOff, drain
+from perdure.client.draining import CutOff, drain, to_its_end
 from perdure.client.given import (
     check_clock,
     check_name,
@@ -196,7 +196,7 @@ class Runtime(Triggering, Serving):
         finally:  # also when whoever waited for the steps had enough
             opened, self._opened = self._opened, None
             if opened is not None:  # else somebody else closed it meanwhile
-                await opened.close(self._drain_us)
+                await to_its_end(opened.close(self._drain_us))
 
     def _at_hand(self) -> Opened:
         if self._opened is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
 import typing
 
 import pytest
@@ -18,9 +19,11 @@ from perdure import (
     RetryPolicy,
     RunCancelled,
     RunFailed,
+    Runtime,
     UnknownRun,
     UnknownWorkflow,
 )
+from perdure.engine.thread import EngineThread
 from perdure.strict import step, workflow
 
 FAST = RetryPolicy(max_attempts=3, base_delay="1ms", jitter=0)
@@ -397,3 +400,30 @@ def test_blocking_use_has_the_same_methods(open_runtime, tmp_path):
         assert {status.run_id for status in runtime.runs()} == {run.run_id, other.run_id}
         rows = runtime.sql("SELECT name, result FROM steps WHERE run_id = ?", [run.run_id]).rows
         assert rows == (("note", "z"),)
+
+
+async def test_a_runtime_that_is_cancelled_again_while_it_closes_still_gives_its_ledger_back(tmp_path, monkeypatch):
+    stop, is_stopping, may_stop = EngineThread.stop, threading.Event(), threading.Event()
+
+    def stop_late(self):
+        is_stopping.set()
+        may_stop.wait(20)
+        stop(self)
+
+    monkeypatch.setattr(EngineThread, "stop", stop_late)
+
+    async def opened() -> None:
+        async with Runtime(tmp_path / "a.duckdb", workflows=[simple]):
+            pass
+
+    closing = asyncio.create_task(opened())
+    await asyncio.to_thread(is_stopping.wait, 20)
+    for _ in range(2):
+        closing.cancel()
+        await asyncio.sleep(0)
+    assert not closing.done()
+    may_stop.set()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    async with Runtime(tmp_path / "a.duckdb", workflows=[simple]) as runtime:
+        assert await runtime.runs() == []
