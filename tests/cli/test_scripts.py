@@ -20,6 +20,8 @@ from perdure.cli.scripts import {script}
 sys.argv = ["{script}", "--help"]
 {script}()
 """
+#: As a process finds it there. Where the tests themselves run in the background, Ctrl-C is ignored, and they hand that on.
+AT_A_TERMINAL = "signal.signal(signal.SIGINT, signal.default_int_handler)"
 SCRIPTS = [("perdure", "run"), ("replay_check", "output")]
 
 
@@ -29,7 +31,7 @@ def run(program: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize(("script", "module"), SCRIPTS)
 def test_an_interrupt_while_importing_says_nothing(script: str, module: str) -> None:
-    done = run(AT_IMPORT.format(script=script, module=module, before=""))
+    done = run(AT_IMPORT.format(script=script, module=module, before=AT_A_TERMINAL))
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
 
 
@@ -42,7 +44,7 @@ def test_an_interrupt_that_is_ignored_stays_ignored(script: str, module: str) ->
 
 def test_an_interrupt_of_the_command_itself_is_the_commands() -> None:
     done = run(
-        "import os, signal\n"
+        f"import os, signal\n{AT_A_TERMINAL}\n"
         "import perdure.cli.main as commands\n"
         "def main():\n"
         "    try:\n"
