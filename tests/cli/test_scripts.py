@@ -20,7 +20,7 @@ from perdure.cli.scripts import {script}
 sys.argv = ["{script}", "--help"]
 {script}()
 """
-#: As a process finds it there. Where the tests themselves run in the background, Ctrl-C is ignored, and they hand that on.
+#: As a process finds it there. Tests that run in the background find that Ctrl-C is ignored, and hand that on.
 AT_A_TERMINAL = "signal.signal(signal.SIGINT, signal.default_int_handler)"
 SCRIPTS = [("perdure", "run"), ("replay_check", "output")]
 
