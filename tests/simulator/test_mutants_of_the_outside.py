@@ -181,7 +181,7 @@ def _lends(script: Script) -> bool:
 MESSAGES = _has("signals", "signal", "hook", "hooks", "until")
 MUTANTS: list[tuple[Mutant, Wanted, float]] = [
     (records_a_signal_twice, MESSAGES, 0),
-    (gives_a_signal_twice, lambda script: MESSAGES(script) and not _has("until")(script), 0),  # it would get it for ever
+    (gives_a_signal_twice, lambda script: MESSAGES(script) and not _has("until")(script), 0),  # else for ever
     (drops_what_nobody_waits_for, MESSAGES, 0),
     (takes_the_newest_first, _has("signals", "hooks"), 0),
     (forgets_messages_of_earlier_attempts, MESSAGES, 0),
